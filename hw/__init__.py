@@ -1,0 +1,1 @@
+"""From a quantized network to hardware. This package's own modules need NumPy only; `hw.finn` needs FINN."""

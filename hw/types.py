@@ -1,0 +1,91 @@
+"""What is known of a tensor before it is computed: its shape and the exact range of its integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, Tuple
+
+import numpy as np
+
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    Int64Array = npt.NDArray[np.int64]
+
+INT64 = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """One tensor, without the batch axis.
+
+    Args:
+        shape: (H, W, C), or (C,) after the global sum.
+        lo, hi: smallest and largest value that can occur, both included.
+
+    Raises:
+        InputError: an empty axis, lo > hi, or a range that int64 cannot hold.
+
+    >>> TensorType((8, 8, 3), 0, 15).bits, TensorType((10,), -3, 4).bits
+    (4, 4)
+    """
+
+    shape: Tuple[int, ...]
+    lo: int
+    hi: int
+
+    def __post_init__(self) -> None:
+        # JSON gives lists and NumPy gives its own integers: from here on these are plain ints.
+        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
+        object.__setattr__(self, "lo", int(self.lo))
+        object.__setattr__(self, "hi", int(self.hi))
+        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
+            raise InputError(f"shape must be (H, W, C) or (C,), all at least 1, not {self.shape}; reshape the tensor")
+        if self.lo > self.hi:
+            raise InputError(f"range must have lo <= hi, not {self.lo}..{self.hi}; swap them")
+        if self.lo < INT64.min or self.hi > INT64.max:
+            raise InputError(f"range must fit in int64, not {self.lo}..{self.hi}; use fewer bits or smaller weights")
+
+    @property
+    def signed(self) -> bool:
+        return self.lo < 0
+
+    @property
+    def bits(self) -> int:
+        """Width of the narrowest two's complement (or unsigned, when lo >= 0) integer that holds the range."""
+        if not self.signed:
+            return max(1, self.hi.bit_length())
+        return 1 + max((-self.lo - 1).bit_length(), self.hi.bit_length())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest NumPy integer type that holds the range; 64 bits are always signed."""
+        return narrowest_dtype(self.lo, self.hi)
+
+    @property
+    def magnitude(self) -> int:
+        """Largest absolute value."""
+        return max(abs(self.lo), abs(self.hi))
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"shape": list(self.shape), "lo": self.lo, "hi": self.hi}
+
+    @classmethod
+    def from_json(cls, document: Any) -> TensorType:
+        try:
+            return cls(tuple(document["shape"]), document["lo"], document["hi"])
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
+            raise InputError(f"tensor type must have shape, lo and hi, not {document!r} ({error}); write it again") from None
+
+
+def narrowest_dtype(lo: int, hi: int) -> np.dtype[Any]:
+    """The smallest integer type that holds lo..hi, unsigned where lo >= 0; 64 bits are always signed."""
+    kinds = ("u1", "u2", "u4", "i8") if lo >= 0 else ("i1", "i2", "i4", "i8")
+    for kind in kinds:
+        info = np.iinfo(kind)
+        if info.min <= lo and hi <= info.max:
+            return np.dtype(kind)
+    raise InputError(f"range must fit in int64, not {lo}..{hi}; use fewer bits or smaller weights")
