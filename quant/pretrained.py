@@ -1,0 +1,218 @@
+"""Float SqueezeNet weights from Caffe, ONNX, torch and npz files, in one naming and with their preprocessing.
+
+The names are ``conv1``, ``fire2`` to ``fire9`` each with ``.squeeze``, ``.expand1x1``, ``.expand3x3`` (and ``.bypass``
+where the network has a complex bypass), and ``conv10``; each with ``.weight`` (float32, OIHW) and ``.bias`` (float32).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.errors import InputError
+from hw.files import atomic_file
+from hw.preprocessing import Preprocessing
+from quant.family import infer_spec
+from quant.squeezenet import SqueezeNetSpec
+
+Array = npt.NDArray[np.float32]
+
+MAX_BYTES = 1 << 30
+"""No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""
+
+CAFFE = Preprocessing(
+    size=227, resize=256, source_order="BGR", mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0)
+)
+"""The authors' own: Caffe's ILSVRC database is squashed to 256x256, cropped to 227, BGR, minus the mean pixel."""
+
+TORCHVISION = Preprocessing(
+    size=224,
+    resize=256,
+    keep_aspect=True,
+    mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
+    std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
+)
+"""Torchvision's and the ONNX model zoo's: shorter side to 256, cropped to 224, RGB in 0..1, normalised."""
+
+_PREPROCESSINGS = {"caffe": CAFFE, "torchvision": TORCHVISION}
+_METADATA = "__fireflow__"
+
+
+@dataclass(frozen=True, slots=True)
+class FloatWeights:
+    """A float SqueezeNet as its file has it: conv1 still expects the source's channel order and scaling.
+
+    Args:
+        arrays: float32 by name, weights OIHW.
+        source: "caffe", "onnx", "torch", "safetensors" or "npz".
+        preprocessing: what the source network expects of its pictures.
+        spec: the member of the family that the shapes describe.
+    """
+
+    arrays: Mapping[str, Array]
+    source: str
+    preprocessing: Preprocessing
+    spec: SqueezeNetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedWeights:
+    """Weights whose conv1 takes RGB pixels of 0..255: ``conv1(pixels - pixel_mean)`` is what the source computes.
+
+    Args:
+        arrays: float32 by name, weights OIHW; conv1.weight is per pixel unit and in RGB order, the biases unchanged.
+        pixel_mean: float32 (3,), RGB, in pixel units.
+    """
+
+    arrays: Mapping[str, Array]
+    pixel_mean: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a reader found in a file, before any check of values.
+
+    Args:
+        arrays: by our names, any float type.
+        source: the kind of file.
+        preprocessing: where the file tells, else None.
+        head_padding: padding of conv10 where the file tells, else None.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    source: str
+    preprocessing: Preprocessing | None = None
+    head_padding: int | None = None
+
+
+def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = None) -> FloatWeights:
+    """Reads a weight file, by its extension: .caffemodel, .onnx, .pth, .pt, .safetensors or .npz.
+
+    Args:
+        path: the file.
+        preprocessing: "caffe", "torchvision" or a record; needed where the file does not tell (npz files without
+            metadata, ONNX files of unknown origin) and obeyed where it does.
+
+    Raises:
+        InputError: the file is missing, damaged, too large, not a SqueezeNet, or holds NaN or Inf.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        known = ", ".join(_READERS)
+        raise InputError(f"{path}: a weight file must end in {known}, not {path.suffix!r}; convert or rename it")
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InputError(f"{path}: weights must be a file, not a folder; name the file inside it")
+    except OSError as error:
+        raise InputError(f"{path}: the weight file must be readable, not {error.strerror}; check the path") from None
+    if size > MAX_BYTES:
+        raise InputError(f"{path}: a weight file must have at most {MAX_BYTES} bytes, not {size}; is it a SqueezeNet?")
+    raw = reader(path)
+    chosen = _choose_preprocessing(path, preprocessing, raw)
+    arrays = {name: _checked(path, name, array) for name, array in raw.arrays.items()}
+    spec = infer_spec(path, {name: array.shape for name, array in arrays.items()})
+    padding = raw.head_padding
+    if padding is None:
+        # Only the authors' Caffe 1.0 pads conv10; torchvision's 1.0 does not, and 1.1 never does.
+        padding = int(spec.version == "1.0" and chosen.source_order == "BGR")
+    spec = replace(spec, head_padding=padding, input_size=chosen.size)
+    return FloatWeights(arrays, raw.source, chosen, spec)
+
+
+def fold_preprocessing(weights: FloatWeights) -> FoldedWeights:
+    """Moves channel order and division by std into conv1, so that it takes centred RGB pixels."""
+    record = weights.preprocessing
+    kernel = weights.arrays["conv1.weight"].astype(np.float64)  # (O, 3, K, K), channels in the source's order
+    if record.source_order == "BGR":
+        kernel = kernel[:, ::-1]
+    kernel = kernel / np.asarray(record.std).reshape(1, 3, 1, 1)
+    arrays = {**weights.arrays, "conv1.weight": np.ascontiguousarray(kernel, dtype=np.float32)}
+    return FoldedWeights(arrays, np.asarray(record.mean, dtype=np.float32))
+
+
+def save_npz(weights: FloatWeights, path: str | Path) -> None:
+    """Writes weights with their preprocessing, so that `load_weights` needs to be told nothing."""
+    metadata = {"preprocessing": weights.preprocessing.to_json(), "head_padding": weights.spec.head_padding}
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{_METADATA: np.array(json.dumps(metadata))}, **weights.arrays)
+
+
+def _choose_preprocessing(path: Path, asked: str | Preprocessing | None, raw: Raw) -> Preprocessing:
+    if isinstance(asked, Preprocessing):
+        return asked
+    if asked is None:
+        if raw.preprocessing is None:
+            raise InputError(
+                f"{path}: preprocessing must be known, and this {raw.source} file does not tell; "
+                f"say which it is: {' or '.join(_PREPROCESSINGS)}"
+            )
+        return raw.preprocessing
+    if asked not in _PREPROCESSINGS:
+        raise InputError(f"preprocessing: must be {' or '.join(_PREPROCESSINGS)}, not {asked!r}; choose one")
+    return _PREPROCESSINGS[asked]
+
+
+def _checked(path: Path, name: str, array: npt.NDArray[Any]) -> Array:
+    """The array as contiguous float32, if it holds finite floats."""
+    if array.dtype.kind != "f":
+        raise InputError(f"{path}: {name}: weights must be floats, not {array.dtype}; give the float network")
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{path}: {name}{list(index)}: weights must be finite, not {values[index]} "
+            f"({int(bad.sum())} of {values.size} values); train or download the network again"
+        )
+    return values
+
+
+def _read_npz(path: Path) -> Raw:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            total = sum(member.file_size for member in members)
+            if total > MAX_BYTES:
+                raise InputError(f"{path}: must unpack to at most {MAX_BYTES} bytes, not {total}; is it a SqueezeNet?")
+            arrays = {}
+            for member in members:
+                with archive.open(member) as file:
+                    arrays[member.filename[: -len(".npy")]] = _read_npy(file, member.file_size)
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
+        raise InputError(f"{path}: must be a whole npz file without pickled objects ({error}); copy it again") from None
+    preprocessing, padding = None, None
+    if _METADATA in arrays:
+        try:
+            metadata = json.loads(str(arrays.pop(_METADATA)))
+            padding = int(metadata["head_padding"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: {_METADATA} must be Fireflow's metadata ({error}); write it again") from None
+        preprocessing = Preprocessing.from_json(metadata["preprocessing"])
+    return Raw(arrays, "npz", preprocessing, padding)
+
+
+def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
+    """One array of an npz file; its header may not promise more than its `size` bytes hold."""
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, fortran, dtype = read_header(file)
+    count = int(np.prod(shape, dtype=object)) if shape else 1
+    if dtype.hasobject or count * dtype.itemsize > size:
+        raise ValueError(f"an array of {dtype} and shape {shape} does not fit in {size} bytes")
+    data = file.read(count * dtype.itemsize)
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
+
+
+_READERS: dict[str, Callable[[Path], Raw]] = {".npz": _read_npz}
