@@ -7,7 +7,8 @@ class InputError(ValueError):
     """Input that breaks a rule: a file, a model, an option, an array.
 
     The message is one line, "PLACE: RULE, not VALUE; FIX", for example
-    "conv1: SIMD must divide MW=27, not 4; choose 1, 3, 9 or 27". The command line prints it and exits with code 2.
+    "conv1: SIMD must divide MW=27, not 4; choose 1, 3, 9 or 27". The command line prints it and exits
+    with code 2.
     """
 
     def __init__(self, message: str) -> None:

@@ -30,7 +30,7 @@ def atomic_file(path: PathLike) -> Iterator[Path]:
     if target.is_dir():
         raise InputError(f"{target}: the output must be a file, not a folder; give another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A folder of our own, so that writers which append a suffix or write side files cannot leave anything behind.
+    # A folder of our own: writers which append a suffix or write side files cannot leave anything behind.
     with _scratch(target) as folder:
         temporary = folder / target.name
         yield temporary
@@ -39,7 +39,7 @@ def atomic_file(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_directory(path: PathLike) -> Iterator[Path]:
-    """Gives an empty temporary folder beside `path`; it becomes `path` on success and is removed on any error.
+    """Gives an empty temporary folder beside `path`; it becomes `path` on success and goes on an error.
 
     A folder already at `path` stays as it is until the new one is complete, and is then replaced.
 

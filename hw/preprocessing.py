@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import TYPE_CHECKING, Any, Tuple
 
 import numpy as np
 
@@ -19,9 +19,9 @@ Triple = Tuple[float, float, float]
 class Preprocessing:
     """How a source network wants its pictures, carried from its weights to the board.
 
-    The accelerator always gets uint8 RGB of shape (size, size, 3). `source_order`, `mean` and `std` say what the
-    float network expected of those pixels; they are folded into its first convolution before quantization, and kept
-    here as a record. Mean and std are in RGB order and in pixel units (0..255).
+    The accelerator always gets uint8 RGB of shape (size, size, 3). `source_order`, `mean` and `std` say what
+    the float network expected of those pixels; they are folded into its first convolution before
+    quantization, and kept here as a record. Mean and std are in RGB order and in pixel units (0..255).
 
     Args:
         size: side of the square the network sees, in pixels.
@@ -48,13 +48,25 @@ class Preprocessing:
     def __post_init__(self) -> None:
         for name in ("size", "resize"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= 1 << 14:
-                raise InputError(f"preprocessing: {name} must be 1 to 16384 pixels, not {value!r}; give a whole number")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, np.integer))
+                or not 1 <= value <= 1 << 14
+            ):
+                raise InputError(
+                    f"preprocessing: {name} must be 1 to 16384 pixels, not {value!r}; give a whole number"
+                )
             object.__setattr__(self, name, int(value))
         if self.resize < self.size:
-            raise InputError(f"preprocessing: resize must be at least size={self.size}, not {self.resize}; raise it")
-        choices = {"crop": ("center",), "source_order": ("RGB", "BGR"), "interpolation": ("bilinear",),
-                   "keep_aspect": (False, True)}  # fmt: skip
+            raise InputError(
+                f"preprocessing: resize must be at least size={self.size}, not {self.resize}; raise it"
+            )
+        choices = {
+            "crop": ("center",),
+            "source_order": ("RGB", "BGR"),
+            "interpolation": ("bilinear",),
+            "keep_aspect": (False, True),
+        }
         for name, allowed in choices.items():
             value = getattr(self, name)
             if type(value) is not type(allowed[0]) or value not in allowed:
@@ -72,10 +84,12 @@ class Preprocessing:
         good = len(numbers) == 3 and all(np.isfinite(numbers)) and (name == "mean" or min(numbers) > 0)
         if not good:
             rule = "three finite numbers" if name == "mean" else "three finite numbers above 0"
-            raise InputError(f"preprocessing: {name} must be {rule} in RGB order, not {value!r}; give pixel units")
+            raise InputError(
+                f"preprocessing: {name} must be {rule} in RGB order, not {value!r}; give pixel units"
+            )
         return (numbers[0], numbers[1], numbers[2])
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         document = asdict(self)
         return {**document, "mean": list(self.mean), "std": list(self.std)}
 
@@ -85,23 +99,27 @@ class Preprocessing:
         known = [field.name for field in fields(cls)]
         if not isinstance(document, dict) or not {"size", "resize"} <= set(document) <= set(known):
             given = sorted(map(str, document)) if isinstance(document, dict) else document
-            raise InputError(f"preprocessing: fields must be among {known}, not {given!r}; size and resize are needed")
+            raise InputError(
+                f"preprocessing: fields must be among {known}, not {given!r}; size and resize are needed"
+            )
         return cls(**document)
 
     def prepare(self, image: Any) -> Array:
         """Resizes and crops one picture.
 
         Args:
-            image: PIL.Image in any mode, or uint8 RGB array of shape (H, W, 3). Needs Pillow, except for an array
-                that has the size after resizing already.
+            image: PIL.Image in any mode, or uint8 RGB array of shape (H, W, 3). Needs Pillow, except for an
+                array that has the size after resizing already.
 
         Returns:
             uint8 RGB, (size, size, 3).
         """
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-                raise InputError(f"image: must be uint8 of shape (H, W, 3), not {image.dtype} of shape {image.shape}; "
-                                 "convert it to RGB bytes")  # fmt: skip
+                raise InputError(
+                    f"image: must be uint8 of shape (H, W, 3), not {image.dtype} of shape {image.shape}; "
+                    "convert it to RGB bytes"
+                )
             width, height = self._resized(image.shape[1], image.shape[0])
             pixels = image
             if image.shape[:2] != (height, width):
@@ -112,7 +130,7 @@ class Preprocessing:
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)
         return np.ascontiguousarray(pixels[top : top + self.size, left : left + self.size])
 
-    def _resized(self, width: int, height: int) -> Tuple[int, int]:
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
         if not self.keep_aspect:
             return self.resize, self.resize
         short = min(width, height)

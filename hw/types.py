@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class TensorType:
     (4, 4)
     """
 
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
     lo: int
     hi: int
 
@@ -43,11 +43,15 @@ class TensorType:
         object.__setattr__(self, "lo", int(self.lo))
         object.__setattr__(self, "hi", int(self.hi))
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise InputError(f"shape must be (H, W, C) or (C,), all at least 1, not {self.shape}; reshape the tensor")
+            raise InputError(
+                f"shape must be (H, W, C) or (C,), all at least 1, not {self.shape}; reshape the tensor"
+            )
         if self.lo > self.hi:
             raise InputError(f"range must have lo <= hi, not {self.lo}..{self.hi}; swap them")
         if self.lo < INT64.min or self.hi > INT64.max:
-            raise InputError(f"range must fit in int64, not {self.lo}..{self.hi}; use fewer bits or smaller weights")
+            raise InputError(
+                f"range must fit in int64, not {self.lo}..{self.hi}; use fewer bits or smaller weights"
+            )
 
     @property
     def signed(self) -> bool:
@@ -55,7 +59,7 @@ class TensorType:
 
     @property
     def bits(self) -> int:
-        """Width of the narrowest two's complement (or unsigned, when lo >= 0) integer that holds the range."""
+        """Width of the narrowest integer that holds the range; unsigned where lo >= 0."""
         if not self.signed:
             return max(1, self.hi.bit_length())
         return 1 + max((-self.lo - 1).bit_length(), self.hi.bit_length())
@@ -70,7 +74,7 @@ class TensorType:
         """Largest absolute value."""
         return max(abs(self.lo), abs(self.hi))
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"shape": list(self.shape), "lo": self.lo, "hi": self.hi}
 
     @classmethod
@@ -78,7 +82,9 @@ class TensorType:
         try:
             return cls(tuple(document["shape"]), document["lo"], document["hi"])
         except (TypeError, KeyError, ValueError, OverflowError) as error:
-            raise InputError(f"tensor type must have shape, lo and hi, not {document!r} ({error}); write it again") from None
+            raise InputError(
+                f"tensor type must have shape, lo and hi, not {document!r} ({error}); write it again"
+            ) from None
 
 
 def narrowest_dtype(lo: int, hi: int) -> np.dtype[Any]:

@@ -1,0 +1,62 @@
+"""Largest value of a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+from hw.errors import InputError
+from hw.ops.base import Op, image_type, wholes
+from hw.types import INT64, TensorType
+
+if TYPE_CHECKING:
+    from hw.types import Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Op):
+    """Maximum over a window, (H, W, C) -> (OH, OW, C). A padded position never wins.
+
+    Args:
+        kernel, stride: (h, w).
+        padding: (top, left, bottom, right); ceil mode is extra padding at the bottom and right.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        for name, length, low in (("kernel", 2, 1), ("stride", 2, 1), ("padding", 4, 0)):
+            object.__setattr__(self, name, wholes(name, getattr(self, name), length, low))
+
+    def infer(self, types: Sequence[TensorType]) -> TensorType:
+        source = image_type(types)
+        top, left, bottom, right = self.padding
+        shape = []
+        for axis, (before, after) in enumerate(((top, bottom), (left, right))):
+            size, window, stride = source.shape[axis], self.kernel[axis], self.stride[axis]
+            count = (size + before + after - window) // stride + 1
+            # Every window must see the picture, or its maximum would be that of nothing.
+            if count < 1 or before >= window or (count - 1) * stride >= size + before:
+                raise InputError(
+                    f"each window {window} must overlap the input {size} padded by {before} and {after} "
+                    f"at stride {stride}, not miss it; pad less or use a larger picture"
+                )
+            shape.append(count)
+        return TensorType((*shape, source.shape[2]), source.lo, source.hi)
+
+    def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
+        top, left, bottom, right = self.padding
+        x = np.pad(arrays[0], ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=INT64.min)
+        height = (x.shape[1] - self.kernel[0]) // self.stride[0] + 1
+        width = (x.shape[2] - self.kernel[1]) // self.stride[1] + 1
+        result = np.full((len(x), height, width, x.shape[3]), INT64.min, np.int64)
+        for i in range(self.kernel[0]):
+            for j in range(self.kernel[1]):
+                rows = slice(i, i + height * self.stride[0], self.stride[0])
+                columns = slice(j, j + width * self.stride[1], self.stride[1])
+                result = np.maximum(result, x[:, rows, columns])
+        return result
