@@ -23,7 +23,7 @@ def layer_names(bypass_at: frozenset[int] = frozenset()) -> list[str]:
 
 
 def infer_spec(place: str | Path, shapes: Mapping[str, Shape]) -> SqueezeNetSpec:
-    """The spec that has tensors of exactly these names and shapes (input size and head padding left at defaults).
+    """The spec that has tensors of exactly these names and shapes; input size and head padding stay at defaults.
 
     Simple bypass has no weights, so a network with it looks like one without.
 
@@ -35,19 +35,21 @@ def infer_spec(place: str | Path, shapes: Mapping[str, Shape]) -> SqueezeNetSpec
     missing = [name for name in expected if name not in shapes]
     if missing:
         raise InputError(
-            f"{place}: a SqueezeNet must have {missing[0]}, and it is missing ({len(missing)} of {len(expected)} "
-            "tensors are); give a whole SqueezeNet 1.0 or 1.1"
+            f"{place}: a SqueezeNet must have {missing[0]}, not {len(expected) - len(missing)} of its "
+            f"{len(expected)} tensors; give a whole SqueezeNet 1.0 or 1.1"
         )
     unknown = sorted(set(shapes) - set(expected))
     if unknown:
-        raise InputError(f"{place}: a SqueezeNet must not have {unknown[0]}; give a plain SqueezeNet 1.0 or 1.1")
+        raise InputError(
+            f"{place}: a SqueezeNet must not have {unknown[0]}; give a plain SqueezeNet 1.0 or 1.1"
+        )
 
     stem = shapes["conv1.weight"]
     kernel = stem[2] if len(stem) == 4 else 0
     if kernel not in _VERSION_OF_STEM_KERNEL:
         raise InputError(
-            f"{place}: conv1.weight: must be (channels, 3, 7, 7) for 1.0 or (channels, 3, 3, 3) for 1.1, not {stem}; "
-            "give a SqueezeNet"
+            f"{place}: conv1.weight: must be (channels, 3, 7, 7) for 1.0 or (channels, 3, 3, 3) for 1.1, "
+            f"not {stem}; give a SqueezeNet"
         )
     channels = _conv(place, shapes, "conv1", 3, kernel)
     stem_channels, fires = channels, []
@@ -74,14 +76,19 @@ def infer_spec(place: str | Path, shapes: Mapping[str, Shape]) -> SqueezeNetSpec
     wanted = frozenset(n for n in FIRE_NUMBERS if spec.bypass_of(n) == "conv")
     if bypass_at and bypass_at != wanted:
         raise InputError(
-            f"{place}: a complex bypass must have a convolution in fires {sorted(wanted)}, not in {sorted(bypass_at)}; "
-            "it belongs where the channel count changes"
+            f"{place}: a complex bypass must have a convolution in fires {sorted(wanted)}, "
+            f"not in {sorted(bypass_at)}; it belongs where the channel count changes"
         )
     return spec
 
 
 def _conv(
-    place: str | Path, shapes: Mapping[str, Shape], layer: str, inputs: int, kernel: int, out_channels: int | None = None
+    place: str | Path,
+    shapes: Mapping[str, Shape],
+    layer: str,
+    inputs: int,
+    kernel: int,
+    out_channels: int | None = None,
 ) -> int:
     """Checks the two shapes of a layer; gives its output channels."""
     weight, bias = shapes[f"{layer}.weight"], shapes[f"{layer}.bias"]
@@ -90,8 +97,8 @@ def _conv(
     if weight != (outputs, inputs, kernel, kernel) or outputs < 1:
         channels = "channels" if out_channels is None else out_channels
         raise InputError(
-            f"{place}: {layer}.weight: must be ({channels}, {inputs}, {kernel}, {kernel}) behind the layers before it, "
-            f"not {weight}; give a SqueezeNet"
+            f"{place}: {layer}.weight: must be ({channels}, {inputs}, {kernel}, {kernel}) to fit the layers "
+            f"around it, not {weight}; give a SqueezeNet"
         )
     if bias != (outputs,):
         raise InputError(

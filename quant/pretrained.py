@@ -1,7 +1,7 @@
 """Float SqueezeNet weights from Caffe, ONNX, torch and npz files, in one naming and with their preprocessing.
 
-The names are ``conv1``, ``fire2`` to ``fire9`` each with ``.squeeze``, ``.expand1x1``, ``.expand3x3`` (and ``.bypass``
-where the network has a complex bypass), and ``conv10``; each with ``.weight`` (float32, OIHW) and ``.bias`` (float32).
+The names are ``conv1``, ``fire2`` to ``fire9`` each with ``.squeeze``, ``.expand1x1``, ``.expand3x3`` (and
+``.bypass`` in a complex bypass), and ``conv10``; each with ``.weight`` (float32, OIHW) and ``.bias`` (float32).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ MAX_BYTES = 1 << 30
 CAFFE = Preprocessing(
     size=227, resize=256, source_order="BGR", mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0)
 )
-"""The authors' own: Caffe's ILSVRC database is squashed to 256x256, cropped to 227, BGR, minus the mean pixel."""
+"""The authors' own: squashed to 256x256 as in Caffe's ILSVRC database, cropped to 227, BGR, minus the mean."""
 
 TORCHVISION = Preprocessing(
     size=224,
@@ -64,10 +64,10 @@ class FloatWeights:
 
 @dataclass(frozen=True, slots=True)
 class FoldedWeights:
-    """Weights whose conv1 takes RGB pixels of 0..255: ``conv1(pixels - pixel_mean)`` is what the source computes.
+    """Weights whose conv1 takes RGB pixels: ``conv1(pixels - pixel_mean)`` is what the source computes.
 
     Args:
-        arrays: float32 by name, weights OIHW; conv1.weight is per pixel unit and in RGB order, the biases unchanged.
+        arrays: float32 by name, weights OIHW; conv1.weight is in RGB order and for pixels of 0..255.
         pixel_mean: float32 (3,), RGB, in pixel units.
     """
 
@@ -97,8 +97,8 @@ def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = N
 
     Args:
         path: the file.
-        preprocessing: "caffe", "torchvision" or a record; needed where the file does not tell (npz files without
-            metadata, ONNX files of unknown origin) and obeyed where it does.
+        preprocessing: "caffe", "torchvision" or a record; needed where the file does not tell (npz files
+            without metadata, ONNX files of unknown origin) and obeyed where it does.
 
     Raises:
         InputError: the file is missing, damaged, too large, not a SqueezeNet, or holds NaN or Inf.
@@ -107,15 +107,21 @@ def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = N
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
-        raise InputError(f"{path}: a weight file must end in {known}, not {path.suffix!r}; convert or rename it")
+        raise InputError(
+            f"{path}: a weight file must end in {known}, not {path.suffix!r}; convert or rename it"
+        )
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise InputError(f"{path}: weights must be a file, not a folder; name the file inside it")
     except OSError as error:
-        raise InputError(f"{path}: the weight file must be readable, not {error.strerror}; check the path") from None
+        raise InputError(
+            f"{path}: the weight file must be readable, not {error.strerror}; check the path"
+        ) from None
     if size > MAX_BYTES:
-        raise InputError(f"{path}: a weight file must have at most {MAX_BYTES} bytes, not {size}; is it a SqueezeNet?")
+        raise InputError(
+            f"{path}: a weight file must have at most {MAX_BYTES} bytes, not {size}; is it a SqueezeNet?"
+        )
     raw = reader(path)
     chosen = _choose_preprocessing(path, preprocessing, raw)
     arrays = {name: _checked(path, name, array) for name, array in raw.arrays.items()}
@@ -143,7 +149,8 @@ def save_npz(weights: FloatWeights, path: str | Path) -> None:
     """Writes weights with their preprocessing, so that `load_weights` needs to be told nothing."""
     metadata = {"preprocessing": weights.preprocessing.to_json(), "head_padding": weights.spec.head_padding}
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{_METADATA: np.array(json.dumps(metadata))}, **weights.arrays)
+        content: dict[str, Any] = {_METADATA: np.array(json.dumps(metadata)), **weights.arrays}
+        np.savez(file, **content)
 
 
 def _choose_preprocessing(path: Path, asked: str | Preprocessing | None, raw: Raw) -> Preprocessing:
@@ -183,7 +190,9 @@ def _read_npz(path: Path) -> Raw:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
             total = sum(member.file_size for member in members)
             if total > MAX_BYTES:
-                raise InputError(f"{path}: must unpack to at most {MAX_BYTES} bytes, not {total}; is it a SqueezeNet?")
+                raise InputError(
+                    f"{path}: must unpack to at most {MAX_BYTES} bytes, not {total}; is it a SqueezeNet?"
+                )
             arrays = {}
             for member in members:
                 with archive.open(member) as file:
@@ -191,14 +200,18 @@ def _read_npz(path: Path) -> Raw:
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
-        raise InputError(f"{path}: must be a whole npz file without pickled objects ({error}); copy it again") from None
+        raise InputError(
+            f"{path}: must be a whole npz file without pickled objects ({error}); copy it again"
+        ) from None
     preprocessing, padding = None, None
     if _METADATA in arrays:
         try:
             metadata = json.loads(str(arrays.pop(_METADATA)))
             padding = int(metadata["head_padding"])
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: {_METADATA} must be Fireflow's metadata ({error}); write it again") from None
+            raise InputError(
+                f"{path}: {_METADATA} must be Fireflow's metadata ({error}); write it again"
+            ) from None
         preprocessing = Preprocessing.from_json(metadata["preprocessing"])
     return Raw(arrays, "npz", preprocessing, padding)
 
@@ -206,7 +219,9 @@ def _read_npz(path: Path) -> Raw:
 def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
     """One array of an npz file; its header may not promise more than its `size` bytes hold."""
     version = np.lib.format.read_magic(file)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+        version
+    ]
     shape, fortran, dtype = read_header(file)
     count = int(np.prod(shape, dtype=object)) if shape else 1
     if dtype.hasobject or count * dtype.itemsize > size:

@@ -1,0 +1,428 @@
+"""Pictures with labels, from folders, zip files and arrays.
+
+A picture is decoded when it is asked for. A damaged one raises `DamagedImage` from indexing; `ImageSet.images`
+and `quant.decoded.decode_to_array` skip it. Either way `ImageSet.damaged` names it and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from hw.errors import InputError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
+MAX_PIXELS = 1 << 26
+"""A picture of more pixels is refused before it is decoded (a decompression bomb, or a mistake)."""
+MAX_FILE_BYTES = 1 << 27
+LABELS = "labels.csv"
+_WNID = re.compile(r"n\d{8}")
+
+
+class DamagedImage(InputError):
+    """A picture that cannot be decoded; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageClass:
+    """A class of a data set.
+
+    Args:
+        name: for people.
+        index: its number in labels.csv: for the ImageNet files and Imagenette 0..999, the output of a
+            1000-class network. For class folders its position.
+        wnid: WordNet id such as "n01440764", where known.
+    """
+
+    name: str
+    index: int
+    wnid: str | None = None
+
+
+class Source(Protocol):
+    """Where the bytes of pictures are."""
+
+    place: str
+
+    def read(self, name: str) -> Image.Image:
+        """The picture, opened but perhaps not yet decoded."""
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        """Changes when any of these pictures changes; cheap, so from sizes and checksums at hand."""
+
+
+class ImageSet:
+    """A sequence of RGB pictures, with labels where there are any.
+
+    Args:
+        source: reads a picture by its name.
+        names: in order.
+        labels: position in `classes` per picture, or None.
+        classes: in the order of their `index`; empty without labels.
+        columns: further columns of labels.csv, by their heading.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        names: Sequence[str],
+        labels: Sequence[int] | None = None,
+        classes: Sequence[ImageClass] = (),
+        columns: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        if not names:
+            raise InputError(
+                f"{source.place}: must hold at least one image, not none; add files ending in .jpg or .png"
+            )
+        self.source = source
+        self.names = tuple(names)
+        self.labels = None if labels is None else tuple(labels)
+        self.classes = tuple(classes)
+        self.columns = {heading: tuple(column) for heading, column in (columns or {}).items()}
+        self._damaged: dict[str, str] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, by label."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def damaged(self) -> list[tuple[str, str]]:
+        """(name, what is wrong) of every damaged picture met so far; `verify` meets them all."""
+        return list(self._damaged.items())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, position: int) -> Image.Image:
+        """The picture, RGB. Raises DamagedImage if it cannot be decoded."""
+        name = self.names[position]
+        try:
+            image = self.source.read(name)
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
+            return image.convert("RGB")
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+            self._damaged[name] = " ".join(str(error).split()) or type(error).__name__
+            raise DamagedImage(
+                f"{self.source.place}: {name}: must be a picture that can be decoded, "
+                f"not damaged ({self._damaged[name]}); replace or remove it"
+            ) from None
+
+    def note_damaged(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Adds what is known of damaged pictures from an earlier look at them."""
+        self._damaged.update((name, reason) for name, reason in entries)
+
+    def images(self) -> Iterator[tuple[int, Image.Image]]:
+        """(position, picture) of every picture that can be decoded, in order."""
+        for position in range(len(self)):
+            with contextlib.suppress(DamagedImage):
+                yield position, self[position]
+
+    def verify(self) -> ImageSet:
+        """Decodes every picture once; gives the set without the damaged ones, which `damaged` then lists."""
+        good = [position for position, _ in self.images()]
+        return self if len(good) == len(self) else self.select(good)
+
+    def select(self, positions: Sequence[int]) -> ImageSet:
+        """The pictures at these positions. The classes stay, even those that no picture is left of."""
+        chosen = ImageSet(
+            self.source,
+            [self.names[p] for p in positions],
+            None if self.labels is None else [self.labels[p] for p in positions],
+            self.classes,
+            {heading: [column[p] for p in positions] for heading, column in self.columns.items()},
+        )
+        chosen._damaged = dict(self._damaged)
+        return chosen
+
+    def without(self, names: Sequence[str] | set[str] | frozenset[str]) -> ImageSet:
+        """The set without the pictures of these file names, folders and extensions not counted.
+
+        That is how a picture is recognised in two data sets, to keep what is measured out of what is trained
+        on: ``train.without(validation.names)``.
+        """
+        unwanted = {_stem(name) for name in names}
+        return self.select([p for p, name in enumerate(self.names) if _stem(name) not in unwanted])
+
+    def labels_among(self, num_classes: int) -> npt.NDArray[np.int64]:
+        """Labels as a network of `num_classes` outputs numbers them.
+
+        A network of as many classes as there are here was trained on them; a larger one numbers them by
+        `ImageClass.index`, as a 1000-class network does the ten classes of Imagenette.
+
+        Raises:
+            InputError: there are no labels, or the network does not have these classes.
+        """
+        if self.labels is None:
+            raise InputError(
+                f"{self.source.place}: images must have labels; put them in class folders or {LABELS}"
+            )
+        labels = np.asarray(self.labels, dtype=np.int64)
+        if num_classes == len(self.classes):
+            return labels
+        indices = np.array([c.index for c in self.classes], dtype=np.int64)
+        if num_classes < len(indices) or indices.max() >= num_classes:
+            raise InputError(
+                f"{self.source.place}: class indices must be below the {num_classes} classes of the network, "
+                f"not {indices.max()} in {len(indices)} classes; use a network for these classes"
+            )
+        return indices[labels]
+
+    def fingerprint(self) -> str:
+        """SHA-256 that changes when a picture, a name or their order changes."""
+        return self.source.fingerprint(self.names)
+
+
+def open_images(path: str | Path) -> ImageSet:
+    """Opens a folder, a zip file or a single picture.
+
+    A folder or zip file holds ``images/`` and ``labels.csv`` (columns filename and class_index; wnid, class_name
+    and any more are kept), or one folder per class, or just pictures. Files of other kinds are left alone.
+
+    Raises:
+        InputError: nothing there, no pictures there, or a bad labels.csv.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            f"{path}: images must be in a folder, a zip or an image file, and it is not there; check it"
+        )
+    if path.is_dir():
+        return _arrange(FolderSource(path))
+    if zipfile.is_zipfile(path):
+        return _arrange(ZipSource(path))
+    if path.suffix.lower() == ".zip":
+        raise InputError(f"{path}: must be a whole zip file, and it is cut off or none at all; copy it again")
+    single = ImageSet(FolderSource(path.parent), [path.name])
+    single[0].close()
+    return single
+
+
+def from_arrays(
+    images: npt.NDArray[np.uint8], labels: Sequence[int] | None = None, class_names: Sequence[str] = ()
+) -> ImageSet:
+    """An ImageSet of uint8 RGB arrays of shape (N, H, W, 3)."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise InputError(
+            f"images: must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"
+        )
+    if labels is not None:
+        if len(labels) != len(images):
+            raise InputError(f"labels: must be {len(images)}, one per image, not {len(labels)}; give as many")
+        top = max(labels, default=0)
+        class_names = class_names or [str(number) for number in range(top + 1)]
+        if min(labels, default=0) < 0 or top >= len(class_names):
+            raise InputError(f"labels: must be 0 to {len(class_names) - 1}, not {top}; name every class")
+    classes = [ImageClass(name, index) for index, name in enumerate(class_names)]
+    return ImageSet(ArraySource(images), [str(n) for n in range(len(images))], labels, classes)
+
+
+def head_rows(images: ImageSet, reference: ImageSet | None = None) -> npt.NDArray[np.int64]:
+    """Rows of a large network's last layer, one per class of `images`: where a smaller head starts from.
+
+    Args:
+        images: the classes wanted, such as Imagenette's ten.
+        reference: a data set of all classes of the large network; classes are then found by wnid. Without it
+            `ImageClass.index` is taken, which is right for the ImageNet and Imagenette zips.
+
+    Returns:
+        int64 (classes,).
+    """
+    if reference is None:
+        return np.array([c.index for c in images.classes], dtype=np.int64)
+    row_of = {c.wnid: c.index for c in reference.classes if c.wnid is not None}
+    rows = [row_of.get(c.wnid or "") for c in images.classes]
+    unknown = [c.name for c, row in zip(images.classes, rows, strict=True) if row is None]
+    if unknown:
+        raise InputError(
+            f"{images.source.place}: classes must have wnids that {reference.source.place} has, "
+            f"not {unknown[0]!r}; name the class folders by wnid"
+        )
+    return np.array(rows, dtype=np.int64)
+
+
+def find_data_folder() -> Path | None:
+    """The folder of test data: $FIREFLOW_DATA, else ../shared/data beside the repository, else None."""
+    named = os.environ.get("FIREFLOW_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+class FolderSource:
+    """Pictures in a folder, at any depth."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.place = root, str(root)
+
+    def listing(self) -> list[str]:
+        """Every file, relative to the folder, sorted."""
+        found = []
+        for folder, _, files in os.walk(self.root, followlinks=False):
+            found += [(Path(folder) / file).relative_to(self.root).as_posix() for file in files]
+        return sorted(found)
+
+    def read_bytes(self, name: str) -> bytes:
+        """A whole file."""
+        path = self.root / name
+        _check_size(path.stat().st_size)
+        return path.read_bytes()
+
+    def read(self, name: str) -> Image.Image:
+        return Image.open(io.BytesIO(self.read_bytes(name)))
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        stats = ((name, (self.root / name).stat()) for name in names)
+        return _digest([str(self.root.resolve())], ((name, s.st_size, s.st_mtime_ns) for name, s in stats))
+
+
+class ZipSource:
+    """Pictures in a zip file, read in memory and never extracted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.place = path, str(path)
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
+
+    def _archive(self) -> zipfile.ZipFile:
+        # Workers that were forked must not share a file position with their parent.
+        if self._opened is None or self._opened[0] != os.getpid():
+            try:
+                self._opened = os.getpid(), zipfile.ZipFile(self.path)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise InputError(f"{self.path}: must be a whole zip file ({error}); copy it again") from None
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def listing(self) -> list[str]:
+        """Every member that is a file, in the order of the zip."""
+        return [member.filename for member in self._archive().infolist() if not member.is_dir()]
+
+    def read_bytes(self, name: str) -> bytes:
+        """A whole member."""
+        _check_size(self._archive().getinfo(name).file_size)
+        return self._archive().read(name)
+
+    def read(self, name: str) -> Image.Image:
+        return Image.open(io.BytesIO(self.read_bytes(name)))
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        members = (self._archive().getinfo(name) for name in names)
+        return _digest([], ((m.filename, m.file_size, m.CRC) for m in members))
+
+
+class ArraySource:
+    """Pictures that are in memory already; their names are their positions."""
+
+    place = "images"
+
+    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        self.array = images
+
+    def read(self, name: str) -> Image.Image:
+        return Image.fromarray(self.array[int(name)])
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        return _digest(
+            [str(self.array.shape)], ((n, hashlib.sha256(self.array[int(n)]).hexdigest()) for n in names)
+        )
+
+
+def _arrange(source: FolderSource | ZipSource) -> ImageSet:
+    """Finds labels in labels.csv or in the folders' names."""
+    files = source.listing()
+    for name in files:
+        if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{source.place}: names must stay inside, not {name!r}; pack it again")
+    pictures = [name for name in files if _is_picture(name)]
+    if LABELS in files:
+        return _labelled(source, frozenset(files))
+    folders = [PurePosixPath(name).parts for name in pictures]
+    while folders and len({parts[0] for parts in folders}) == 1 and all(len(parts) > 2 for parts in folders):
+        folders = [parts[1:] for parts in folders]  # a folder around everything, such as images/
+    if not all(len(parts) > 1 for parts in folders) or (
+        folders and all(parts[0] == "images" for parts in folders)
+    ):
+        return ImageSet(source, pictures)
+    names = sorted({parts[0] for parts in folders})
+    classes = [ImageClass(n, index, n if _WNID.fullmatch(n) else None) for index, n in enumerate(names)]
+    return ImageSet(source, pictures, [names.index(parts[0]) for parts in folders], classes)
+
+
+def _labelled(source: FolderSource | ZipSource, files: frozenset[str]) -> ImageSet:
+    """An ImageSet as labels.csv describes it."""
+    place = f"{source.place}: {LABELS}"
+    try:
+        reader = csv.DictReader(io.StringIO(source.read_bytes(LABELS).decode("utf-8-sig"), newline=""))
+        headings = list(reader.fieldnames or ())
+        rows = list(reader)
+    except (OSError, ValueError, csv.Error, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{place}: must be a table of comma-separated UTF-8 text ({error}); write it again"
+        ) from None
+    for needed in ("filename", "class_index"):
+        if needed not in headings:
+            raise InputError(f"{place}: must have a column {needed}, not only {', '.join(headings)}; add it")
+    names, classes, numbers = [], dict[int, ImageClass](), []
+    for line, row in enumerate(rows, start=2):
+        name, number = row["filename"] or "", row["class_index"] or ""
+        if not number.isdecimal() or len(number) > 9:
+            raise InputError(
+                f"{place} line {line}: class_index must be a whole number, not {number!r}; correct it"
+            )
+        member = name if name in files else f"images/{name}"
+        if member not in files:
+            raise InputError(
+                f"{place} line {line}: filename must be a file in images/, not {name!r}; remove the line"
+            )
+        index, wnid = int(number), row.get("wnid") or None
+        known = classes.setdefault(index, ImageClass(row.get("class_name") or wnid or number, index, wnid))
+        if known.wnid != wnid:
+            raise InputError(
+                f"{place} line {line}: class {index} must be {known.wnid}, not {wnid}; correct one of them"
+            )
+        names.append(member)
+        numbers.append(index)
+    order = sorted(classes)
+    label_of = {index: label for label, index in enumerate(order)}
+    extra = [h for h in headings if h and h not in ("filename", "class_index", "wnid", "class_name")]
+    columns = {heading: [row[heading] or "" for row in rows] for heading in extra}
+    return ImageSet(
+        source, names, [label_of[n] for n in numbers], [classes[index] for index in order], columns
+    )
+
+
+def _is_picture(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and parts[-1].lower().endswith(EXTENSIONS)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f"{size} bytes are more than {MAX_FILE_BYTES}")
+
+
+def _digest(start: list[str], facts: Iterator[tuple[Any, ...]]) -> str:
+    digest = hashlib.sha256(repr(start).encode())
+    for fact in facts:
+        digest.update(repr(fact).encode())
+    return digest.hexdigest()
