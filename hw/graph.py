@@ -135,8 +135,8 @@ class Graph:
 
         Args:
             images: uint8 (N, H, W, C), or whatever the input type says.
-            keep: a dictionary to fill with every tensor, the input included; without it, tensors go after their
-                last use.
+            keep: a dictionary to fill with every tensor, the input included; without it, tensors go after
+                their last use.
 
         Returns:
             int64 (N, classes); the real scores are these times `output_scale`.
