@@ -1,7 +1,8 @@
 """Pictures with labels, from folders, zip files and arrays.
 
-A picture is decoded when it is asked for. A damaged one raises `DamagedImage` from indexing; `ImageSet.images`
-and `quant.decoded.decode_to_array` skip it. Either way `ImageSet.damaged` names it and says what is wrong.
+A picture is decoded when it is asked for. Indexing raises `DamagedImage` for a damaged one, but
+`ImageSet.images` and `quant.decoded.decode_to_array` skip it. Either way `ImageSet.damaged` names it with what is
+wrong.
 """
 
 from __future__ import annotations
@@ -190,8 +191,8 @@ class ImageSet:
 def open_images(path: str | Path) -> ImageSet:
     """Opens a folder, a zip file or a single picture.
 
-    A folder or zip file holds ``images/`` and ``labels.csv`` (columns filename and class_index; wnid, class_name
-    and any more are kept), or one folder per class, or just pictures. Files of other kinds are left alone.
+    A folder or zip file holds ``images/`` and ``labels.csv`` (columns filename, class_index, perhaps wnid,
+    class_name and others), or one folder per class, or just pictures. Files of other kinds are left alone.
 
     Raises:
         InputError: nothing there, no pictures there, or a bad labels.csv.

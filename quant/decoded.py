@@ -56,8 +56,8 @@ def decode_to_array(
     Args:
         images: what to decode; damaged pictures are skipped, and listed in `images.damaged` too.
         to: how to bring them to one size: a record, or the side of a square to squash them to.
-        cache: the folder for decoded pictures; by default $XDG_CACHE_HOME/fireflow/images. Entries are named by
-            the content of the pictures and `to`; they may be deleted at any time.
+        cache: the folder for decoded pictures; $XDG_CACHE_HOME/fireflow/images by default. Entries are named
+            by the content of the pictures and `to`; they may be deleted at any time.
         progress: show a bar.
 
     Raises:

@@ -1,16 +1,61 @@
-"""Which member of the SqueezeNet family a set of weight shapes is, or why it is none."""
+"""What all readers of weight files share: known preprocessings, and the family that shapes belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from hw.errors import InputError
+from hw.preprocessing import Preprocessing
 from quant.squeezenet import PAPER_FIRES, FireWidths, SqueezeNetSpec, Version
 
+MAX_BYTES = 1 << 30
+"""No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""
+
+CAFFE = Preprocessing(
+    size=227, resize=256, source_order="BGR", mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0)
+)
+"""The authors' own: squashed to 256x256 as Caffe's ILSVRC database is, cropped to 227, BGR, less the mean."""
+
+TORCHVISION = Preprocessing(
+    size=224,
+    resize=256,
+    keep_aspect=True,
+    mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
+    std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
+)
+"""Torchvision's and the ONNX model zoo's: shorter side to 256, cropped to 224, RGB in 0..1, normalised."""
+
+Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
 FIRE_NUMBERS = range(2, 2 + len(PAPER_FIRES))
 _VERSION_OF_STEM_KERNEL: dict[int, Version] = {7: "1.0", 3: "1.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a reader found in a file, before any check of values.
+
+    Args:
+        arrays: by our names, any float type.
+        source: the kind of file.
+        preprocessing: where the file tells, else None.
+        head_padding: padding of conv10 where the file tells, else None.
+        simple_bypass: the file shows sums without convolutions around Fires.
+        pixel_mean: (3,) RGB, in a file of ours whose conv1 takes pixels minus this.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    source: str
+    preprocessing: Preprocessing | None = None
+    head_padding: int | None = None
+    simple_bypass: bool = False
+    pixel_mean: npt.NDArray[Any] | None = None
 
 
 def layer_names(bypass_at: frozenset[int] = frozenset()) -> list[str]:
@@ -23,7 +68,7 @@ def layer_names(bypass_at: frozenset[int] = frozenset()) -> list[str]:
 
 
 def infer_spec(place: str | Path, shapes: Mapping[str, Shape]) -> SqueezeNetSpec:
-    """The spec that has tensors of exactly these names and shapes; input size and head padding stay at defaults.
+    """The spec that has tensors of exactly these names and shapes; input size and head padding are not in them.
 
     Simple bypass has no weights, so a network with it looks like one without.
 

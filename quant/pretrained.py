@@ -1,7 +1,7 @@
 """Float SqueezeNet weights from Caffe, ONNX, torch and npz files, in one naming and with their preprocessing.
 
-The names are ``conv1``, ``fire2`` to ``fire9`` each with ``.squeeze``, ``.expand1x1``, ``.expand3x3`` (and
-``.bypass`` in a complex bypass), and ``conv10``; each with ``.weight`` (float32, OIHW) and ``.bias`` (float32).
+The layers are ``conv1``, ``fire2`` to ``fire9`` each with ``.squeeze``, ``.expand1x1``, ``.expand3x3`` (and
+``.bypass`` in a complex bypass), and ``conv10``. Each has a ``.weight`` (OIHW) and a ``.bias``, both float32.
 """
 
 from __future__ import annotations
@@ -19,27 +19,11 @@ import numpy.typing as npt
 from hw.errors import InputError
 from hw.files import atomic_file
 from hw.preprocessing import Preprocessing
-from quant.family import infer_spec
+from quant.caffe import read_caffemodel
+from quant.family import CAFFE, MAX_BYTES, TORCHVISION, Array, Raw, infer_spec
+from quant.onnx_weights import read_onnx
 from quant.squeezenet import SqueezeNetSpec
-
-Array = npt.NDArray[np.float32]
-
-MAX_BYTES = 1 << 30
-"""No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""
-
-CAFFE = Preprocessing(
-    size=227, resize=256, source_order="BGR", mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0)
-)
-"""The authors' own: squashed to 256x256 as in Caffe's ILSVRC database, cropped to 227, BGR, minus the mean."""
-
-TORCHVISION = Preprocessing(
-    size=224,
-    resize=256,
-    keep_aspect=True,
-    mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
-    std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
-)
-"""Torchvision's and the ONNX model zoo's: shorter side to 256, cropped to 224, RGB in 0..1, normalised."""
+from quant.torch_weights import read_safetensors, read_torch
 
 _PREPROCESSINGS = {"caffe": CAFFE, "torchvision": TORCHVISION}
 _METADATA = "__fireflow__"
@@ -75,23 +59,6 @@ class FoldedWeights:
     pixel_mean: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """What a reader found in a file, before any check of values.
-
-    Args:
-        arrays: by our names, any float type.
-        source: the kind of file.
-        preprocessing: where the file tells, else None.
-        head_padding: padding of conv10 where the file tells, else None.
-    """
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    source: str
-    preprocessing: Preprocessing | None = None
-    head_padding: int | None = None
-
-
 def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = None) -> FloatWeights:
     """Reads a weight file, by its extension: .caffemodel, .onnx, .pth, .pt, .safetensors or .npz.
 
@@ -124,13 +91,17 @@ def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = N
         )
     raw = reader(path)
     chosen = _choose_preprocessing(path, preprocessing, raw)
+    if raw.pixel_mean is not None:
+        mean = _checked(path, "pixel_offset", raw.pixel_mean)
+        chosen = replace(chosen, source_order="RGB", mean=tuple(mean.tolist()), std=(1.0, 1.0, 1.0))
     arrays = {name: _checked(path, name, array) for name, array in raw.arrays.items()}
     spec = infer_spec(path, {name: array.shape for name, array in arrays.items()})
     padding = raw.head_padding
     if padding is None:
         # Only the authors' Caffe 1.0 pads conv10; torchvision's 1.0 does not, and 1.1 never does.
         padding = int(spec.version == "1.0" and chosen.source_order == "BGR")
-    spec = replace(spec, head_padding=padding, input_size=chosen.size)
+    bypass = "simple" if raw.simple_bypass else spec.bypass
+    spec = replace(spec, head_padding=padding, input_size=chosen.size, bypass=bypass)
     return FloatWeights(arrays, raw.source, chosen, spec)
 
 
@@ -147,7 +118,11 @@ def fold_preprocessing(weights: FloatWeights) -> FoldedWeights:
 
 def save_npz(weights: FloatWeights, path: str | Path) -> None:
     """Writes weights with their preprocessing, so that `load_weights` needs to be told nothing."""
-    metadata = {"preprocessing": weights.preprocessing.to_json(), "head_padding": weights.spec.head_padding}
+    metadata = {
+        "preprocessing": weights.preprocessing.to_json(),
+        "head_padding": weights.spec.head_padding,
+        "simple_bypass": weights.spec.bypass == "simple",
+    }
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         content: dict[str, Any] = {_METADATA: np.array(json.dumps(metadata)), **weights.arrays}
         np.savez(file, **content)
@@ -203,17 +178,17 @@ def _read_npz(path: Path) -> Raw:
         raise InputError(
             f"{path}: must be a whole npz file without pickled objects ({error}); copy it again"
         ) from None
-    preprocessing, padding = None, None
-    if _METADATA in arrays:
-        try:
-            metadata = json.loads(str(arrays.pop(_METADATA)))
-            padding = int(metadata["head_padding"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: {_METADATA} must be Fireflow's metadata ({error}); write it again"
-            ) from None
-        preprocessing = Preprocessing.from_json(metadata["preprocessing"])
-    return Raw(arrays, "npz", preprocessing, padding)
+    if _METADATA not in arrays:
+        return Raw(arrays, "npz")
+    try:
+        metadata = json.loads(str(arrays.pop(_METADATA)))
+        preprocessing, padding = metadata["preprocessing"], int(metadata["head_padding"])
+        simple_bypass = bool(metadata["simple_bypass"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: {_METADATA} must be Fireflow's metadata ({error}); write it again"
+        ) from None
+    return Raw(arrays, "npz", Preprocessing.from_json(preprocessing), padding, simple_bypass)
 
 
 def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
@@ -230,4 +205,11 @@ def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
 
 
-_READERS: dict[str, Callable[[Path], Raw]] = {".npz": _read_npz}
+_READERS: dict[str, Callable[[Path], Raw]] = {
+    ".caffemodel": read_caffemodel,
+    ".onnx": read_onnx,
+    ".pth": read_torch,
+    ".pt": read_torch,
+    ".safetensors": read_safetensors,
+    ".npz": _read_npz,
+}
