@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from hw.errors import InputError
 from quant.family import CAFFE, Raw
 from quant.wiring import Conv, Pool, Step, name_layers
 
-# Only the fields we read; protobuf skips the others, and reads packed and unpacked numbers alike. * is repeated.
+# Only the fields we read; protobuf skips the others, and reads packed and unpacked alike. * is repeated.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "BlobShape": {"dim": (1, "*int64")},
     "Blob": {
@@ -69,13 +69,10 @@ def read_caffemodel(path: Path) -> Raw:
     """The convolutions of a SqueezeNet from a .caffemodel file.
 
     Raises:
-        InputError: damaged, or not a SqueezeNet.
+        InputError: not a SqueezeNet. On damage, whatever protobuf raises.
     """
     net = _net_class()()
-    try:
-        net.ParseFromString(path.read_bytes())
-    except message.DecodeError as error:
-        raise InputError(f"{path}: must be a whole .caffemodel file ({error}); download it again") from None
+    net.ParseFromString(path.read_bytes())
     layers = list(net.layer) or list(net.layers)
     if not layers:
         raise InputError(f"{path}: a .caffemodel file must hold layers, not none; download it again")

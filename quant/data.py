@@ -1,8 +1,8 @@
 """Pictures with labels, from folders, zip files and arrays.
 
 A picture is decoded when it is asked for. Indexing raises `DamagedImage` for a damaged one, but
-`ImageSet.images` and `quant.decoded.decode_to_array` skip it. Either way `ImageSet.damaged` names it with what is
-wrong.
+`ImageSet.images` and `quant.decoded.decode_to_array` skip it. Either way `ImageSet.damaged` names it and says
+what is wrong.
 """
 
 from __future__ import annotations

@@ -47,7 +47,6 @@ class Raw:
         preprocessing: where the file tells, else None.
         head_padding: padding of conv10 where the file tells, else None.
         simple_bypass: the file shows sums without convolutions around Fires.
-        pixel_mean: (3,) RGB, in a file of ours whose conv1 takes pixels minus this.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -55,7 +54,6 @@ class Raw:
     preprocessing: Preprocessing | None = None
     head_padding: int | None = None
     simple_bypass: bool = False
-    pixel_mean: npt.NDArray[Any] | None = None
 
 
 def layer_names(bypass_at: frozenset[int] = frozenset()) -> list[str]:
@@ -68,7 +66,7 @@ def layer_names(bypass_at: frozenset[int] = frozenset()) -> list[str]:
 
 
 def infer_spec(place: str | Path, shapes: Mapping[str, Shape]) -> SqueezeNetSpec:
-    """The spec that has tensors of exactly these names and shapes; input size and head padding are not in them.
+    """The spec that has tensors of exactly these names and shapes (which do not tell the input size).
 
     Simple bypass has no weights, so a network with it looks like one without.
 

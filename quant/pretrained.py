@@ -89,11 +89,16 @@ def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = N
         raise InputError(
             f"{path}: a weight file must have at most {MAX_BYTES} bytes, not {size}; is it a SqueezeNet?"
         )
-    raw = reader(path)
+    try:
+        raw = reader(path)
+    except InputError:
+        raise
+    except Exception as error:  # the parsers of five formats raise nearly anything on damaged bytes
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path}: must be a whole {path.suffix} file without pickled objects ({reason}); copy it again"
+        ) from error
     chosen = _choose_preprocessing(path, preprocessing, raw)
-    if raw.pixel_mean is not None:
-        mean = _checked(path, "pixel_offset", raw.pixel_mean)
-        chosen = replace(chosen, source_order="RGB", mean=tuple(mean.tolist()), std=(1.0, 1.0, 1.0))
     arrays = {name: _checked(path, name, array) for name, array in raw.arrays.items()}
     spec = infer_spec(path, {name: array.shape for name, array in arrays.items()})
     padding = raw.head_padding
@@ -148,7 +153,7 @@ def _checked(path: Path, name: str, array: npt.NDArray[Any]) -> Array:
     if array.dtype.kind != "f":
         raise InputError(f"{path}: {name}: weights must be floats, not {array.dtype}; give the float network")
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32)
+        values = np.array(array, dtype=np.float32, order="C")  # our own copy: torch wants it writable
     bad = ~np.isfinite(values)
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -160,24 +165,17 @@ def _checked(path: Path, name: str, array: npt.NDArray[Any]) -> Array:
 
 
 def _read_npz(path: Path) -> Raw:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-            total = sum(member.file_size for member in members)
-            if total > MAX_BYTES:
-                raise InputError(
-                    f"{path}: must unpack to at most {MAX_BYTES} bytes, not {total}; is it a SqueezeNet?"
-                )
-            arrays = {}
-            for member in members:
-                with archive.open(member) as file:
-                    arrays[member.filename[: -len(".npy")]] = _read_npy(file, member.file_size)
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
-        raise InputError(
-            f"{path}: must be a whole npz file without pickled objects ({error}); copy it again"
-        ) from None
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+        total = sum(member.file_size for member in members)
+        if total > MAX_BYTES:
+            raise InputError(
+                f"{path}: must unpack to at most {MAX_BYTES} bytes, not {total}; is it a SqueezeNet?"
+            )
+        for member in members:
+            with archive.open(member) as file:
+                arrays[member.filename.removesuffix(".npy")] = _read_npy(file, member.file_size)
     if _METADATA not in arrays:
         return Raw(arrays, "npz")
     try:

@@ -1,7 +1,7 @@
 """Which convolution of an imported graph is which layer of a SqueezeNet, by how they are connected.
 
 Names differ between exporters and change with fine-tuning; the connections do not. Following them also shows
-what a list of weights cannot: pools in the wrong place, a second operation between layers, the sums of a bypass.
+what a list of weights cannot: pools in the wrong place, other operations in between, the sums of a bypass.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Pool:
 class Step:
     """One operation of an imported graph.
 
-    `kind` is "conv", "concat", "add", "pool" (a `pool` of None is not a max pool), "same" (an operation that moves
-    no channel and has no weights), or the file's own name of an operation that no SqueezeNet has. `inputs` and
-    `outputs` name tensors; a step may overwrite its input.
+    `kind` is "conv", "concat", "add", "pool" (a `pool` of None is not a max pool), "same" (without weights, and
+    channels stay), or the file's own name of an operation that no SqueezeNet has. `inputs` and `outputs` name
+    tensors; a step may overwrite its input.
     """
 
     kind: str
