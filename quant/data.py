@@ -21,13 +21,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hw.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 1 << 26
 """A picture of more pixels is refused before it is decoded (a decompression bomb, or a mistake)."""
+MAX_ASPECT = 100
+"""Resizing the shorter side of a longer strip to 256 would give an absurd picture."""
 MAX_FILE_BYTES = 1 << 27
 LABELS = "labels.csv"
 _WNID = re.compile(r"n\d{8}")
@@ -113,15 +115,20 @@ class ImageSet:
         name = self.names[position]
         try:
             image = self.source.read(name)
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ValueError(f"{width}x{height} is more than {MAX_PIXELS} pixels")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise ValueError(f"{width}x{height} is longer than {MAX_ASPECT} times its shorter side")
             return image.convert("RGB")
+        except UnidentifiedImageError:
+            self._damaged[name] = "no known image format"
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
             self._damaged[name] = " ".join(str(error).split()) or type(error).__name__
-            raise DamagedImage(
-                f"{self.source.place}: {name}: must be a picture that can be decoded, "
-                f"not damaged ({self._damaged[name]}); replace or remove it"
-            ) from None
+        raise DamagedImage(
+            f"{self.source.place}: {name}: must be a picture that can be decoded, "
+            f"not damaged ({self._damaged[name]}); replace or remove it"
+        )
 
     def note_damaged(self, entries: Iterable[tuple[str, str]]) -> None:
         """Adds what is known of damaged pictures from an earlier look at them."""

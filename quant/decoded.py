@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch.nn import functional
 
@@ -58,7 +59,7 @@ def decode_to_array(
         to: how to bring them to one size: a record, or the side of a square to squash them to.
         cache: the folder for decoded pictures; $XDG_CACHE_HOME/fireflow/images by default. Entries are named
             by the content of the pictures and `to`; they may be deleted at any time.
-        progress: show a bar.
+        progress: show a bar, on stderr.
 
     Raises:
         InputError: every picture is damaged.
@@ -115,8 +116,9 @@ def _write_pixels(path: Path, images: ImageSet, record: Preprocessing, progress:
     positions = range(len(images))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow releases the GIL while it decodes
         results = pool.map(decode_one, positions)
-        done = track(results, "decoding images", len(images), transient=True, disable=not progress)
-        rows = [position for position, good in zip(positions, done, strict=True) if good]
+        if progress:
+            results = iter(track(results, "decoding images", len(images), console=Console(stderr=True)))
+        rows = [position for position, good in zip(positions, results, strict=True) if good]
     for target, row in enumerate(rows):
         if target != row:
             pixels[target] = pixels[row]

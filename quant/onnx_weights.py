@@ -16,11 +16,12 @@ from hw.errors import InputError
 from quant.family import MAX_BYTES, TORCHVISION, Raw
 from quant.wiring import Conv, Pool, Step, name_layers
 
-_KINDS = {"Conv": "conv", "Concat": "concat", "Add": "add", "Sum": "add", "MaxPool": "pool"} | dict.fromkeys(
-    ("AveragePool", "Cast", "Dropout", "Flatten", "GlobalAveragePool", "Identity", "LogSoftmax", "ReduceMean")
-    + ("Relu", "Reshape", "Softmax", "Squeeze", "Unsqueeze"),
-    "same",
-)
+_SAME = (
+    "AveragePool", "Cast", "Dropout", "Flatten", "GlobalAveragePool", "Identity", "LogSoftmax", "ReduceMean",
+    "Relu", "Reshape", "Softmax", "Squeeze", "Unsqueeze",
+)  # fmt: skip
+_KINDS = {"Conv": "conv", "Concat": "concat", "Add": "add", "Sum": "add", "MaxPool": "pool"}
+_KINDS |= dict.fromkeys(_SAME, "same")
 # Names that torchvision's and Gluon's (the model zoo's) SqueezeNet give conv1; both take normalised RGB.
 _TORCHVISION_STEM = re.compile(r"(.*\.)?features\.0\.weight|squeezenet\d+_conv0_weight")
 

@@ -154,6 +154,10 @@ def _checked(path: Path, name: str, array: npt.NDArray[Any]) -> Array:
         raise InputError(f"{path}: {name}: weights must be floats, not {array.dtype}; give the float network")
     with np.errstate(over="ignore"):
         values = np.array(array, dtype=np.float32, order="C")  # our own copy: torch wants it writable
+    if (
+        name.endswith(".weight") and not values.any()
+    ):  # a deploy.caffemodel of SqueezeNet 1.1 goes around that is so
+        raise InputError(f"{path}: {name}: weights must not all be zero; give the trained network")
     bad = ~np.isfinite(values)
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -46,7 +46,7 @@ class Pool:
 class Step:
     """One operation of an imported graph.
 
-    `kind` is "conv", "concat", "add", "pool" (a `pool` of None is not a max pool), "same" (without weights, and
+    `kind` is "conv", "concat", "add", "pool" (a `pool` of None is no max pool), "same" (without weights, and
     channels stay), or the file's own name of an operation that no SqueezeNet has. `inputs` and `outputs` name
     tensors; a step may overwrite its input.
     """

@@ -281,7 +281,7 @@ def test_onnx_external_data(tmp_path: Path) -> None:
     for tensor in model.graph.initializer:
         tensor.external_data[0].value = "../net.data"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(InputError, match="must be a whole .onnx file"):
+    with pytest.raises(InputError, match=r"must be a whole \.onnx file"):
         load_weights(path, "torchvision")
 
 
@@ -365,9 +365,9 @@ def test_no_pickled_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pt")
     npz_of(tmp_path, {"conv1.weight": np.array([Evil()], dtype=object)}).rename(tmp_path / "evil.npz")
-    with pytest.raises(InputError, match="must be a whole .pt file without pickled objects"):
+    with pytest.raises(InputError, match=r"must be a whole \.pt file without pickled objects"):
         load_weights("evil.pt", "caffe")
-    with pytest.raises(InputError, match="must be a whole .npz file without pickled objects"):
+    with pytest.raises(InputError, match=r"must be a whole \.npz file without pickled objects"):
         load_weights("evil.npz", "caffe")
     assert not (tmp_path / "touched by a pickle").exists()
 
@@ -485,11 +485,11 @@ def without_fire9(arrays: Arrays) -> None:
 
 
 def five_by_five(arrays: Arrays) -> None:
-    arrays["conv1.weight"] = np.zeros((4, 3, 5, 5), np.float32)
+    arrays["conv1.weight"] = np.ones((4, 3, 5, 5), np.float32)
 
 
 def wide_squeeze(arrays: Arrays) -> None:
-    arrays["fire3.squeeze.weight"] = np.zeros((2, 9, 1, 1), np.float32)
+    arrays["fire3.squeeze.weight"] = np.ones((2, 9, 1, 1), np.float32)
 
 
 def short_bias(arrays: Arrays) -> None:
@@ -501,14 +501,18 @@ def integers(arrays: Arrays) -> None:
 
 
 def one_more(arrays: Arrays) -> None:
-    arrays["fc.weight"] = np.zeros((2, 2), np.float32)
+    arrays["fc.weight"] = np.ones((2, 2), np.float32)
 
 
 def lone_bypass(arrays: Arrays) -> None:
     arrays |= {
-        "fire3.bypass.weight": np.zeros((7, 7, 1, 1), np.float32),
+        "fire3.bypass.weight": np.ones((7, 7, 1, 1), np.float32),
         "fire3.bypass.bias": np.zeros(7, np.float32),
     }
+
+
+def untrained(arrays: Arrays) -> None:
+    arrays["fire2.squeeze.weight"][:] = 0
 
 
 def flat_weight(arrays: Arrays) -> None:
@@ -525,6 +529,7 @@ def flat_weight(arrays: Arrays) -> None:
         (integers, r"conv10.bias: weights must be floats, not int64"),
         (one_more, r"must not have fc.weight"),
         (lone_bypass, r"complex bypass must have a convolution in fires \[2\], not in \[3\]"),
+        (untrained, r"fire2.squeeze.weight: weights must not all be zero"),
         (flat_weight, r"conv1.weight: must be .*, not \(\)"),
     ],
 )
@@ -692,7 +697,7 @@ def test_npz_that_claims_too_much(tmp_path: Path) -> None:
     claimed = content.replace(b"'shape': (4, 3, 3, 3), ", b"'shape': (4, 3, 3, 3000000,)"[:23], 1)
     assert claimed != content
     path.write_bytes(claimed)
-    with pytest.raises(InputError, match="must be a whole .npz file"):
+    with pytest.raises(InputError, match=r"must be a whole \.npz file"):
         load_weights(path, "caffe")
 
 
