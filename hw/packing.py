@@ -103,11 +103,11 @@ def _limits(width: int, signed: bool) -> tuple[int, int]:
 # MAGIC, header length (4 bytes, little-endian), SHA-256 of the header, header (JSON), a block per array.
 #
 # A block is deflate data. Integers that span R <= 256 values are written as base-R digits, as many to a byte
-# as fit, before Huffman coding. On random Gaussian weights of 3 and 4 bits that takes 1.005 to 1.013 times the
-# order-0 entropy, against 1.04 to 1.14 for the best LZMA setting (its match search finds nothing, and costs)
-# and 1.02 to 1.09 for Huffman coding of single weights. Wider integers are written as byte planes, or those
-# of their first or second differences along the last axis: the thresholds of a uniform quantizer are almost
-# equally spaced.
+# as fit, before Huffman coding. On random Gaussian weights of 3 and 4 bits that takes 1.005 to 1.013 times
+# the order-0 entropy, against 1.04 to 1.14 for the best LZMA setting (its match search finds nothing, and
+# costs) and 1.02 to 1.09 for Huffman coding of single weights. Wider integers are written as byte planes, or
+# those of their first or second differences along the last axis: the thresholds of a uniform quantizer are
+# almost equally spaced.
 
 MAGIC = b"FIREARR1"
 MAX_HEADER_BYTES = 1 << 24

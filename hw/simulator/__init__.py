@@ -1,0 +1,152 @@
+"""The fast simulator: the integers of `Graph.run`, computed in floats that are proven exact.
+
+How. A convolution gathers the pixels of a tile into a matrix and multiplies it with the weights in BLAS;
+float32 is used where no partial sum of any order can reach 2^24, float64 up to 2^53, the interpreter's code
+beyond. Thresholds become one multiplication, one addition, a truncation and a clip, after a check that this
+equals counting for every accumulator value; channels without such a line are counted. Tensors between layers
+are kept in their narrow types. Tiles fit the L2 cache; all buffers are allocated once. Results never depend
+on threads, batch or tiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ContextManager, Iterable, Iterator
+
+import numpy as np
+
+from hw.errors import InputError
+from hw.graph import Graph
+from hw.simulator.plan import make_plan
+from hw.simulator.program import Program
+
+if TYPE_CHECKING:
+    from hw.types import Array, Int64Array
+
+# Images that one thread carries through the network together: enough to spread the cost of a NumPy call, few
+# enough for the narrow tensors to stay in the cache.
+GROUP = 4
+
+
+class Simulator:
+    """Runs a graph.
+
+    BLAS libraries start threads of their own. With `threadpoolctl` installed they are kept to one each while
+    the simulator runs; without it, set OPENBLAS_NUM_THREADS=1 (or your library's variable) before Python
+    starts.
+
+    Args:
+        graph: the network.
+        threads: images are divided among this many threads.
+        batch: images that `run_batches` and `run` hold in memory as one piece.
+
+    Raises:
+        InputError: threads or batch below 1.
+    """
+
+    def __init__(self, graph: Graph, threads: int = 1, batch: int = 32) -> None:
+        for name, value in (("threads", threads), ("batch", batch)):
+            if value < 1:
+                raise InputError(f"simulator: {name} must be at least 1, not {value}; use 1")
+        self.graph, self.threads, self.batch = graph, threads, batch
+        self._plan = make_plan(graph)
+        self._programs: dict[int, queue.LifoQueue[Program]] = {}
+        self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._blas = _blas_control()
+
+    def run(self, images: Array) -> Int64Array:
+        """Scores of the images.
+
+        Args:
+            images: as for `Graph.run`: uint8 (N, H, W, C).
+
+        Returns:
+            int64 (N, classes).
+        """
+        self.graph.check_images(images)
+        scores = np.empty((len(images), *self.graph.output_type.shape), np.int64)
+        self._each_group(images, lambda program, first, count: self._store(program, scores, first, count))
+        return scores
+
+    def run_batches(self, batches: Iterable[Array]) -> Iterator[Int64Array]:
+        """Scores of one array of images after the other; holds one at a time, so memory does not grow."""
+        for images in batches:
+            yield self.run(images)
+
+    def trace(self, images: Array) -> dict[str, Int64Array]:
+        """The tensors this simulator computes on their own, in topological order: int64 (N, H, W, C) or (N,
+        C).
+
+        Accumulators and other tensors that exist only inside a tile are not among them.
+        """
+        self.graph.check_images(images)
+        tensors: dict[str, Int64Array] = {}
+
+        def store(program: Program, first: int, count: int) -> None:
+            for name, tensor in tensors.items():
+                tensor[first : first + count] = program.tensor(name)[:count]
+
+        names = set(self._plan.names)
+        for name, kind in self.graph.types.items():
+            if name in names:
+                tensors[name] = np.empty((len(images), *kind.shape), np.int64)
+        self._each_group(images, store)
+        return tensors
+
+    def _store(self, program: Program, scores: Int64Array, first: int, count: int) -> None:
+        scores[first : first + count] = program.tensor(self.graph.output_name)[:count]
+
+    def _each_group(self, images: Array, store: Any) -> None:
+        """Runs the images in groups, each on a program that no other thread uses meanwhile."""
+
+        def work(first: int, count: int) -> None:
+            program = self._take(count)
+            try:
+                np.copyto(program.input, images[first : first + count])
+                program.run()
+                store(program, first, count)
+            finally:
+                self._programs[count].put(program)
+
+        with self._blas():
+            groups = list(_groups(len(images), GROUP, self.threads))
+            if self._executor is None or len(groups) == 1:
+                for first, count in groups:
+                    work(first, count)
+            else:
+                for done in [self._executor.submit(work, first, count) for first, count in groups]:
+                    done.result()
+
+    def _take(self, size: int) -> Program:
+        programs = self._programs.setdefault(size, queue.LifoQueue())
+        try:
+            return programs.get_nowait()
+        except queue.Empty:
+            return Program(self._plan, size)
+
+
+def _groups(total: int, largest: int, threads: int) -> Iterator[tuple[int, int]]:
+    """First image and number of images of each group: full groups, then single images."""
+    size = largest if total >= largest * threads else 1
+    full = total // size * size
+    for first in range(0, full, size):
+        yield first, size
+    for first in range(full, total):
+        yield first, 1
+
+
+def _blas_control() -> Any:
+    """A function that gives a context in which BLAS keeps to one thread."""
+    try:
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        return contextlib.nullcontext
+    controller = ThreadpoolController()
+
+    def limit() -> ContextManager[Any]:
+        context: ContextManager[Any] = controller.limit(limits=1, user_api="blas")
+        return context
+
+    return limit

@@ -1,0 +1,119 @@
+"""Thresholds as one multiplication and one addition, proven equal to counting for every accumulator value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw.types import narrowest_dtype
+
+if TYPE_CHECKING:
+    from hw.types import Array, Int64Array
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How to count the thresholds reached, for accumulators held in a float type.
+
+    For the channels not in `exact`, clip(trunc(acc * slope + offset), 0, top) is the count, computed in
+    `slope`'s type. For those in `exact`, the thresholds have to be compared one by one.
+
+    Args:
+        slope, offset: (C,) float32 or float64.
+        stored: signed integer type that holds trunc(acc * slope + offset) and every count.
+        top: number of thresholds.
+        exact: (B,) channels.
+        thresholds: (B, T), brought into the accumulator's range, in `slope`'s type.
+    """
+
+    slope: Array
+    offset: Array
+    stored: np.dtype[Any]
+    top: int
+    exact: Int64Array
+    thresholds: Array
+
+
+def fit_levels(thresholds: Int64Array, lows: Array, highs: Array, dtype: np.dtype[Any]) -> Levels:
+    """Finds slope and offset for every channel where there are any, and proves them.
+
+    The proof: float multiplication by a slope of at least 0, float addition, truncation and clipping never
+    turn a larger number into a smaller one. Their result can therefore differ from the count, which is
+    constant between thresholds, only if it differs at t - 1 or t for some threshold t or at an end of the
+    range; and there it is computed, with the operations of the simulator.
+
+    Args:
+        thresholds: (C, T), not decreasing along T.
+        lows, highs: (C,), the range of each channel's accumulator, exact in `dtype`.
+        dtype: float32 or float64.
+    """
+    lows, highs = np.asarray(lows, np.int64), np.asarray(highs, np.int64)
+    # Outside the range a threshold is reached always or never, wherever exactly it lies.
+    inside = np.clip(thresholds, lows[:, None], highs[:, None] + 1)
+    slope, offset = (values.astype(dtype) for values in _widest_line(inside, lows, highs))
+    points = np.clip(
+        np.concatenate([inside - 1, inside, lows[:, None], highs[:, None]], axis=1),
+        lows[:, None],
+        highs[:, None],
+    )  # (C, 2 * T + 2)
+    found = np.multiply(points.astype(dtype), slope[:, None])
+    found = np.trunc(np.add(found, offset[:, None]))
+    top = thresholds.shape[1]
+    right = np.stack([np.searchsorted(row, at, side="right") for row, at in zip(inside, points)])
+    bad = (np.clip(found, 0, top) != right).any(axis=1)
+    slope[bad], offset[bad], found[bad] = 0, 0, 0
+    reach = int(max(top, -found.min(), found.max()))
+    exact = np.flatnonzero(bad)
+    return Levels(slope, offset, narrowest_dtype(-reach, reach), top, exact, inside[exact].astype(dtype))
+
+
+def _widest_line(inside: Int64Array, lows: Int64Array, highs: Int64Array) -> tuple[Array, Array]:
+    """Per channel the line farthest from every corner of the staircase, and perhaps not right: (C,), (C,)
+    float64.
+
+    At a threshold t of level j the line has to be at least j, and at t - 1 below j.
+    """
+    channels, top = inside.shape
+    level = np.broadcast_to(np.arange(1, top + 1, dtype=np.float64), inside.shape)
+    active = (inside > lows[:, None]) & (inside <= highs[:, None])
+    fewest = (inside <= lows[:, None]).sum(axis=1)
+    most = (inside <= highs[:, None]).sum(axis=1)
+    # The clip below 0 and above T is free; elsewhere the ends of the range bound the line too.
+    floor_at = np.concatenate(
+        [np.where(active, inside, np.nan), np.where(fewest > 0, lows, np.nan)[:, None]], axis=1
+    )
+    floor_level = np.concatenate([level, fewest[:, None]], axis=1)
+    ceil_at = np.concatenate(
+        [np.where(active, inside - 1, np.nan), np.where(most < top, highs, np.nan)[:, None]], axis=1
+    )
+    ceil_level = np.concatenate([level, most[:, None] + 1.0], axis=1)
+
+    def gap(slope: Array) -> tuple[Array, Array]:
+        """Smallest and largest offset that fits this slope: (C,), (C,)."""
+        need = np.where(np.isnan(floor_at), -np.inf, floor_level - slope[:, None] * floor_at).max(axis=1)
+        room = np.where(np.isnan(ceil_at), np.inf, ceil_level - slope[:, None] * ceil_at).min(axis=1)
+        return need, room
+
+    first = np.where(active, inside, np.iinfo(np.int64).max).min(axis=1)
+    last = np.where(active, inside, np.iinfo(np.int64).min).max(axis=1)
+    several, steps = last > first, most - fewest
+    guess = (steps - 1) / (np.where(several, last, 1) - np.where(several, first, 0))
+    # Where all thresholds of the range coincide, the line only has to be steep enough; a gentle one keeps
+    # within a narrow integer type.
+    guess = np.where(several, guess, np.where(steps > 1, top + 1.0, np.where(steps == 1, 2.0**-8, 0.0)))
+    left, right = guess * 0.9, guess * 1.1
+    for _ in range(50):  # golden section: the gap is a concave function of the slope
+        span = (right - left) * _GOLDEN
+        a, b = right - span, left + span
+        (need_a, room_a), (need_b, room_b) = gap(a), gap(b)
+        better = room_a - need_a > room_b - need_b
+        right, left = np.where(better, b, right), np.where(better, left, a)
+    slope = (left + right) / 2
+    need, room = gap(slope)
+    need, room = np.where(np.isinf(need), room - 1, need), np.where(np.isinf(room), need + 1, room)
+    middle = np.where(np.isfinite(need + room), (need + room) / 2, 0.5)
+    return slope, middle
