@@ -1,0 +1,67 @@
+"""The state of a training run in one safetensors file: tensors and JSON, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hw.errors import InputError
+from hw.files import atomic_file
+
+CHECKPOINT = "checkpoint.safetensors"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str) -> None:
+    """Write model, optimizer and step number; an earlier checkpoint is replaced only when this one is whole."""
+    tensors: dict[str, Tensor] = {f"model.{name}": tensor.contiguous() for name, tensor in _tensors(model).items()}
+    names = [name for name, _ in model.named_parameters()]
+    state = optimizer.state_dict()["state"]
+    for index, name in enumerate(names):
+        for moment in _MOMENTS:
+            if index in state:
+                tensors[f"{moment}.{name}"] = torch.as_tensor(state[index][moment]).contiguous()
+    with atomic_file(folder / CHECKPOINT) as temporary:
+        save_file(tensors, temporary, metadata={"step": str(step), "recipe": recipe})
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: str) -> int:
+    """Restore what `save_checkpoint` wrote, if there is one; returns the number of steps done (0 without).
+
+    Raises:
+        InputError: the file is damaged, or belongs to another recipe or network.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise InputError(f"{path}: must be a whole checkpoint, not {error}; delete it to start again") from None
+    if json.loads(metadata["recipe"]) != json.loads(recipe):
+        raise InputError(f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder")
+    own = _tensors(model)
+    stored = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in stored.items()}:
+        raise InputError(f"{path}: must hold the tensors of this network; choose another output folder")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(stored[name])
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            name = next(n for n, p in model.named_parameters() if p is parameter)
+            if f"exp_avg.{name}" in tensors:
+                optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
+    return int(metadata["step"])
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters by name. The networks have no other state."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}

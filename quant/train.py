@@ -1,0 +1,190 @@
+"""Fine-tuning, in float or quantization-aware, with distillation from a float network.
+
+A step depends only on the seed, its number and the state before it, so a run that was killed and resumed ends with
+the very weights of one that was not. Devices, precision and processes are Lightning Fabric's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+from pydantic import BaseModel, ConfigDict, Field
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hw.errors import InputError
+from quant.checkpoint import load_checkpoint, save_checkpoint
+from quant.decoded import DecodedImages, augment, to_pixels
+from quant.layers import compile_quantizers
+from quant.squeezenet import SqueezeNet
+
+_WEIGHT_DECAY = 0.0
+_WARMUP = 0.03
+
+
+class Recipe(BaseModel):
+    """Everything that, with the data and the starting weights, fixes a training run.
+
+    `learning_rate` is relative: each tensor moves by about this share of its own root mean square a step, since the
+    scales, biases and weights of a network on raw pixels differ by orders of magnitude.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: Annotated[int, Field(ge=1)] = 1000
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    scale_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    distillation: Annotated[float, Field(ge=0, le=1)] = 1.0
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    crop_scale: tuple[float, float] = (0.35, 1.0)
+    seed: int = 0
+    precision: str = "32-true"
+    compile: bool = False
+    checkpoint_every: Annotated[int, Field(ge=1)] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A data set and its share of every batch."""
+
+    images: DecodedImages
+    weight: float = 1.0
+
+
+def train(
+    model: SqueezeNet,
+    teacher: SqueezeNet | None,
+    data: Sequence[Share],
+    recipe: Recipe,
+    folder: Path,
+    devices: int | str = "auto",
+    accelerator: str = "auto",
+    progress: bool = True,
+) -> SqueezeNet:
+    """Train `model` in place and return it.
+
+    Args:
+        model: float or quantized (with its scales set: see `quant.calibrate`).
+        teacher: float network to distil from; needed where the recipe distils or the data has no labels.
+        data: uint8 pictures, at least as large as the network's input; labels are class numbers of the network.
+        recipe: how.
+        folder: checkpoints (`checkpoint.safetensors`) and TensorBoard logs; a checkpoint there is resumed.
+        devices: how many, or "auto".
+        accelerator: "cpu", "cuda" or "auto".
+        progress: show a bar.
+
+    Raises:
+        InputError: labels are needed and missing, or the checkpoint belongs to another recipe.
+    """
+    _check(teacher, data, recipe)
+    torch.manual_seed(recipe.seed)
+    logger = TensorBoardLogger(folder, name="tensorboard", version="")
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.precision, loggers=logger)  # type: ignore[arg-type]
+    fabric.launch()
+    model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99))
+    first_step = load_checkpoint(folder, model, optimizer, recipe.model_dump_json())
+    if recipe.compile and model.policy is not None:
+        compile_quantizers(model)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    if teacher is not None:
+        teacher = fabric.to_device(teacher.to(memory_format=torch.channels_last).eval())  # type: ignore[call-overload]
+    base_rates = [group["base_lr"] for group in optimizer.param_groups]
+    bar = Progress(
+        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
+        disable=not progress or fabric.global_rank != 0,
+    )
+    with bar:
+        task = bar.add_task("training", total=recipe.steps, completed=first_step, state="")
+        for step in range(first_step, recipe.steps):
+            factor = schedule(step, recipe.steps)
+            for group, base in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = base * factor
+            pixels, labels = batch_of(data, recipe, step, fabric.global_rank, model.spec.input_size)
+            pixels = fabric.to_device(pixels.contiguous(memory_format=torch.channels_last))
+            labels = fabric.to_device(labels)
+            scores = wrapped(pixels).float()
+            loss = _loss(scores, teacher, pixels, labels, recipe, fabric)
+            fabric.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            if step % 10 == 9 or step == recipe.steps - 1:
+                value = float(loss.detach())
+                fabric.log_dict({"loss": value, "learning_rate": factor * recipe.learning_rate}, step=step + 1)
+                bar.update(task, state=f"loss {value:.4f}")
+            bar.update(task, completed=step + 1)
+            if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
+                if fabric.global_rank == 0:
+                    save_checkpoint(folder, model, optimizer, step + 1, recipe.model_dump_json())
+                fabric.barrier()
+    logger.finalize("success")
+    return model.eval()
+
+
+def schedule(step: int, steps: int) -> float:
+    """Factor of the learning rate: a short linear warm-up, then half a cosine down to 0."""
+    warmup = max(1, round(steps * _WARMUP))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def batch_of(data: Sequence[Share], recipe: Recipe, step: int, rank: int, size: int) -> tuple[Tensor, Tensor]:
+    """The pictures of a step: pixels float32 (N, 3, size, size) and labels int64 (N,), -1 where there are none."""
+    random = np.random.default_rng((recipe.seed, step, rank))
+    weights = np.array([share.weight for share in data])
+    counts = random.multinomial(recipe.batch_size, weights / weights.sum())
+    generator = torch.Generator().manual_seed(int(random.integers(1 << 62)))
+    pixels, labels = [], []
+    for share, count in zip(data, counts, strict=True):
+        if count == 0:
+            continue
+        picked = np.sort(random.integers(0, len(share.images), count))
+        raw = to_pixels(share.images.images, picked)
+        pixels.append(augment(raw, size, generator, recipe.crop_scale))
+        known = share.images.labels
+        labels.append(torch.full((int(count),), -1) if known is None else torch.from_numpy(known[picked]))
+    return torch.cat(pixels), torch.cat(labels)
+
+
+def _loss(
+    scores: Tensor, teacher: SqueezeNet | None, pixels: Tensor, labels: Tensor, recipe: Recipe, fabric: Fabric
+) -> Tensor:
+    loss = scores.new_zeros(())
+    if recipe.distillation > 0 and teacher is not None:
+        with torch.no_grad(), fabric.autocast():
+            target = teacher(pixels).float()
+        t = recipe.temperature
+        kl = functional.kl_div(
+            functional.log_softmax(scores / t, 1), functional.log_softmax(target / t, 1), reduction="batchmean", log_target=True
+        )
+        loss = loss + recipe.distillation * t * t * kl
+    if recipe.distillation < 1:
+        loss = loss + (1 - recipe.distillation) * functional.cross_entropy(scores, labels)
+    return loss
+
+
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = []
+    for name, parameter in model.named_parameters():
+        learned_scale = name.endswith("scaling_impl.value")
+        rate = recipe.scale_learning_rate if learned_scale else recipe.learning_rate
+        size = float(parameter.detach().square().mean().sqrt().clamp(min=1e-6))
+        groups.append({"params": [parameter], "lr": rate * size, "base_lr": rate * size, "eps": 1e-12})
+    return groups
+
+
+def _check(teacher: SqueezeNet | None, data: Sequence[Share], recipe: Recipe) -> None:
+    if recipe.distillation > 0 and teacher is None:
+        raise InputError("distillation: needs a teacher, not None; give float weights or set distillation to 0")
+    if recipe.distillation < 1 and any(share.images.labels is None for share in data):
+        raise InputError("data: cross-entropy needs labels, which a data set lacks; set distillation to 1")
