@@ -12,13 +12,27 @@ import torch
 from brevitas.export import export_qonnx
 from onnx import ModelProto, NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.util.cleanup import cleanup_model
+from qonnx.transformation.fold_constants import FoldConstants
+from qonnx.transformation.general import GiveUniqueParameterTensors, RemoveStaticGraphInputs, RemoveUnusedTensors
+from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
 
 from hw.errors import InputError
 from hw.files import atomic_file
 from quant.squeezenet import SqueezeNet
 
 _OPSET = 13
+
+# qonnx.util.cleanup without its last two steps, which would replace our names by numbers.
+_CLEANUP = (
+    InferShapes(),
+    GiveUniqueParameterTensors(),
+    FoldConstants(exclude_op_types=["Quant"]),
+    FoldTransposeIntoQuantInit(),
+    RemoveUnusedTensors(),
+    RemoveStaticGraphInputs(),
+    InferShapes(),
+)
 
 
 def export(network: SqueezeNet, path: Path) -> None:
@@ -39,8 +53,10 @@ def export(network: SqueezeNet, path: Path) -> None:
         raw = Path(scratch) / "raw.onnx"
         pixels = torch.zeros(1, 3, size, size)
         export_qonnx(network.eval(), pixels, str(raw), opset_version=_OPSET, dynamo=False)
-        model = cleanup_model(ModelWrapper(str(raw)))
-    name_tensors(model)
+        model = ModelWrapper(str(raw))
+        name_tensors(model)
+        for transformation in _CLEANUP:
+            model = model.transform(transformation)
     with atomic_file(path) as temporary:
         onnx.save(model.model, str(temporary))
 
@@ -58,6 +74,8 @@ def name_tensors(model: ModelWrapper) -> None:
         model.rename_tensor(old, new)
     for node in proto.graph.node:
         node.name = node.output[0]
+        if node.op_type == "Quant":
+            node.domain = "qonnx.custom_op.general"  # Brevitas still writes the name it had before qonnx
 
 
 def _canonical(node: NodeProto, names: dict[str, str], producers: dict[str, NodeProto], weights: set[str]) -> str | None:
