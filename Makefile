@@ -1,0 +1,40 @@
+# Everything a user or a developer runs. The first target of a fresh clone installs a virtual environment.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PYTEST_ARGS ?=
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP) ## classify a real photo with the shipped 4-bit network, every step checked
+	$(BIN)/python scripts/demo.py --out build/demo
+
+test: $(STAMP) ## run every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+bench: $(STAMP) ## measure the simulators, qonnx, FINN and ONNX Runtime on the same images
+	$(BIN)/fireflow bench simulator
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find quant hw host tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+ifeq ($(strip $(PYTHON)),)
+	$(error Python 3.11 or newer must be installed, and neither python3.11 nor python3 is; \
+	install it or run `make PYTHON=/path/to/python3.11`)
+endif
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	touch $@

@@ -1,0 +1,90 @@
+"""`fireflow`: every step from float weights to class scores, one module per command.
+
+A module of a command has `add_arguments(parser)` and `run(args) -> int`, and is imported only when its command is
+given. It imports the heavy parts inside `run`, so that `--help` works everywhere and at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Mapping, Sequence
+
+from host.cli.errors import missing_part, one_line
+from hw.errors import InputError
+
+DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS: Mapping[str, str] = {
+    "quantize": "float weights to integers after training, with calibration images",
+    "train": "fine-tune, in float or with integers, with distillation; resumes where it stopped",
+    "evaluate": "accuracy of weights, a model or a bundle on labelled images",
+    "export": "a quantized model to QONNX, with golden vectors and a model card",
+    "lower": "a quantized model to a bundle, through FINN",
+    "simulate": "class scores of pictures, bit for bit as the hardware gives them",
+    "verify": "compare every tensor of every stage, from Brevitas to the fast simulator",
+    "bench": "measure the simulators against qonnx, FINN and ONNX Runtime",
+    "models": "list the models that come with fireflow",
+    "doctor": "which tools are here, their versions, and what a missing one adds",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: without the name of the program; sys.argv[1:] by default.
+
+    Returns:
+        0 done, 1 a check failed, 2 bad input (one line on stderr says what), 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except SystemExit as stop:  # argparse, after --help or a usage error
+        return stop.code if isinstance(stop.code, int) else BAD_INPUT
+    except InputError as error:
+        return _bad_input(str(error))
+    except ImportError as error:
+        advice = missing_part(error, arguments[0])
+        if advice is None:
+            raise
+        return _bad_input(advice)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        return DONE
+    except OSError as error:
+        return _bad_input(one_line(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    parser = argparse.ArgumentParser("fireflow", description="From a SqueezeNet to class scores on an FPGA.")
+    parser.add_argument("--version", action="version", version=f"fireflow {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for command, line in COMMANDS.items():
+        child = commands.add_parser(command, help=line, description=line[0].upper() + line[1:] + ".")
+        if command == name:
+            module = importlib.import_module(f"host.cli.{command}")
+            module.add_arguments(child)
+    args = parser.parse_args(arguments)
+    status: int = module.run(args)
+    return status
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("fireflow")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _bad_input(message: str) -> int:
+    print(f"fireflow: {message}", file=sys.stderr)
+    return BAD_INPUT
