@@ -19,6 +19,7 @@ import numpy as np
 
 from hw.errors import InputError
 from hw.graph import Graph
+from hw.simulator.lanes import IMAGES, packed_tensors
 from hw.simulator.plan import make_plan
 from hw.simulator.program import Program
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 # Images that one thread carries through the network together: enough to spread the cost of a NumPy call, few
 # enough for the narrow tensors to stay in the cache.
-GROUP = 4
+GROUP = 3
 
 
 class Simulator:
@@ -52,6 +53,7 @@ class Simulator:
                 raise InputError(f"simulator: {name} must be at least 1, not {value}; use 1")
         self.graph, self.threads, self.batch = graph, threads, batch
         self._plan = make_plan(graph)
+        self._packed = packed_tensors(self._plan)
         self._programs: dict[int, queue.LifoQueue[Program]] = {}
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
         self._blas = _blas_control()
@@ -124,7 +126,7 @@ class Simulator:
         try:
             return programs.get_nowait()
         except queue.Empty:
-            return Program(self._plan, size)
+            return Program(self._plan, size, self._packed if size % IMAGES == 0 else frozenset())
 
 
 def _groups(total: int, largest: int, threads: int) -> Iterator[tuple[int, int]]:

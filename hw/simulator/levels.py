@@ -28,6 +28,8 @@ class Levels:
         top: number of thresholds.
         exact: (B,) channels.
         thresholds: (B, T), brought into the accumulator's range, in `slope`'s type.
+        table: (C, T), the same as integers for all channels.
+        lows, highs: (C,), range of the accumulator.
     """
 
     slope: Array
@@ -36,6 +38,9 @@ class Levels:
     top: int
     exact: Int64Array
     thresholds: Array
+    table: Int64Array
+    lows: Int64Array
+    highs: Int64Array
 
 
 def fit_levels(thresholds: Int64Array, lows: Array, highs: Array, dtype: np.dtype[Any]) -> Levels:
@@ -68,7 +73,8 @@ def fit_levels(thresholds: Int64Array, lows: Array, highs: Array, dtype: np.dtyp
     slope[bad], offset[bad], found[bad] = 0, 0, 0
     reach = int(max(top, -found.min(), found.max()))
     exact = np.flatnonzero(bad)
-    return Levels(slope, offset, narrowest_dtype(-reach, reach), top, exact, inside[exact].astype(dtype))
+    stored = narrowest_dtype(-reach, reach)
+    return Levels(slope, offset, stored, top, exact, inside[exact].astype(dtype), inside, lows, highs)
 
 
 def _widest_line(inside: Int64Array, lows: Int64Array, highs: Int64Array) -> tuple[Array, Array]:

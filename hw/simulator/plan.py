@@ -52,7 +52,8 @@ class ConvStep:
         source, target: tensor names.
         shape: (OH, OW, OC) of the accumulators, OC over all products.
         products: one or more.
-        dtype: float type in which every partial sum is exact.
+        limit: no partial sum has a larger magnitude, in whatever order it is summed.
+        dtype: float type that holds such sums.
         levels: thresholds that follow.
         pool: a pool between convolution and thresholds; in the graph it follows them, but neither minds.
         floor: (OC,) and
@@ -64,6 +65,7 @@ class ConvStep:
     target: str
     shape: tuple[int, int, int]
     products: tuple[Product, ...]
+    limit: int
     dtype: np.dtype[Any]
     levels: Levels | None = None
     pool: MaxPool | None = None
@@ -114,6 +116,12 @@ class Plan:
     def names(self) -> list[str]:
         """The tensors that exist as a whole."""
         return [self.graph.input_name, *(target_of(step) for step in self.steps)]
+
+    def stored_type(self, name: str) -> np.dtype[Any]:
+        """The type a tensor is kept in: the narrowest that holds its values and its border."""
+        kind = self.graph.types[name]
+        pad = self.pad_values.get(name, kind.lo)
+        return narrowest_dtype(min(kind.lo, pad), max(kind.hi, pad))
 
 
 def target_of(step: Step) -> str:
@@ -251,7 +259,10 @@ def _conv_step(graph: Graph, convs: list[Node], target: str, dtype: np.dtype[Any
         products.append(Product(np.ascontiguousarray(weight), _window(node.op)))
     height, width, _ = graph.types[convs[0].name].shape
     channels = sum(graph.types[node.name].shape[2] for node in convs)
-    return ConvStep(convs[0].inputs[0], target, (height, width, channels), tuple(products), dtype, **more)
+    limit = max(_limit(graph, node) for node in convs)
+    return ConvStep(
+        convs[0].inputs[0], target, (height, width, channels), tuple(products), limit, dtype, **more
+    )
 
 
 def _window(op: Conv) -> Window:
@@ -263,11 +274,15 @@ def _conv_type(graph: Graph, node: Node) -> np.dtype[Any] | None:
     """The float type in which this convolution is exact in whatever order it is summed, if any."""
     if not isinstance(node.op, Conv) or node.op.groups != 1:
         return None
-    source = graph.types[node.inputs[0]]
-    weight = np.abs(node.op.weight.reshape(len(node.op.weight), -1)).astype(np.float64)
-    # Sums of absolute values: no partial sum of any order can be larger. The float64 sum is exact below 2^53.
-    largest = max(source.magnitude, abs(node.op.pad_value))
-    return exact_type(int(weight.sum(axis=1).max()) * largest)
+    return exact_type(_limit(graph, node))
+
+
+def _limit(graph: Graph, node: Node) -> int:
+    """Largest sum of |weight| times the largest |input|: no partial sum of any order can exceed it."""
+    assert isinstance(node.op, Conv)
+    # In floats, which cannot overflow; exact below 2^53, and beyond nothing depends on it.
+    weight = np.abs(node.op.weight.reshape(len(node.op.weight), -1).astype(np.float64)).sum(axis=1)
+    return int(weight.max()) * max(graph.types[node.inputs[0]].magnitude, abs(node.op.pad_value))
 
 
 def exact_type(magnitude: int) -> np.dtype[Any] | None:
@@ -315,10 +330,3 @@ def _want_border(plan: Plan, node: Node) -> bool:
     border = plan.borders.get(name, (0, 0, 0, 0))
     plan.borders[name] = tuple(map(max, border, op.padding))
     return True
-
-
-def stored_type(plan: Plan, name: str) -> np.dtype[Any]:
-    """The type a tensor is kept in: the narrowest that holds its values and its border."""
-    kind: TensorType = plan.graph.types[name]
-    pad = plan.pad_values.get(name, kind.lo)
-    return narrowest_dtype(min(kind.lo, pad), max(kind.hi, pad))

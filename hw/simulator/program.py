@@ -1,37 +1,23 @@
-"""A plan for a fixed number of images, as a list of NumPy calls on buffers that are allocated once."""
+"""A plan for a fixed number of images, compiled to a tape of NumPy calls."""
 
 from __future__ import annotations
 
-import math
-import operator
-from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from hw.ops import MaxPool
+from hw.simulator.lanes import BIAS, IMAGES, LANES, MAGIC, UNUSED, levels_in_lanes, spread
 from hw.simulator.levels import Levels
-from hw.simulator.plan import (
-    ConvStep,
-    EvalStep,
-    LevelStep,
-    Plan,
-    PoolStep,
-    Step,
-    Window,
-    exact_type,
-    stored_type,
-)
+from hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, PoolStep, Step, Window, exact_type
+from hw.simulator.tape import Tape, emit_by_channel, emit_count, emit_max_pool, split
 
 if TYPE_CHECKING:
     from hw.types import Array
 
-# What a tile's pixels and accumulators may take together, so that they stay in the L2 cache of common
-# processors.
-TILE_BYTES = 768 * 1024
-# Elements that the per-channel constants are repeated to: long runs are fast, and still fit in the L1 cache.
-RUN = 4096
+# What a tile's pixels and accumulators may take together: around the size of an L2 cache and its share of
+# the L3.
+TILE_BYTES = 2048 * 1024
 
 
 class Program:
@@ -40,69 +26,94 @@ class Program:
     Args:
         plan: what to compute.
         size: number of images.
+        packed: tensors kept with three images in the lanes of one number (see `lanes`); size is a multiple
+            of 3.
     """
 
-    def __init__(self, plan: Plan, size: int) -> None:
-        self.plan, self.size = plan, size
-        self.calls: list[Callable[[], object]] = []
-        self._scratch: dict[tuple[str, np.dtype[Any]], Array] = {}
-        self._planes: dict[str, Array] = {}
-        for name in plan.names:
-            self._allocate(name)
+    def __init__(self, plan: Plan, size: int, packed: frozenset[str] = frozenset()) -> None:
+        self.plan, self.size, self.packed = plan, size, packed
+        self.tape = Tape()
+        self._planes = {name: self._allocate(name, name in packed) for name in plan.names}
+        self._copies: dict[str, Array] = {}  # packed planes of tensors that are not kept packed
+        self._wide: dict[str, Array] = {}  # packed planes as float64
         for step in plan.steps:
             self._compile(step)
 
     @property
     def input(self) -> Array:
         """(size, H, W, C), to be filled in before `run`."""
-        return self.tensor(self.plan.graph.input_name)
+        return self._inner(self.plan.graph.input_name)
 
     def run(self) -> None:
-        for call in self.calls:
-            call()
+        self.tape.run()
 
     def tensor(self, name: str) -> Array:
         """A tensor that this program computes, without its border: (size, ...) in its narrow type."""
-        array = self._planes[name]
-        if name not in self.plan.borders:
+        array = self._inner(name)
+        if name not in self.packed:
             return array
-        top, left, _, _ = self.plan.borders[name]
-        height, width, _ = self.plan.graph.types[name].shape
-        return array[:, top : top + height, left : left + width]
+        apart = array.reshape(*array.shape[:-1], -1, LANES)[..., :IMAGES]
+        return np.moveaxis(apart, -1, 1).reshape(self.size, *self.plan.graph.types[name].shape)
 
-    def _allocate(self, name: str) -> None:
+    # --- memory
+    # ----------------------------------------------------------------------------------------------
+
+    def _allocate(self, name: str, packed: bool) -> Array:
         shape = self.plan.graph.types[name].shape
         top, left, bottom, right = self.plan.borders.get(name, (0, 0, 0, 0))
         if len(shape) == 3:
             shape = (shape[0] + top + bottom, shape[1] + left + right, shape[2])
-        fill = self.plan.pad_values.get(name, self.plan.graph.types[name].lo)
-        self._planes[name] = np.full((self.size, *shape), fill, stored_type(self.plan, name))
+        dtype = self.plan.stored_type(name)
+        fill = self.plan.pad_values.get(name, 0)
+        if not packed:
+            return np.full((self.size, *shape), fill, dtype)
+        plane = np.zeros((self.size // IMAGES, *shape, LANES), dtype)
+        plane[..., :IMAGES] = fill
+        return plane.reshape(*plane.shape[:-2], -1)
 
-    def _temporary(self, use: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Scratch memory shared by all steps: what one leaves in it, the next one overwrites."""
-        key, count = (use, np.dtype(dtype)), math.prod(shape)
-        if key not in self._scratch or self._scratch[key].size < count:
-            self._scratch[key] = np.zeros(max(count, TILE_BYTES // np.dtype(dtype).itemsize), dtype)
-        return self._scratch[key][:count].reshape(shape)
+    def _border(self, name: str) -> tuple[int, ...]:
+        return self.plan.borders.get(name, (0, 0, 0, 0))
 
-    def _emit(self, function: Callable[..., object], *args: Any, **options: Any) -> None:
-        self.calls.append(partial(function, *args, **options))
+    def _inner(self, name: str, plane: Array | None = None) -> Array:
+        """A tensor's plane without its border."""
+        plane = self._planes[name] if plane is None else plane
+        if len(self.plan.graph.types[name].shape) == 1:
+            return plane
+        top, left, _, _ = self._border(name)
+        height, width, _ = self.plan.graph.types[name].shape
+        return plane[:, top : top + height, left : left + width]
 
-    def _image(self, name: str) -> Array:
-        """A tensor as (size, H, W, C), the (C,) after a global sum as one pixel."""
-        array = self.tensor(name)
+    def _image(self, name: str, packed: bool) -> Array:
+        """A tensor as (images, H, W, C), the (C,) after a global sum as one pixel."""
+        array = self._inner(name, self._packed_plane(name) if packed else None)
         return array if array.ndim == 4 else array[:, None, None, :]
 
-    def _tiles(self, height: int, width: int, pixel_bytes: int) -> Iterator[tuple[int, int, int, int]]:
-        """First and last image and row of each tile: some whole images, or some rows of one image."""
-        pixels = max(1, TILE_BYTES // pixel_bytes)
-        if pixels >= height * width:
-            for first, last in _split(self.size, pixels // (height * width)):
-                yield first, last, 0, height
-            return
-        for image in range(self.size):
-            for top, bottom in _split(height, max(1, pixels // width)):
-                yield image, image + 1, top, bottom
+    def _packed_plane(self, name: str) -> Array:
+        """The plane of a packed tensor; emits the packing of one that is not."""
+        if name in self.packed:
+            return self._planes[name]
+        if name not in self._copies:
+            plane = self._copies[name] = self._allocate(name, True)
+            apart = self._inner(name, plane.reshape(*plane.shape[:-1], -1, LANES))
+            for image in range(IMAGES):
+                self.tape.emit(np.copyto, apart[..., image], self._inner(name)[image::IMAGES])
+        return self._copies[name]
+
+    def _source(self, step: ConvStep) -> Array:
+        """The plane that a convolution gathers from; for packed tensors, three images to a float64."""
+        if step.target not in self.packed:
+            return self._planes[step.source]
+        if step.source not in self._wide:
+            plane = self._packed_plane(step.source)
+            lanes = self.tape.temporary("lanes", plane.shape, np.uint16)
+            wide = np.zeros((*plane.shape[:-1], plane.shape[-1] // LANES))
+            self.tape.emit(np.copyto, lanes, plane)
+            self.tape.emit(np.copyto, wide, lanes.view(np.int64))
+            self._wide[step.source] = wide
+        return self._wide[step.source]
+
+    # --- steps
+    # -----------------------------------------------------------------------------------------------
 
     def _compile(self, step: Step) -> None:
         if isinstance(step, ConvStep):
@@ -110,194 +121,160 @@ class Program:
         elif isinstance(step, LevelStep):
             self._level(step)
         elif isinstance(step, PoolStep):
-            source, target = self.tensor(step.source), self.tensor(step.target)
-            self._pool(step.op, source, target, source.shape[1], 0, 0)
+            source = self._image(step.source, step.target in self.packed)
+            target = self._inner(step.target)
+            emit_max_pool(self.tape, step.op, source, target, source.shape[1])
         else:
-            self._emit(self._evaluate, step)
+            self.tape.emit(self._evaluate, step)
 
     def _evaluate(self, step: EvalStep) -> None:
         arrays = [self.tensor(name).astype(np.int64) for name in step.node.inputs]
-        self.tensor(step.node.name)[...] = step.node.op.eval(arrays)
+        self._inner(step.node.name)[...] = step.node.op.eval(arrays)
+
+    def _tiles(self, images: int, height: int, width: int, pixel_bytes: int) -> Iterator[tuple[int, ...]]:
+        """First and last image and row of each tile: some whole images, or some rows of one image."""
+        pixels = max(1, TILE_BYTES // pixel_bytes)
+        if pixels >= height * width:
+            for first, last in split(images, pixels // (height * width)):
+                yield first, last, 0, height
+            return
+        for image in range(images):
+            for top, bottom in split(height, pixels // width):
+                yield image, image + 1, top, bottom
 
     def _conv(self, step: ConvStep) -> None:
-        height, width, channels = step.shape
-        columns = max(len(product.weight) for product in step.products)
-        pixel_bytes = step.dtype.itemsize * (columns + channels)
-        target = self.tensor(step.target)
-        sums = np.zeros((self.size, channels)) if step.shift is not None else None
-        if sums is not None:
-            self._emit(sums.fill, 0)
         if step.pool is not None:
-            stride, window = step.pool.stride[0], step.pool.kernel[0]
-            rows = max(1, (TILE_BYTES // pixel_bytes // width - window) // stride + 1)
-            for image in range(self.size):
-                for top, bottom in _split(target.shape[1], rows):
-                    first = max(0, top * stride - step.pool.padding[0])
-                    last = min(height, (bottom - 1) * stride - step.pool.padding[0] + window)
-                    acc = self._accumulate(step, image, image + 1, first, last)
-                    shape = (1, bottom - top, target.shape[2], channels)
-                    pooled = self._temporary("pooled", shape, step.dtype)
-                    self._pool(step.pool, acc, pooled, height, top, first)
-                    self._finish(step, pooled, target[image : image + 1, top:bottom])
+            self._conv_pool(step)
             return
-        for first, last, top, bottom in self._tiles(height, width, pixel_bytes):
+        height, width, channels = step.shape
+        target = self._inner(step.target)
+        images, packed = len(target), step.target in self.packed
+        self._source(step)
+        tiles = self._tiles(images, height, width, self._pixel_bytes(step))
+        if step.shift is None:
+            levels = levels_in_lanes(step.levels, BIAS) if packed and step.levels else step.levels
+            for first, last, top, bottom in tiles:
+                acc = self._accumulate(step, first, last, top, bottom)
+                self._finish(levels, acc, target[first:last, top:bottom])
+            return
+        floor, shift = step.floor, step.shift
+        if packed:
+            # The lane without an image holds a constant; its sum is made zero.
+            floor = None if floor is None else spread(floor + np.float32(BIAS), UNUSED)
+            shift = spread(shift - height * width * BIAS, -height * width * UNUSED)
+        sums = np.zeros((images, len(shift)))
+        self.tape.emit(sums.fill, 0)
+        for first, last, top, bottom in tiles:
             acc = self._accumulate(step, first, last, top, bottom)
-            if sums is not None:
-                self._sum(step, acc, sums[first:last])
-            else:
-                self._finish(step, acc, target[first:last, top:bottom])
-        if sums is not None:
-            self._emit(np.add, sums, step.shift, out=sums)
-            self._emit(np.copyto, target, sums, casting="unsafe")
+            if floor is not None:
+                emit_by_channel(self.tape, np.maximum, acc, floor)
+            flat = acc.reshape(len(acc), -1, acc.shape[3])
+            dtype = exact_type((step.largest + (BIAS if packed else 0)) * flat.shape[1])
+            assert dtype is not None, "the plan allows only sums that float64 holds"
+            part = self.tape.temporary("part", (len(acc), acc.shape[3]), dtype)
+            self.tape.emit(np.add.reduce, flat, axis=1, dtype=dtype, out=part)
+            self.tape.emit(np.add, sums[first:last], part, out=sums[first:last])
+        self.tape.emit(np.add, sums, shift, out=sums)
+        self.tape.emit(np.copyto, target, sums, casting="unsafe")
+
+    def _conv_pool(self, step: ConvStep) -> None:
+        """Some rows of the pool at a time; the rows of the convolution that two of its tiles need come twice."""
+        height, width, channels = step.shape
+        op, target = step.pool, self._inner(step.target)
+        assert op is not None
+        stride, window, before = op.stride[0], op.kernel[0], op.padding[0]
+        rows = (TILE_BYTES // self._pixel_bytes(step) // width - window) // stride + 1
+        for image in range(len(target)):
+            for top, bottom in split(target.shape[1], rows):
+                first = max(0, top * stride - before)
+                last = min(height, (bottom - 1) * stride - before + window)
+                acc = self._accumulate(step, image, image + 1, first, last)
+                shape = (1, bottom - top, target.shape[2], channels)
+                pooled = self.tape.temporary("pooled", shape, step.dtype)
+                emit_max_pool(self.tape, op, acc, pooled, height, top, first)
+                self._finish(step.levels, pooled, target[image : image + 1, top:bottom])
+
+    def _pixel_bytes(self, step: ConvStep) -> int:
+        columns = max(len(product.weight) for product in step.products)
+        if step.target in self.packed:
+            return 8 * (columns + step.shape[2]) + 4 * LANES * step.shape[2]
+        return step.dtype.itemsize * (columns + step.shape[2])
 
     def _accumulate(self, step: ConvStep, first: int, last: int, top: int, bottom: int) -> Array:
         """Emits the products for a tile. Returns the accumulators, (images, rows, OW, OC)."""
         _, width, channels = step.shape
-        pixels = (last - first) * (bottom - top) * width
-        acc = self._temporary("acc", (pixels, channels), step.dtype)
+        packed = step.target in self.packed
+        shape = (last - first, bottom - top, width, channels)
+        dtype = np.dtype(np.float64) if packed else step.dtype
+        acc = self.tape.temporary("acc", shape, dtype)
+        flat = acc.reshape(-1, channels)
         # Products with large windows first: those with a single pixel then find it already gathered.
         starts = np.cumsum([0] + [product.weight.shape[1] for product in step.products])
         order = sorted(range(len(step.products)), key=lambda at: -len(step.products[at].weight))
-        gathered, window = acc, None
+        gathered, window = flat, None
         for at in order:
             product = step.products[at]
             if window is None or product.window.column_of(window) is None:
                 window = product.window
-                gathered = self._gather(step, window, first, last, top, bottom)
-            depth = self._planes[step.source].shape[3]
-            begin = (product.window.column_of(window) or 0) * depth
+                gathered = self._gather(step, window, dtype, first, last, top, bottom)
+            begin = (product.window.column_of(window) or 0) * self._source(step).shape[3]
             picked = gathered[:, begin : begin + len(product.weight)]
-            self._emit(np.matmul, picked, product.weight, out=acc[:, starts[at] : starts[at + 1]])
-        return acc.reshape(last - first, bottom - top, width, channels)
+            weight = product.weight.astype(dtype, copy=False)
+            self.tape.emit(np.matmul, picked, weight, out=flat[:, starts[at] : starts[at + 1]])
+        if not packed:
+            return acc
+        self.tape.emit(np.add, acc, float(MAGIC), out=acc)
+        apart = self.tape.temporary("apart", (*shape[:3], channels * LANES), np.float32)
+        self.tape.emit(np.copyto, apart, acc.view(np.uint16))
+        return apart
 
-    def _gather(self, step: ConvStep, window: Window, first: int, last: int, top: int, bottom: int) -> Array:
+    def _gather(
+        self,
+        step: ConvStep,
+        window: Window,
+        dtype: np.dtype[Any],
+        first: int,
+        last: int,
+        top: int,
+        bottom: int,
+    ) -> Array:
         """Emits the copy of every output pixel's input pixels into a row of a matrix, (P, KH * KW * IC)."""
-        plane = self._planes[step.source]
-        border = self.plan.borders.get(step.source, (0, 0, 0, 0))
+        plane, border = self._source(step), self._border(step.source)
         kernel_h, kernel_w = window.kernel
         run = kernel_w * plane.shape[3]  # neighbours in a row lie together in memory
         shape = (last - first, bottom - top, step.shape[1], kernel_h, run)
-        matrix = self._temporary("gathered", shape, step.dtype)
         strides = (plane.strides[0], plane.strides[1] * window.stride[0], plane.strides[2] * window.stride[1])
         row = border[0] - window.padding[0] + top * window.stride[0]
         column = border[1] - window.padding[1]
+        corner = plane[first:last, row:, column:]
+        view = as_strided(
+            corner, shape, (*strides, plane.strides[1], plane.itemsize), writeable=False
+        )  # every window, overlapping
+        if window.kernel == (1, 1) and plane.dtype == dtype and view.flags.c_contiguous:
+            return view.reshape(-1, run)
+        matrix = self.tape.temporary("gathered", shape, dtype)
         for line in range(kernel_h):
-            corner = plane[first:last, row + line :, column:]
-            source = as_strided(corner, (*shape[:3], run), (*strides, plane.itemsize), writeable=False)
-            self._emit(np.copyto, matrix[..., line, :], source)
+            self.tape.emit(np.copyto, matrix[..., line, :], view[..., line, :])
         return matrix.reshape(-1, kernel_h * run)
 
-    def _finish(self, step: ConvStep, acc: Array, target: Array) -> None:
-        if step.levels is not None:
-            self._count(step.levels, acc, target)
+    def _finish(self, levels: Levels | None, acc: Array, target: Array) -> None:
+        if levels is not None:
+            emit_count(self.tape, levels, acc, target)
         else:
-            self._emit(np.copyto, target, acc, casting="unsafe")
-
-    def _sum(self, step: ConvStep, acc: Array, sums: Array) -> None:
-        """Emits sums += sum over pixels of max(acc, floor)."""
-        flat = acc.reshape(len(acc), -1, acc.shape[3])
-        pixels = flat.shape[1]
-        if step.floor is not None:
-            run = _divisor(len(acc) * pixels, RUN // acc.shape[3])
-            long = flat.reshape(-1, run * acc.shape[3])
-            self._emit(np.maximum, long, np.tile(step.floor, run), out=long)
-        dtype = exact_type(step.largest * pixels)
-        assert dtype is not None, "the plan allows only sums that float64 holds"
-        part = self._temporary("part", (len(acc), acc.shape[3]), dtype)
-        self._emit(np.add.reduce, flat, axis=1, dtype=dtype, out=part)
-        self._emit(np.add, sums, part, out=sums)
+            self.tape.emit(np.copyto, target, acc, casting="unsafe")
 
     def _level(self, step: LevelStep) -> None:
-        sources, target = [self._image(name) for name in step.sources], self._image(step.target)
-        _, height, width, channels = target.shape
-        dtype = step.levels.slope.dtype
-        for first, last, top, bottom in self._tiles(height, width, 2 * channels * dtype.itemsize):
+        packed = step.target in self.packed
+        target = self._image(step.target, packed)
+        sources = [self._image(name, packed) for name in step.sources]
+        levels = levels_in_lanes(step.levels, 0) if packed else step.levels
+        images, height, width, channels = target.shape
+        dtype = levels.slope.dtype
+        for first, last, top, bottom in self._tiles(images, height, width, 2 * channels * dtype.itemsize):
             shape = (last - first, bottom - top, width, channels)
-            acc, other = self._temporary("acc", shape, dtype), self._temporary("other", shape, dtype)
-            self._emit(np.copyto, acc, sources[0][first:last, top:bottom])
+            acc, other = (self.tape.temporary(use, shape, dtype) for use in ("acc", "other"))
+            self.tape.emit(np.copyto, acc, sources[0][first:last, top:bottom])
             for source in sources[1:]:
-                self._emit(np.copyto, other, source[first:last, top:bottom])
-                self._emit(np.add, acc, other, out=acc)
-            self._count(step.levels, acc, target[first:last, top:bottom])
-
-    def _count(self, levels: Levels, acc: Array, target: Array) -> None:
-        """Emits target = number of thresholds that acc reaches; both (images, rows, W, C), acc is used up."""
-        channels = acc.shape[3]
-        flat = acc.reshape(-1, channels)
-        stored = self._temporary("stored", acc.shape, levels.stored)
-        counts = self._compare(levels, flat) if levels.exact.size else None
-        if levels.exact.size < channels:
-            run = _divisor(len(flat), RUN // channels)
-            long = flat.reshape(-1, run * channels)
-            self._emit(np.multiply, long, np.tile(levels.slope, run), out=long)
-            self._emit(np.add, long, np.tile(levels.offset, run), out=long)
-            self._emit(np.copyto, stored, acc, casting="unsafe")
-        zero, top = levels.stored.type(0), levels.stored.type(levels.top)
-        if counts is None and target.itemsize == levels.stored.itemsize:
-            self._emit(np.clip, stored, zero, top, out=target.view(levels.stored))
-            return
-        self._emit(np.clip, stored, zero, top, out=stored)
-        if counts is not None:
-            everything = (slice(None), levels.exact)
-            self._emit(operator.setitem, stored.reshape(-1, channels), everything, counts)
-        self._emit(np.copyto, target, stored, casting="unsafe")
-
-    def _compare(self, levels: Levels, flat: Array) -> Array:
-        """Emits the comparisons for the channels that need them. Returns the counts, (P, B)."""
-        shape = (len(flat), levels.exact.size)
-        picked = self._temporary("picked", shape, flat.dtype)
-        reached = self._temporary("reached", shape, np.bool_)
-        counts = self._temporary("counts", shape, levels.stored)
-        self._emit(np.take, flat, levels.exact, axis=1, out=picked, mode="clip")
-        self._emit(counts.fill, 0)
-        for column in levels.thresholds.T:
-            self._emit(np.greater_equal, picked, column, out=reached)
-            self._emit(np.add, counts, reached, out=counts)
-        return counts
-
-    def _pool(self, op: MaxPool, source: Array, target: Array, height: int, top: int, first: int) -> None:
-        """Emits a max pool, rows first, then columns.
-
-        `source` begins at row `first` of a picture of `height` rows, `target` at row `top` of the result.
-        """
-        images, rows, _, channels = target.shape
-        middle = self._temporary("rows", (images, rows, source.shape[2], channels), source.dtype)
-        self._maximum(source, middle, 1, op, height, top, first)
-        self._maximum(middle, target, 2, op, source.shape[2], 0, 0)
-
-    def _maximum(
-        self, source: Array, target: Array, axis: int, op: MaxPool, size: int, start: int, first: int
-    ) -> None:
-        stride, before = op.stride[axis - 1], op.padding[axis - 1]
-        places = []
-        for offset in range(op.kernel[axis - 1]):
-            at = np.arange(start, start + target.shape[axis]) * stride + offset - before
-            inside = np.flatnonzero((at >= 0) & (at < size))
-            if len(inside):
-                places.append((int(inside[0]), int(inside[-1]) + 1, int(at[inside[0]]) - first))
-        # A place that is inside for every output row comes first: it gives all of them their first value.
-        places.sort(key=lambda place: place[0] - place[1])
-        filled = places[0][1] - places[0][0] == target.shape[axis]
-        if not filled:
-            info = np.finfo(target.dtype) if target.dtype.kind == "f" else np.iinfo(target.dtype)
-            self._emit(target.fill, info.min)
-        for begin, end, row in places:
-            picked = source[(slice(None),) * axis + (slice(row, row + (end - begin - 1) * stride + 1, stride),)]
-            part = target[(slice(None),) * axis + (slice(begin, end),)]
-            if filled:
-                self._emit(np.copyto, part, picked, casting="same_kind")
-                filled = False
-            else:
-                self._emit(np.maximum, part, picked, out=part)
-
-
-def _split(total: int, largest: int) -> Iterator[tuple[int, int]]:
-    """0..total in pieces as equal as possible, none larger than `largest`."""
-    pieces = -(-total // largest)
-    for piece in range(pieces):
-        yield total * piece // pieces, total * (piece + 1) // pieces
-
-
-def _divisor(number: int, largest: int) -> int:
-    """The largest divisor of `number` that is at most `largest`; 1 if none is."""
-    return next((value for value in range(min(number, largest), 1, -1) if number % value == 0), 1)
+                self.tape.emit(np.copyto, other, source[first:last, top:bottom])
+                self.tape.emit(np.add, acc, other, out=acc)
+            emit_count(self.tape, levels, acc, target[first:last, top:bottom])
