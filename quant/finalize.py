@@ -50,6 +50,7 @@ def finalize(model: SqueezeNet) -> SqueezeNet:
     return final
 
 
+@torch.no_grad()
 def integer_weight(connection: Connection) -> Tensor:
     """The integers of a quantized convolution, float32 (O, I, K, K)."""
     quantized = connection.conv.quant_weight()  # type: ignore[operator]
@@ -57,6 +58,7 @@ def integer_weight(connection: Connection) -> Tensor:
     return integers
 
 
+@torch.no_grad()
 def accumulator_scale(connection: Connection) -> Tensor:
     """What one step of the accumulator stands for: float64 (O,) or (1,)."""
     weight_scale = scale_of(connection.conv).double()

@@ -1,0 +1,169 @@
+"""From weight files to networks: float, with fewer classes, quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hw.errors import InputError
+from hw.preprocessing import Preprocessing
+from quant import calibrate
+from quant.data import ImageSet
+from quant.decoded import decode_to_array
+from quant.layers import mark_calibrated, quantizers
+from quant.model_file import SUFFIX, Model, load_model
+from quant.precision import Policy
+from quant.pretrained import FloatWeights, fold_preprocessing, load_weights
+from quant.squeezenet import SqueezeNet, SqueezeNetSpec
+
+_PUBLISHED_SIZES = (224, 227)
+
+
+def load_network(path: Path, preprocessing: str | None = None, input_size: int | None = None) -> Model:
+    """Reads a .fireq file, or a float weight file as `quant.pretrained.load_weights` does.
+
+    Args:
+        path: the file.
+        preprocessing: "caffe" or "torchvision", for weight files that do not tell.
+        input_size: side of the network's input, where it shall not be the file's.
+    """
+    if path.suffix != SUFFIX:
+        return float_network(load_weights(path, preprocessing), input_size)
+    model = load_model(path)
+    return model if input_size is None else with_input_size(model, input_size)
+
+
+def float_network(weights: FloatWeights, input_size: int | None = None) -> Model:
+    """The float network of a weight file, on RGB pixels."""
+    folded = fold_preprocessing(weights)
+    network = SqueezeNet(weights.spec)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in folded.arrays.items()})
+    network.pixel_offset = _offset(weights.preprocessing)
+    model = Model(network.eval(), weights.preprocessing)
+    return model if input_size is None else with_input_size(model, input_size)
+
+
+def with_input_size(model: Model, input_size: int) -> Model:
+    """The same weights on pictures of another size; both published sizes are cut from pictures of 256."""
+    record = model.preprocessing
+    if input_size == record.size:
+        return model
+    resize = round(record.resize * input_size / record.size)
+    if {input_size, record.size} <= set(_PUBLISHED_SIZES):
+        resize = record.resize
+    spec = replace(model.network.spec, input_size=input_size)
+    network = _rebuilt(model.network, spec, model.network.state_dict())
+    return replace(model, network=network, preprocessing=replace(record, size=input_size, resize=resize))
+
+
+def cut_head(model: Model, rows: npt.NDArray[np.int64]) -> Model:
+    """The network with some of its classes only, in the order of `rows`; the labels go with them.
+
+    Raises:
+        InputError: a row that the network does not have.
+    """
+    network = model.network
+    classes = network.spec.num_classes
+    if rows.min() < 0 or rows.max() >= classes:
+        raise InputError(
+            f"head: rows must be below the network's {classes} classes, not {rows.max()}; "
+            "start from a network that has the classes of the data"
+        )
+    picked = torch.from_numpy(rows)
+    state = network.state_dict()
+    for name in ("conv10.weight", "conv10.bias"):
+        state[name] = state[name][picked]
+    labels = tuple(model.labels[row] for row in rows.tolist()) if model.labels else ()
+    spec = replace(network.spec, num_classes=len(rows))
+    return replace(model, network=_rebuilt(network, spec, state), labels=labels)
+
+
+def to_float(model: Model) -> SqueezeNet:
+    """The float network of the same weights (those of a quantized one are its integers times their scale)."""
+    network = _centred(model)
+    if network.policy is None:
+        return network
+    plain = SqueezeNet(network.spec).eval()
+    wanted = plain.state_dict()
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if name in wanted})
+    plain.pixel_offset = network.pixel_offset
+    return plain
+
+
+def to_quantized(
+    model: Model,
+    policy: Policy,
+    batches: Callable[[], Iterable[Tensor]],
+    equalize: bool = False,
+    correct_biases: bool = True,
+) -> SqueezeNet:
+    """A quantized network, ready for training or for `quant.finalize`.
+
+    Args:
+        model: float or quantized. One that has this policy is taken as it is.
+        policy: bit widths.
+        batches: gives the calibration pixels, float32 (N, 3, S, S), again at every call.
+        equalize: bring the channels of the float network to like ranges first.
+        correct_biases: shift biases by the mean error of the quantization.
+    """
+    if model.network.policy == policy:
+        return _centred(model)
+    plain = to_float(model)
+    if equalize:
+        plain = calibrate.equalize(plain)
+    quantized = calibrate.quantize(plain, policy, batches())
+    if correct_biases:
+        calibrate.correct_biases(quantized, batches())
+    return quantized
+
+
+def calibration_batches(
+    images: ImageSet, preprocessing: Preprocessing, count: int, progress: bool = True
+) -> Callable[[], Iterable[Tensor]]:
+    """Batches for `to_quantized` of `count` pictures, spread evenly over the set."""
+    if count < 1:
+        raise InputError(f"calibration images: must be at least 1, not {count}; 256 are enough")
+    positions = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
+    decoded = decode_to_array(images.select(positions.tolist()), preprocessing, progress=progress)
+    pixels = torch.from_numpy(np.array(decoded.images))
+    return lambda: calibrate.pixel_batches(pixels)
+
+
+def class_labels(images: Iterable[ImageSet], classes: int) -> tuple[str, ...]:
+    """Names of a network's classes from the first data set that has just as many, else none."""
+    return next((i.class_names for i in images if len(i.classes) == classes), ())
+
+
+def _rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor]) -> SqueezeNet:
+    """A network like `network` but for what is in `spec`, with the tensors of `state`."""
+    result = SqueezeNet(spec, network.policy).eval()
+    result.load_state_dict(state)
+    result.pixel_offset = network.pixel_offset
+    for _name, layer, _bits in quantizers(result):
+        mark_calibrated(layer)
+    return result
+
+
+@torch.no_grad()
+def _centred(model: Model) -> SqueezeNet:
+    """The network on pixels less their mean: undoes what `quant.finalize` does to the bias of conv1."""
+    network = model.network
+    if network.pixel_offset is not None:
+        return network
+    centred = _rebuilt(network, network.spec, network.state_dict())
+    offset = _offset(model.preprocessing)
+    weight = centred.conv1.weight.double()
+    assert centred.conv1.bias is not None
+    centred.conv1.bias.copy_(centred.conv1.bias.double() + (weight * offset.double()).sum(dim=(1, 2, 3)))
+    centred.pixel_offset = offset
+    return centred
+
+
+def _offset(preprocessing: Preprocessing) -> Tensor:
+    return torch.tensor(preprocessing.mean, dtype=torch.float32).view(1, 3, 1, 1)

@@ -1,0 +1,133 @@
+"""What a finalized Brevitas network computes at every tensor, as integers, for comparison with later stages."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from quant.finalize import accumulator_scale
+from quant.layers import scale_of
+from quant.squeezenet import Fire, SqueezeNet
+
+Int64Array = npt.NDArray[np.int64]
+_BATCH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BrevitasTrace:
+    """Integers of every tensor, and how far the floats they were rounded from lay from a rounding boundary.
+
+    Args:
+        tensors: int64 (N, H, W, C), and (N, classes) for ``scores``; named as in the integer graph.
+        margins: for each activation, how close (in steps of the activation) its input came to the middle between two
+            integers, where float error could turn the rounding: float64, one a value.
+    """
+
+    tensors: dict[str, Int64Array]
+    margins: dict[str, npt.NDArray[np.float64]]
+
+
+def brevitas_trace(network: SqueezeNet, images: npt.NDArray[np.uint8], dtype: torch.dtype = torch.float32) -> BrevitasTrace:
+    """Run a finalized network.
+
+    Args:
+        network: finalized (see `quant.finalize`).
+        images: uint8 (N, S, S, 3) RGB.
+        dtype: the float type to compute in. Brevitas trains in float32; float64 has no rounding to speak of.
+    """
+    network = copy.deepcopy(network).eval().to(dtype)
+    recorder = _Recorder(network)
+    parts: list[dict[str, npt.NDArray[Any]]] = []
+    for start in range(0, len(images), _BATCH):
+        pixels = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2).to(dtype)
+        parts.append(recorder.run(pixels))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    margins = {name.removeprefix("margin:"): a for name, a in joined.items() if name.startswith("margin:")}
+    return BrevitasTrace({n: a for n, a in joined.items() if not n.startswith("margin:")}, margins)
+
+
+class _Recorder:
+    """Hooks that turn what flows through a network into integers."""
+
+    def __init__(self, network: SqueezeNet) -> None:
+        self.network = network
+        self.names: dict[int, str] = {}  # id of a tensor -> its name, for the tensors of the current run
+        self.kept: list[Tensor] = []  # keeps those ids unique
+        self.found: dict[str, npt.NDArray[Any]] = {}
+        self.scales = {c.name: accumulator_scale(c) for c in network.connections()}
+        for connection in network.connections():
+            connection.conv.register_forward_hook(self._conv(connection.name))
+        for path, module in network.named_modules():
+            if isinstance(module, nn.MaxPool2d):
+                module.register_forward_hook(self._pool)
+            elif isinstance(module, Fire):
+                module.register_forward_hook(self._fire(path))
+            elif path.endswith("_act"):
+                module.register_forward_hook(self._act(path.removesuffix("_act").replace("_", ".")))
+
+    @torch.no_grad()
+    def run(self, pixels: Tensor) -> dict[str, npt.NDArray[Any]]:
+        self.names, self.kept, self.found = {}, [], {}
+        scores = self.network(pixels).double()
+        positions = int(np.prod(self.found["conv10"].shape[1:3]))
+        self.found["scores"] = torch.round(scores * positions / self.scales["conv10"]).to(torch.int64).numpy()
+        return self.found
+
+    def _keep(self, name: str, tensor: Tensor) -> None:
+        self.names[id(tensor)] = name
+        self.kept.append(tensor)
+
+    def _conv(self, name: str) -> Any:
+        def hook(module: nn.Conv2d, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            assert module.bias is not None
+            scale = self.scales[name].view(1, -1, 1, 1)
+            bias = module.bias.double().view(1, -1, 1, 1)
+            self.found[name] = _integers((output.double() - bias) / scale)
+            if name == "conv10":
+                self.found["conv10.bias"] = _integers(output.double() / scale)
+                self.found["conv10.relu"] = np.maximum(self.found["conv10.bias"], 0)
+            self._keep(name, output)
+
+        return hook
+
+    def _act(self, own: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            name = self.names.get(id(inputs[0]), own) + ".act"
+            scale = scale_of(module).double()
+            self.found[name] = _integers(output.double() / scale)
+            levels = inputs[0].double() / scale
+            margin = (levels - torch.floor(levels) - 0.5).abs()
+            self.found[f"margin:{name}"] = margin.permute(0, 2, 3, 1).numpy()
+
+        return hook
+
+    def _pool(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        source = self.names.get(id(inputs[0]), "conv1")  # of all outputs, only Fire modules' are kept by name
+        number = source.split(".")[0].removeprefix("fire").removeprefix("conv")
+        self.found[f"pool{number}"] = _integers(output.double() / self._act_scale(source))
+
+    def _fire(self, path: str) -> Any:
+        def hook(module: Fire, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            name = f"{path}.concat" if module.bypass_kind is None else f"{path}.add.act"
+            self._keep(name, output)
+            self.found[name] = _integers(output.double() / scale_of(module.output_act).double())
+
+        return hook
+
+    def _act_scale(self, source: str) -> Tensor:
+        if source == "conv1":
+            return scale_of(self.network.conv1_act).double()
+        fire = self.network.get_submodule(source.split(".")[0])
+        assert isinstance(fire, Fire)
+        return scale_of(fire.output_act).double()
+
+
+def _integers(values: Tensor) -> Int64Array:
+    """(N, C, H, W) floats -> (N, H, W, C) int64."""
+    return torch.round(values).to(torch.int64).permute(0, 2, 3, 1).contiguous().numpy()
