@@ -9,12 +9,12 @@ import copy
 from collections.abc import Iterable, Iterator
 
 import torch
-from brevitas.fx import symbolic_trace
 from brevitas.graph.calibrate import bias_correction_mode
 from brevitas.graph.equalize import EqualizeGraph
 from torch import Tensor, nn
+from torch.fx import symbolic_trace
 
-from quant.layers import quantizers, scale_of, set_scale
+from quant.layers import quantizers, set_scale
 from quant.precision import Policy
 from quant.squeezenet import SqueezeNet
 
@@ -120,5 +120,3 @@ def pixel_batches(pixels: Tensor, size: int = 32) -> Iterator[Tensor]:
     for part in pixels.split(size):
         yield part.permute(0, 3, 1, 2).float()
 
-
-__all__ = ["best_scale", "correct_biases", "equalize", "pixel_batches", "quantize", "scale_of"]
