@@ -198,7 +198,7 @@ def read_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
 
 def _encode(array: Array) -> tuple[dict[str, Any], bytes]:
     """The way of writing that takes least space: its fields for the header, and the block."""
-    if array.dtype.kind not in "iu" or array.size == 0 or array.dtype.itemsize == 8 and _wide(array):
+    if array.dtype.kind not in "iu" or array.size == 0 or (array.dtype.itemsize == 8 and _wide(array)):
         return {"code": "raw"}, _deflate(np.ascontiguousarray(array).tobytes())
     values = array.astype(np.int64)
     lo, radix = int(values.min()), int(values.max()) - int(values.min()) + 1

@@ -2,15 +2,17 @@
 
 How. A convolution gathers the pixels of a tile into a matrix and multiplies it with the weights in BLAS;
 float32 is used where no partial sum of any order can reach 2^24, float64 up to 2^53, the interpreter's code
-beyond. Thresholds become one multiplication, one addition, a truncation and a clip, after a check that this
-equals counting for every accumulator value; channels without such a line are counted. Tensors between layers
-are kept in their narrow types. Tiles fit the L2 cache; all buffers are allocated once. Results never depend
-on threads, batch or tiles.
+beyond. Where accumulators stay below 2^15, three images share one float64 (`lanes`). Thresholds become one
+multiplication, one addition, a truncation and a clip, after a check that this equals counting for every
+accumulator value; channels without such a line are counted (`levels`). Tensors between layers are kept in
+narrow types; buffers are allocated once, and a network is a list of NumPy calls on them (`plan`, `program`,
+`tape`). Results never depend on threads, batch or tiles.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ContextManager, Iterable, Iterator
@@ -40,8 +42,8 @@ class Simulator:
 
     Args:
         graph: the network.
-        threads: images are divided among this many threads.
-        batch: images that `run_batches` and `run` hold in memory as one piece.
+        threads: images are divided among this many threads; a single image uses one.
+        batch: images that `run_batches` takes at a time.
 
     Raises:
         InputError: threads or batch below 1.
@@ -72,10 +74,23 @@ class Simulator:
         self._each_group(images, lambda program, first, count: self._store(program, scores, first, count))
         return scores
 
-    def run_batches(self, batches: Iterable[Array]) -> Iterator[Int64Array]:
-        """Scores of one array of images after the other; holds one at a time, so memory does not grow."""
-        for images in batches:
-            yield self.run(images)
+    def run_batches(self, images: Iterable[Array]) -> Iterator[Int64Array]:
+        """Scores of any number of images, `batch` at a time, in memory that does not grow.
+
+        Args:
+            images: single ones, uint8 (H, W, C).
+
+        Returns:
+            int64 (batch, classes) again and again, the last perhaps shorter.
+        """
+        source = iter(images)
+        while True:
+            piece = list(itertools.islice(source, self.batch))
+            if not piece:
+                return
+            for image in piece:
+                self.graph.check_images(np.asarray(image)[None])
+            yield self.run(np.stack(piece))
 
     def trace(self, images: Array) -> dict[str, Int64Array]:
         """The tensors this simulator computes on their own, in topological order: int64 (N, H, W, C) or (N,

@@ -28,9 +28,7 @@ LANES = 4
 IMAGES = 3
 BIAS = 1 << 15
 MAGIC = (1 << 52) + BIAS * ((1 << 32) + (1 << 16) + 1)
-UNUSED = (
-    0x4330  # what the fourth lane of an accumulator then is: sign and exponent of a number from 2^52 to 2^53
-)
+UNUSED = 0x4330  # what the fourth lane then is: sign and exponent of a number from 2^52 to 2^53
 
 # Nanoseconds, measured on one core with AVX-512; only their ratios matter, and only for speed.
 _GAIN_PER_PRODUCT = 1 / 150
@@ -46,7 +44,7 @@ def spread(values: Array, unused: float) -> Array:
 
 
 def levels_in_lanes(levels: Levels, bias: int) -> Levels:
-    """The same thresholds for accumulators that have `bias` added, found and proven anew; none in the fourth lane."""
+    """The same thresholds for accumulators with `bias` added, proven anew; none in the fourth lane."""
     moved = fit_levels(levels.table + bias, levels.lows + bias, levels.highs + bias, levels.slope.dtype)
     exact = (moved.exact[:, None] * LANES + np.arange(IMAGES)).reshape(-1)
     return dataclasses.replace(
@@ -84,7 +82,7 @@ def _packable(plan: Plan, step: Step) -> bool:
     sources = step.sources if isinstance(step, LevelStep) else (step.source,)
     bytes_ = [*sources, step.target]
     if isinstance(step, ConvStep):
-        if step.limit >= BIAS or step.pool is not None or step.levels is None and step.shift is None:
+        if step.limit >= BIAS or step.pool is not None or (step.levels is None and step.shift is None):
             return False
         bytes_ = bytes_ if step.shift is None else [step.source]
     elif isinstance(step, LevelStep) and step.levels.slope.dtype != np.float32:

@@ -83,7 +83,7 @@ def _widest_line(inside: Int64Array, lows: Int64Array, highs: Int64Array) -> tup
 
     At a threshold t of level j the line has to be at least j, and at t - 1 below j.
     """
-    channels, top = inside.shape
+    _channels, top = inside.shape
     level = np.broadcast_to(np.arange(1, top + 1, dtype=np.float64), inside.shape)
     active = (inside > lows[:, None]) & (inside <= highs[:, None])
     fewest = (inside <= lows[:, None]).sum(axis=1)

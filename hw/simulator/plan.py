@@ -10,7 +10,7 @@ import numpy as np
 from hw.graph import Graph, Node
 from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Relu, Threshold
 from hw.simulator.levels import Levels, fit_levels
-from hw.types import TensorType, narrowest_dtype
+from hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array
@@ -240,7 +240,7 @@ def _summed(graph: Graph, node: Node, dtype: np.dtype[Any]) -> tuple[Step, list[
         covered, last, floor = [*covered, relu.name], relu, (-shift).astype(dtype)
     total = _only_reader(graph, last, GlobalSum)
     limit = graph.types[node.name].magnitude + int(np.abs(shift).max())
-    if total is None or exact_type(limit) is None or floor is not None and exact_type(limit) != dtype:
+    if total is None or exact_type(limit) is None or (floor is not None and exact_type(limit) != dtype):
         return None
     # Partial sums over the pixels have to be exact too.
     if limit * height * width >= 1 << 53:

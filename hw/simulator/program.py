@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # What a tile's pixels and accumulators may take together: around the size of an L2 cache and its share of
 # the L3.
-TILE_BYTES = 2048 * 1024
+TILE_BYTES = 4096 * 1024
 
 
 class Program:
@@ -146,7 +146,7 @@ class Program:
         if step.pool is not None:
             self._conv_pool(step)
             return
-        height, width, channels = step.shape
+        height, width, _channels = step.shape
         target = self._inner(step.target)
         images, packed = len(target), step.target in self.packed
         self._source(step)
@@ -178,7 +178,7 @@ class Program:
         self.tape.emit(np.copyto, target, sums, casting="unsafe")
 
     def _conv_pool(self, step: ConvStep) -> None:
-        """Some rows of the pool at a time; the rows of the convolution that two of its tiles need come twice."""
+        """Some rows of the pool at a time; rows of the convolution that two tiles need are computed twice."""
         height, width, channels = step.shape
         op, target = step.pool, self._inner(step.target)
         assert op is not None

@@ -50,7 +50,7 @@ def emit_by_channel(tape: Tape, function: Callable[..., object], array: Array, v
 
 
 def emit_count(tape: Tape, levels: Levels, acc: Array, target: Array) -> None:
-    """target = number of thresholds that acc reaches; both (images, rows, W, C); acc is contiguous and used up."""
+    """target = number of thresholds reached; both (images, rows, W, C); acc is contiguous and used up."""
     channels = acc.shape[3]
     stored = tape.temporary("stored", acc.shape, levels.stored)
     counts = _emit_compare(tape, levels, acc.reshape(-1, channels)) if levels.exact.size else None
