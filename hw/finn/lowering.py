@@ -1,0 +1,122 @@
+"""From a QONNX file to a model of integers only, as one list of passes.
+
+The result has a uint8 NHWC input, Im2Col, MatMul, MultiThreshold, MaxPoolNHWC, Concat and Add nodes, and class scores
+that are integers; what turns them into real numbers is one factor. FINN's hardware layers are inferred from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from finn.transformation.qonnx.convert_qonnx_to_finn import ConvertQONNXtoFINN
+from finn.transformation.streamline.absorb import AbsorbConsecutiveTransposes, AbsorbTransposeIntoMultiThreshold
+from finn.transformation.streamline.reorder import (
+    MoveLinearPastEltwiseAdd,
+    MoveMulPastFork,
+    MoveMulPastJoinConcat,
+    MoveMulPastMaxPool,
+    MoveScalarMulPastConv,
+    MoveTransposePastFork,
+    MoveTransposePastJoinAdd,
+    MoveTransposePastJoinConcat,
+)
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.base import Transformation
+from qonnx.transformation.general import GiveUniqueNodeNames, SortGraph
+from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
+from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
+
+from hw.finn import checks, environment, naming, passes
+from hw.finn.lowered import LoweredModel
+from hw.finn.ranges import annotate
+
+Step = Callable[[ModelWrapper], None] | Transformation
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Steps applied in order, once or until nothing changes."""
+
+    name: str
+    steps: tuple[Step, ...]
+    repeat: bool = False
+
+
+PASSES: tuple[Pass, ...] = (
+    Pass("input is uint8", (passes.name_shapes_and_types,)),
+    Pass("activation scales to nodes of their own", (passes.take_scales_out_of_quantizers,)),
+    Pass("quantizers to thresholds, weights to integers", (ConvertQONNXtoFINN(),)),
+    Pass(
+        "scales past everything that only moves values",
+        (
+            MoveMulPastJoinConcat(),
+            MoveMulPastMaxPool(),
+            MoveMulPastFork(),
+            MoveLinearPastEltwiseAdd(),
+            MoveScalarMulPastConv(),
+        ),
+        repeat=True,
+    ),
+    Pass("scales and biases into thresholds", (passes.fold_into_thresholds,)),
+    Pass("class scores to integers", (passes.integer_head,)),
+    Pass("NHWC input", (MakeInputChannelsLast(),)),
+    Pass("convolutions to matrix products", (LowerConvsToMatMul(),)),
+    Pass("pools to NHWC", (passes.pools_to_nhwc,)),
+    Pass(
+        "NHWC everywhere",
+        (
+            AbsorbConsecutiveTransposes(),
+            AbsorbTransposeIntoMultiThreshold(),
+            MoveTransposePastFork(),
+            MoveTransposePastJoinConcat(),
+            MoveTransposePastJoinAdd(),
+        ),
+        repeat=True,
+    ),
+    Pass("shapes and node names", (InferShapes(), GiveUniqueNodeNames())),
+)
+_MAX_ROUNDS = 20
+
+
+def lower(path: str | Path) -> LoweredModel:
+    """Lowers a QONNX file.
+
+    Args:
+        path: a quantized network as `quant.export` writes it: float32 NCHW input that holds uint8 pixels, weights of 6
+            bits or fewer, unsigned activations, one scale on both sides of every Concat and Add.
+
+    Raises:
+        InputError: the file breaks one of these rules.
+    """
+    with environment.finn():
+        model = checks.read_model(path).transform(InferShapes())
+        checks.check(model)
+        names = naming.qonnx_names(model)
+        for item in PASSES:
+            model = _apply(item, model)
+        scale = float(model.get_metadata_prop(passes.OUTPUT_SCALE))
+        lowered = LoweredModel(model, naming.give_names(model, names), scale)
+        annotate(lowered)
+    return lowered
+
+
+def _apply(item: Pass, model: ModelWrapper) -> ModelWrapper:
+    for _ in range(_MAX_ROUNDS if item.repeat else 1):
+        before = _wiring(model)
+        for step in item.steps:
+            if isinstance(step, Transformation):
+                model = model.transform(step, make_deepcopy=False, cleanup=False)
+            else:
+                step(model)
+            # FINN's own passes may leave nodes out of order, and the next one relies on it.
+            model = model.transform(SortGraph(), make_deepcopy=False, cleanup=False)
+        if not item.repeat or _wiring(model) == before:
+            return model
+    raise AssertionError(f"pass {item.name!r} did not settle in {_MAX_ROUNDS} rounds")
+
+
+def _wiring(model: ModelWrapper) -> list[tuple[str, ...]]:
+    return [(node.op_type, *node.input, "->", *node.output) for node in model.graph.node]

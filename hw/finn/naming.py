@@ -1,0 +1,103 @@
+"""The names of the QONNX file, carried over to the lowered model.
+
+FINN's transformations rename and swap tensors as they move nodes, so names are matched by position: both graphs are
+walked from the output, inputs before their readers, and give the same sequence of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnx import NodeProto
+from qonnx.core.modelwrapper import ModelWrapper
+
+from hw.finn.checks import feeds_quantizer, is_weight
+
+_QONNX_KINDS = {"Conv": "conv", "MaxPool": "pool", "Concat": "concat", "Add": "add"}
+_QONNX_KINDS |= {"ReduceMean": "sum", "GlobalAveragePool": "sum"}
+_LOWERED_KINDS = {"MatMul": "conv", "MultiThreshold": "threshold", "MaxPoolNHWC": "pool", "Concat": "concat"}
+_LOWERED_KINDS |= {"Relu": "relu", "ReduceSum": "sum"}
+
+
+def qonnx_names(model: ModelWrapper) -> list[tuple[str, str]]:
+    """(kind, tensor) of every operation of a QONNX model that has a place in the integer graph, in post-order."""
+    found = []
+    for node in _post_order(model):
+        kind = _QONNX_KINDS.get(node.op_type)
+        if node.op_type == "Quant" and not is_weight(model, node):
+            kind = "threshold"
+        elif node.op_type == "Relu" and not feeds_quantizer(model, node):
+            kind = "relu"
+        if kind is not None:
+            name = model.graph.output[0].name if kind == "sum" else node.output[0]
+            found.append((kind, name))
+    return found
+
+
+def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, str]:
+    """Rename the tensors and nodes of a lowered model to the names of the QONNX file.
+
+    The nodes are put in post-order, so that the same file always gives the same model. The bias of the last layer becomes NAME.bias; the window gather of a convolution NAME.im2col; parameters
+    NAME.weight, NAME.thresholds and NAME.bias.values.
+
+    Returns:
+        name in the integer graph -> tensor of the model, the input first; the two are the same.
+    """
+    queue = iter(wanted)
+    names = [model.graph.input[0].name]
+    renamed: dict[str, str] = {}
+    nodes = list(_post_order(model))
+    for node in nodes:
+        kind = _LOWERED_KINDS.get(node.op_type)
+        if node.op_type == "Im2Col":
+            continue
+        if node.op_type == "Add":
+            kind = "add" if model.get_initializer(node.input[1]) is None else "bias"
+        if kind == "bias":
+            name = f"{names[-1]}.bias"
+        else:
+            expected, name = next(queue)
+            assert kind == expected, f"{node.name}: {node.op_type} where {name} ({expected}) belongs"
+        names.append(name)
+        renamed[node.output[0]] = name
+        before = model.find_producer(node.input[0])
+        if kind == "conv" and before is not None and before.op_type == "Im2Col":
+            renamed[before.output[0]] = f"{name}.im2col"
+        parameters = {"conv": "weight", "threshold": "thresholds", "bias": "values", "sum": "axes"}
+        if kind in parameters:
+            renamed[node.input[1]] = f"{name}.{parameters[kind]}"
+    assert next(queue, None) is None, "the lowered model lacks operations"
+    ordered = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    _rename(model, renamed)
+    return {name: name for name in names}
+
+
+def _rename(model: ModelWrapper, renamed: dict[str, str]) -> None:
+    # In two steps: a tensor may carry, by FINN's swaps, the name that another is about to get.
+    for index, old in enumerate(renamed):
+        if old != renamed[old]:
+            model.rename_tensor(old, f"fireflow.renamed.{index}")
+    for index, (old, new) in enumerate(renamed.items()):
+        if old != new:
+            model.rename_tensor(f"fireflow.renamed.{index}", new)
+    for node in model.graph.node:
+        node.name = node.output[0]
+
+
+def _post_order(model: ModelWrapper) -> Iterator[NodeProto]:
+    """Every node that the output depends on, once, after the producers of its inputs."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    stack = [(producers[model.graph.output[0].name], False)]
+    done: set[str] = set()
+    while stack:
+        node, ready = stack.pop()
+        if node.output[0] in done:
+            continue
+        if ready:
+            done.add(node.output[0])
+            yield node
+        else:
+            stack.append((node, True))
+            stack.extend((producers[name], False) for name in reversed(node.input) if name in producers)
