@@ -1,0 +1,44 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def output(parser: argparse.ArgumentParser, text: str) -> None:
+    """`-o OUTPUT`."""
+    parser.add_argument("-o", "--output", type=Path, required=True, help=text)
+
+
+def json_output(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def weights_source(parser: argparse.ArgumentParser) -> None:
+    """What a float weight file does not say itself."""
+    parser.add_argument(
+        "--preprocessing",
+        choices=("caffe", "torchvision"),
+        help="what the weights expect of pictures, where their file does not tell",
+    )
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
+
+
+def calibration(parser: argparse.ArgumentParser) -> None:
+    """How many images set the scales."""
+    parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="256 by default")
+
+
+def speed(parser: argparse.ArgumentParser) -> None:
+    """Batch and threads of the simulator."""
+    parser.add_argument("--batch", type=positive, default=32, metavar="N", help="images held at once")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="threads that compute")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)

@@ -1,0 +1,71 @@
+"""`fireflow export`: QONNX for FINN and others, with what it must compute."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host.cli import arguments
+from host.cli.card import MODEL_CARD, write_card
+from host.cli.inputs import FIREQ, MODEL_HELP, check_suffix, find_model, kind_of, stem_of
+from host.cli.output import print_json
+from hw.errors import InputError
+from hw.files import atomic_file
+from hw.types import narrowest_dtype
+
+if TYPE_CHECKING:
+    from hw.types import Array
+    from quant.squeezenet import SqueezeNet
+
+_ENDING = ".qonnx.onnx"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    arguments.output(parser, f"NAME{_ENDING}; NAME.golden.npz and {MODEL_CARD} go beside it")
+    parser.add_argument("--images", type=Path, help="pictures for the golden vectors, besides a synthetic one")
+    parser.add_argument("--golden", type=arguments.positive, default=3, metavar="N", help="pictures to take")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the three files."""
+    check_suffix(args.output, _ENDING)
+    source = find_model(args.model)
+    if kind_of(source) != FIREQ:
+        raise InputError(f"{source}: must be a quantized .fireq file, not {source.name}; run `fireflow quantize`")
+    from host.cli.flow import real_images, synthetic_images, write_qonnx
+    from quant.model_file import load_model
+
+    model = load_model(source)
+    size = model.preprocessing.size
+    images = synthetic_images(1, (size, size, 3))
+    if args.images is not None:
+        images = np.concatenate([images, real_images(args.images, model.preprocessing, args.golden)])
+    write_qonnx(model, args.output)
+    golden = args.output.with_name(stem_of(args.output) + ".golden.npz")
+    card = args.output.with_name(MODEL_CARD)
+    tensors = _write_golden(model.network, images, golden)
+    write_card(model.card, card)
+    files = [str(args.output), str(golden), str(card)]
+    if args.json:
+        print_json({"files": files, "images": len(images), "tensors": tensors})
+    else:
+        print(f"{args.output}\n{golden}: {len(images)} images, {len(tensors)} tensors\n{card}")
+    return 0
+
+
+def _write_golden(network: SqueezeNet, images: Array, path: Path) -> list[str]:
+    """Writes images, quantized activations and scores as Brevitas computes them; gives the tensors' names."""
+    from quant.trace import brevitas_trace
+
+    trace = brevitas_trace(network, images).tensors
+    kept = {n: a for n, a in trace.items() if n.endswith(".act") or n == "scores"}
+    narrow = {n: a.astype(narrowest_dtype(int(a.min()), int(a.max()))) for n, a in kept.items()}
+    with atomic_file(path) as temporary:
+        np.savez_compressed(temporary, image=images, **narrow)
+    return list(narrow)

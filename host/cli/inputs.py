@@ -1,0 +1,59 @@
+"""What a MODEL, a BUNDLE and a WEIGHTS argument may be, and how to tell them apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hw.errors import InputError
+
+FIREQ, QONNX, BUNDLE, WEIGHTS = "model", "qonnx", "bundle", "weights"
+
+MODEL_HELP = "a .fireq file or the name of a model that comes with fireflow (see `fireflow models`)"
+BUNDLE_HELP = "a NAME.fire folder"
+
+
+def find_model(text: str) -> Path:
+    """The path of a MODEL argument: a file or folder that is there, or a shipped model by its name.
+
+    Raises:
+        InputError: neither.
+    """
+    path = Path(text)
+    if path.exists():
+        return path
+    from quant.zoo import shipped, shipped_path
+
+    names = shipped()
+    if text in names:
+        return shipped_path(text)
+    known = f"one of {', '.join(names)}" if names else "a shipped model (there is none)"
+    raise InputError(f"model: must be a file or {known}, not {text!r}; check the path")
+
+
+def kind_of(path: Path) -> str:
+    """FIREQ, QONNX, BUNDLE or WEIGHTS, by the name; the file itself is checked by who reads it."""
+    if path.is_dir():
+        return BUNDLE
+    if path.name.endswith(".fireq"):
+        return FIREQ
+    return QONNX if path.name.endswith(".qonnx.onnx") else WEIGHTS
+
+
+def stem_of(path: Path) -> str:
+    """The name of a model without the endings this project gives: squeezenet.qonnx.onnx -> squeezenet."""
+    name = path.name
+    for ending in (".fireq", ".qonnx.onnx", ".onnx", ".fire"):
+        if name.endswith(ending):
+            return name[: -len(ending)]
+    return path.stem
+
+
+def check_suffix(path: Path, ending: str) -> Path:
+    """The output path, if its name ends as it must.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not path.name.endswith(ending) or path.name == ending:
+        raise InputError(f"{path}: the output must be called NAME{ending}, not {path.name}; rename it")
+    return path

@@ -1,0 +1,63 @@
+"""`fireflow lower`: through FINN to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from host.cli import arguments
+from host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
+from host.cli.output import print_json
+from hw.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
+    arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
+    parser.add_argument("--images", type=Path, help="pictures for the golden vectors, besides a synthetic one")
+    parser.add_argument("--golden", type=arguments.positive, default=1, metavar="N", help="pictures to take")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lowers and writes the bundle."""
+    check_suffix(args.output, ".fire")
+    source = find_model(args.model)
+    if kind_of(source) != FIREQ and source.suffix != ".onnx":
+        raise InputError(f"{source}: must be a .fireq or QONNX file, not {source.name}; run `fireflow quantize`")
+    from dataclasses import replace
+
+    from host.cli.flow import bundle_manifest, lower_model, lower_qonnx, qonnx_manifest, real_images
+
+    started = time.perf_counter()
+    if kind_of(source) == FIREQ:
+        from quant.model_file import load_model
+
+        model = load_model(source)
+        images = None if args.images is None else real_images(args.images, model.preprocessing, args.golden)
+        bundle = lower_model(model, images, stem_of(source))
+    else:
+        manifest = qonnx_manifest(source)
+        images = None if args.images is None else real_images(args.images, manifest.preprocessing, args.golden)
+        bundle = lower_qonnx(source, manifest, images)
+    bundle = replace(bundle, manifest=bundle_manifest(bundle.manifest, source))
+    bundle.save(args.output)
+    facts = {
+        "output": str(args.output),
+        "nodes": len(bundle.graph.nodes),
+        "classes": bundle.graph.output_type.shape[-1],
+        "golden_images": len(bundle.golden.images),
+        "size_bytes": sum(file.stat().st_size for file in args.output.iterdir()),
+        "weight_bytes": (args.output / "graph.arrays").stat().st_size,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    if args.json:
+        print_json(facts)
+    else:
+        print(
+            f"{args.output}: {facts['nodes']} operations, {facts['classes']} classes, "
+            f"{facts['weight_bytes']} bytes of weights and thresholds, {facts['seconds']} s"
+        )
+    return 0

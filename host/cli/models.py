@@ -1,0 +1,49 @@
+"""`fireflow models`: what comes with the distribution."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from host.cli import arguments
+from host.cli.output import print_json, table
+from hw.packing import read_arrays
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lists name, policy, classes, size and accuracy."""
+    models = _models()
+    if args.json:
+        print_json(models)
+    elif not models:
+        print("no model comes with this version of fireflow")
+    else:
+        headings = ("name", "policy", "input", "classes", "bytes", "accuracy")
+        print(table(headings, [[model[heading] for heading in headings] for model in models]))
+    return 0
+
+
+def _models() -> list[dict[str, Any]]:
+    from quant.zoo import shipped, shipped_path
+
+    rows = []
+    for name in shipped():
+        path = shipped_path(name)
+        meta = read_arrays(path)[1]
+        policy = meta["policy"]
+        rows.append(
+            {
+                "name": name,
+                "policy": "float" if policy is None else policy["name"],
+                "input": meta["preprocessing"]["size"],
+                "classes": meta["spec"]["num_classes"],
+                "bytes": path.stat().st_size,
+                "accuracy": meta["card"].get("accuracy", "not measured"),
+            }
+        )
+    return rows

@@ -1,0 +1,54 @@
+"""What commands print: tables, JSON, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Iterable, Iterator, Sequence, TypeVar
+
+T = TypeVar("T")
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows as text in columns; a column of numbers is set to the right.
+
+    >>> print(table(["name", "n"], [["a", 5], ["bc", 10]]))
+    name   n
+    a      5
+    bc    10
+    """
+    lines = [[str(cell) for cell in row] for row in rows]
+    columns = list(zip(headings, *lines))
+    widths = [max(map(len, column)) for column in columns]
+    right = [bool(lines) and all(_is_number(cell) for cell in column[1:]) for column in columns]
+    return "\n".join(
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right)).rstrip()
+        for line in [list(headings), *lines]
+    )
+
+
+def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
+    """The items, with a bar on stderr while they are taken, where stderr is a terminal."""
+    track = _rich_track() if sys.stderr.isatty() else None
+    if track is None:
+        yield from items
+        return
+    yield from track(items, label, total)
+
+
+def _rich_track() -> Any:
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ImportError:
+        return None
+    return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
+
+
+def _is_number(text: str) -> bool:
+    return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""

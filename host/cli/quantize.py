@@ -1,0 +1,68 @@
+"""`fireflow quantize`: integers from float weights, without training."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from host.cli import arguments
+from host.cli.card import new_card, source_record
+from host.cli.inputs import check_suffix
+from host.cli.output import print_json
+from hw.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("weights", metavar="WEIGHTS", type=Path, help="float weights, or a .fireq file")
+    arguments.output(parser, "the quantized model, NAME.fireq")
+    parser.add_argument("--policy", default="w6a6", help="w6a6, w4a4, w3a4, w2a4, wXaY or a .json file")
+    parser.add_argument("--data", type=Path, required=True, help="calibration images: a folder or a zip")
+    arguments.calibration(parser)
+    arguments.weights_source(parser)
+    parser.add_argument("--equalize", action="store_true", help="bring channels to like ranges first")
+    parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as they are")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Quantizes and writes the model."""
+    check_suffix(args.output, ".fireq")
+    from quant.build import calibration_batches, class_labels, load_network, to_quantized
+    from quant.data import open_images
+    from quant.finalize import finalize
+    from quant.model_file import Model, save_model
+    from quant.precision import load_policy
+
+    started = time.perf_counter()
+    policy = load_policy(args.policy)
+    images = open_images(args.data)
+    model = load_network(args.weights, args.preprocessing, args.input_size)
+    if model.network.policy is not None:
+        raise InputError(f"{args.weights}: must be a float network, not {model.network.policy.name}; see train")
+    batches = calibration_batches(images, model.preprocessing, args.calibration_images)
+    quantized = finalize(
+        to_quantized(model, policy, batches, args.equalize, correct_biases=not args.no_bias_correction)
+    )
+    labels = model.labels or class_labels([images], quantized.spec.num_classes)
+    card = new_card(
+        args.output.name[: -len(".fireq")],
+        "fireflow quantize",
+        policy=policy.model_dump(mode="json"),
+        weights=source_record(args.weights),
+        recipe={"equalize": args.equalize, "bias_correction": not args.no_bias_correction},
+        calibration={
+            "data": args.data.name,
+            "images": min(args.calibration_images, len(images)),
+            "fingerprint": images.fingerprint(),
+        },
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    save_model(Model(quantized, model.preprocessing, labels, card), args.output)
+    size_bytes = args.output.stat().st_size
+    if args.json:
+        print_json({"output": str(args.output), "size_bytes": size_bytes, "card": card})
+    else:
+        print(f"{args.output}: {policy.name}, {size_bytes} bytes, {len(labels)} labels")
+    return 0
