@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hw.errors import InputError
 from hw.files import atomic_file
+from quant.layers import mark_calibrated, quantizers
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -54,6 +55,8 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(stored[name])
+    for _name, layer, _bits in quantizers(model):
+        mark_calibrated(layer)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             name = next(n for n, p in model.named_parameters() if p is parameter)

@@ -1,0 +1,176 @@
+"""Training: reproducible, resumable after a kill, and able to learn."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hw.errors import InputError
+from quant.calibrate import pixel_batches, quantize
+from quant.checkpoint import CHECKPOINT, save_checkpoint
+from quant.decoded import DecodedImages
+from quant.precision import PRESETS
+from quant.squeezenet import FireWidths, SqueezeNet, architecture
+from quant.train import Recipe, Share, batch_of, schedule, train
+
+NARROW = tuple(FireWidths(4, 6, 6) for _ in range(8))
+SIZE = 32
+
+
+def network(quantized: bool = True) -> SqueezeNet:
+    torch.manual_seed(3)
+    spec = architecture("squeezenet1_1", input_size=SIZE, num_classes=3, stem_channels=6, fires=NARROW)
+    net = SqueezeNet(spec)
+    for connection in net.connections():
+        nn.init.kaiming_normal_(connection.conv.weight)
+    net.pixel_offset = torch.full((1, 3, 1, 1), 120.0)
+    return quantize(net, PRESETS["w4a4"], list(pixel_batches(torch.from_numpy(pictures().images.images)))) if quantized else net
+
+
+def pictures(labelled: bool = True) -> Share:
+    """Three classes that differ in colour."""
+    random = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    images = random.integers(0, 100, (30, SIZE, SIZE, 3), dtype=np.uint8)
+    images[np.arange(30), :, :, labels] += 150
+    names = tuple(str(i) for i in range(30))
+    return Share(DecodedImages(images, names, labels if labelled else None, (), ()))
+
+
+RECIPE = Recipe(steps=12, batch_size=4, distillation=0.0, checkpoint_every=3, learning_rate=1e-2)
+
+
+def run(folder: Path, recipe: Recipe = RECIPE, quantized: bool = True) -> dict[str, torch.Tensor]:
+    net = train(network(quantized), None, [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False)
+    return {name: tensor.clone() for name, tensor in net.named_parameters()}
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for name, tensor in one.items():
+        np.testing.assert_array_equal(tensor.detach(), other[name].detach(), err_msg=name)
+
+
+def test_same_seed_same_weights(tmp_path: Path) -> None:
+    first = run(tmp_path / "a")
+    assert_same(first, run(tmp_path / "b"))
+    other = run(tmp_path / "c", RECIPE.model_copy(update={"seed": 1}))
+    assert not torch.equal(first["conv10.weight"], other["conv10.weight"])
+
+
+KILLED = """
+    import sys
+    sys.path[:0] = [{tests!r}, {root!r}]
+    import quant.train, os, signal
+    from pathlib import Path
+    from test_train import RECIPE, run
+    save = quant.train.save_checkpoint
+    def save_then_die(folder, model, optimizer, step, recipe):
+        save(folder, model, optimizer, step, recipe)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+    quant.train.save_checkpoint = save_then_die
+    run(Path({folder!r}))
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    tests = Path(__file__).parent
+    code = textwrap.dedent(KILLED).format(tests=str(tests), root=str(tests.parents[1]), folder=str(tmp_path / "killed"))
+    killed = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / "killed" / CHECKPOINT).is_file()
+    assert_same(whole, run(tmp_path / "killed"))
+
+
+def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import quant.checkpoint
+
+    run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def cut(tensors: object, path: Path, metadata: object) -> None:
+        Path(path).write_bytes(before[: len(before) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quant.checkpoint, "save_file", cut)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, network(), torch.optim.Adam(network().parameters()), 1, "{}")
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == [CHECKPOINT]
+
+
+def test_other_recipe_and_damaged_checkpoint_are_refused(tmp_path: Path) -> None:
+    run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
+    with pytest.raises(InputError, match="must be of the same recipe"):
+        run(tmp_path, RECIPE)
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="must be a whole checkpoint"):
+        run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_it_learns(tmp_path: Path, quantized: bool) -> None:
+    recipe = RECIPE.model_copy(update={"steps": 60, "batch_size": 8})
+    net = network(quantized)
+    share = pictures()
+    pixels = torch.from_numpy(share.images.images).permute(0, 3, 1, 2).float()
+    labels = torch.from_numpy(share.images.labels)
+    before = nn.functional.cross_entropy(net(pixels), labels)
+    train(net, None, [share], recipe, tmp_path, devices=1, accelerator="cpu", progress=False)
+    assert nn.functional.cross_entropy(net(pixels), labels) < before / 2
+
+
+def test_distillation_needs_only_pictures(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"distillation": 1.0, "steps": 30})
+    teacher, student = network(quantized=False).eval(), network()
+    pixels = torch.from_numpy(pictures().images.images).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        before = (student(pixels) - teacher(pixels)).square().mean()
+        train_args = (student, teacher, [pictures(labelled=False)], recipe, tmp_path)
+    train(*train_args, devices=1, accelerator="cpu", progress=False)
+    with torch.no_grad():
+        assert (student(pixels) - teacher(pixels)).square().mean() < before
+
+
+def test_what_a_run_needs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="distillation: needs a teacher, not None"):
+        train(network(), None, [pictures()], Recipe(), tmp_path)
+    with pytest.raises(InputError, match="data: cross-entropy needs labels"):
+        train(network(), None, [pictures(labelled=False)], RECIPE, tmp_path)
+
+
+def test_tensorboard_log(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {"loss", "learning_rate"} <= set(events.Tags()["scalars"])
+    assert [e.step for e in events.Scalars("loss")] == [10, 12]
+
+
+def test_schedule_rises_then_falls_to_nothing() -> None:
+    factors = [schedule(step, 200) for step in range(200)]
+    assert factors[0] < factors[5] == pytest.approx(1.0)
+    assert factors[6:] == sorted(factors[6:], reverse=True)
+    assert factors[-1] < 1e-3
+
+
+def test_batches_follow_the_shares() -> None:
+    data = [pictures(), Share(pictures(labelled=False).images, 3.0)]
+    recipe = Recipe(batch_size=400, seed=5)
+    pixels, labels = batch_of(data, recipe, 0, 0, SIZE)
+    assert pixels.shape == (400, 3, SIZE, SIZE)
+    assert 60 < int((labels >= 0).sum()) < 140
+    again, _ = batch_of(data, recipe, 0, 0, SIZE)
+    assert torch.equal(pixels, again)
+    assert not torch.equal(pixels, batch_of(data, recipe, 1, 0, SIZE)[0])
+    assert not torch.equal(pixels, batch_of(data, recipe, 0, 1, SIZE)[0])
