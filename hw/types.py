@@ -60,9 +60,7 @@ class TensorType:
     @property
     def bits(self) -> int:
         """Width of the narrowest integer that holds the range; unsigned where lo >= 0."""
-        if not self.signed:
-            return max(1, self.hi.bit_length())
-        return 1 + max((-self.lo - 1).bit_length(), self.hi.bit_length())
+        return signed_bits(self.lo, self.hi) if self.signed else max(1, self.hi.bit_length())
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -85,6 +83,11 @@ class TensorType:
             raise InputError(
                 f"tensor type must have shape, lo and hi, not {document!r} ({error}); write it again"
             ) from None
+
+
+def signed_bits(lo: int, hi: int) -> int:
+    """Width of the narrowest two's complement integer that holds lo..hi."""
+    return 1 + max((~lo if lo < 0 else 0).bit_length(), max(0, hi).bit_length())
 
 
 def narrowest_dtype(lo: int, hi: int) -> np.dtype[Any]:

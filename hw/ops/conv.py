@@ -9,7 +9,7 @@ import numpy as np
 
 from hw.errors import InputError
 from hw.ops.base import Op, image_type, integers, whole, wholes
-from hw.types import TensorType
+from hw.types import TensorType, signed_bits
 
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array
@@ -37,8 +37,7 @@ class Conv(Op):
 
     def __post_init__(self) -> None:
         weight = integers("weight", self.weight, 4)
-        needed = TensorType((1,), int(weight.min()), max(0, int(weight.max()))).bits
-        needed += int(weight.min() >= 0)  # a weight is stored signed, so 0..7 takes 4 bits
+        needed = signed_bits(int(weight.min()), int(weight.max()))
         bits = needed if self.weight_bits is None else whole("weight_bits", self.weight_bits, 1, 64)
         if bits < needed:
             raise InputError(
