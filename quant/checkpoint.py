@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hw.errors import InputError
 from hw.files import atomic_file
-from quant.layers import mark_calibrated, quantizers
+from quant.layers import mark_calibrated, plain_name, quantizers
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -21,7 +21,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str) -> None:
     """Write model, optimizer and step number; an earlier checkpoint is replaced only when this one is whole."""
     tensors: dict[str, Tensor] = {f"model.{name}": tensor.contiguous() for name, tensor in _tensors(model).items()}
-    names = [name for name, _ in model.named_parameters()]
+    names = [plain_name(name) for name, _ in model.named_parameters()]
     state = optimizer.state_dict()["state"]
     for index, name in enumerate(names):
         for moment in _MOMENTS:
@@ -57,14 +57,13 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             tensor.copy_(stored[name])
     for _name, layer, _bits in quantizers(model):
         mark_calibrated(layer)
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            name = next(n for n, p in model.named_parameters() if p is parameter)
-            if f"exp_avg.{name}" in tensors:
-                optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
+    for name, parameter in model.named_parameters():
+        name = plain_name(name)
+        if f"exp_avg.{name}" in tensors:
+            optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
     return int(metadata["step"])
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters by name. The networks have no other state."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return {plain_name(name): parameter.detach() for name, parameter in model.named_parameters()}

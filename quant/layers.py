@@ -127,3 +127,15 @@ def compile_quantizers(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "compile_quant"):
             module.compile_quant()
+
+
+def restore_quantizers(model: nn.Module) -> None:
+    """Undo `compile_quantizers`: compiled modules can be neither copied nor exported."""
+    for module in list(model.modules()):
+        if hasattr(getattr(module, "tensor_quant", None), "_orig_mod"):
+            module.tensor_quant = module.tensor_quant._orig_mod
+
+
+def plain_name(name: str) -> str:
+    """The name a parameter has without `compile_quantizers`."""
+    return name.replace("._orig_mod", "")

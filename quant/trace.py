@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from quant.finalize import accumulator_scale
+from quant.finalize import accumulator_scale, integer_weight
 from quant.layers import scale_of
-from quant.squeezenet import Fire, SqueezeNet
+from quant.squeezenet import Connection, Fire, SqueezeNet
 
 Int64Array = npt.NDArray[np.int64]
 _BATCH = 4
@@ -131,3 +131,52 @@ class _Recorder:
 def _integers(values: Tensor) -> Int64Array:
     """(N, C, H, W) floats -> (N, H, W, C) int64."""
     return torch.round(values).to(torch.int64).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingDifferences:
+    """How often float32 rounds an activation otherwise than float64, and how many of those lie on a boundary.
+
+    Args:
+        activations: values compared.
+        differing: those whose integers differ.
+        on_boundary: those of them whose exact value lies within float32's error of the middle between two integers,
+            or whose image has such a value in an earlier tensor, from which they follow.
+    """
+
+    activations: int
+    differing: int
+    on_boundary: int
+
+
+def rounding_differences(network: SqueezeNet, single: BrevitasTrace, double: BrevitasTrace) -> RoundingDifferences:
+    """Compare the activations of one network in float32 and float64 (from `brevitas_trace`)."""
+    bounds = {f"{c.name}.act": _error_bound(c) for c in network.connections() if c.output_act is not None}
+    compared = differing = explained = 0
+    followers = np.zeros(len(single.tensors["scores"]), dtype=bool)  # images with a boundary value further up
+    for name, exact in double.tensors.items():
+        if name not in double.margins:
+            continue
+        wrong = single.tensors[name] != exact
+        compared, differing = compared + wrong.size, differing + int(wrong.sum())
+        per_image = followers.reshape(-1, 1, 1, 1)
+        close = double.margins[name] <= bounds.get(name, 0.0)
+        explained += int((wrong & (close | per_image)).sum())
+        followers |= (wrong & close).any(axis=(1, 2, 3))
+    return RoundingDifferences(compared, differing, explained)
+
+
+def _error_bound(connection: Connection) -> npt.NDArray[np.float64]:
+    """Largest error of a float32 convolution with bias, in steps of the activation behind it: (O,).
+
+    A sum of n products is off by at most ``(n + 2) * 2**-24 * sum(|w| * |x|)``, whatever the order (Higham,
+    "Accuracy and Stability of Numerical Algorithms", section 3.1).
+    """
+    weight = integer_weight(connection).double().abs()
+    largest = 255.0 if connection.input_act is None else 2.0 ** int(connection.input_act.act_quant.bit_width()) - 1  # type: ignore[union-attr,operator]
+    assert connection.conv.bias is not None and connection.output_act is not None
+    scale = accumulator_scale(connection)
+    total = weight.sum(dim=(1, 2, 3)) * largest + connection.conv.bias.detach().double().abs() / scale
+    terms = weight[0].numel() + 3
+    bound = terms * 2.0**-24 * total * scale / scale_of(connection.output_act).double()
+    return bound.numpy()

@@ -24,10 +24,9 @@ from torch.nn import functional
 from hw.errors import InputError
 from quant.checkpoint import load_checkpoint, save_checkpoint
 from quant.decoded import DecodedImages, augment, to_pixels
-from quant.layers import compile_quantizers
+from quant.layers import compile_quantizers, restore_quantizers
 from quant.squeezenet import SqueezeNet
 
-_WEIGHT_DECAY = 0.0
 _WARMUP = 0.03
 
 
@@ -127,6 +126,7 @@ def train(
                     save_checkpoint(folder, model, optimizer, step + 1, recipe.model_dump_json())
                 fabric.barrier()
     logger.finalize("success")
+    restore_quantizers(model)
     return model.eval()
 
 

@@ -1,0 +1,142 @@
+"""`fireflow verify`: every tensor of every stage on the same images, compared integer by integer."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+from host.cli import arguments
+from host.cli.inputs import FIREQ, QONNX, find_model, kind_of
+from host.cli.output import print_json
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from hw.compare import Table
+    from hw.graph import Graph
+    from hw.types import Array
+
+REFERENCE = "interpreter"
+BREVITAS = "Brevitas"
+Stages = Mapping[str, Mapping[str, "Array"]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
+    parser.add_argument("--images", type=Path, help="pictures (folder, zip, file); otherwise synthetic ones")
+    parser.add_argument("--count", type=arguments.positive, default=2, metavar="N", help="images to take (2)")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table; 1 if a value differs that may not."""
+    source = find_model(args.model)
+    if kind_of(source) == FIREQ:
+        from host.cli.flow import write_qonnx
+        from quant.model_file import load_model
+
+        model = load_model(source)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.qonnx.onnx"
+            write_qonnx(model, path)
+            return _verify(path, model.network, args)
+    if kind_of(source) == QONNX or source.suffix == ".onnx":
+        return _verify(source, None, args)
+    raise InputError(f"{source}: must be a .fireq or QONNX file, not {source.name}; run `fireflow quantize`")
+
+
+def _verify(path: Path, network: Any, args: argparse.Namespace) -> int:
+    from host.cli.flow import qonnx_manifest, real_images, synthetic_images
+    from hw.compare import compare
+    from hw.finn.convert import to_graph
+    from hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
+    from hw.finn.lowering import lower
+    from hw.simulator import Simulator
+
+    lowered = lower(path)
+    graph = to_graph(lowered, path.stem)
+    if args.images is None:
+        images = synthetic_images(args.count, graph.input_type.shape)
+    else:
+        images = real_images(args.images, qonnx_manifest(path).preprocessing, args.count)
+    stages: dict[str, Mapping[str, Array]] = {}
+    notes: list[str] = []
+    if network is not None:
+        stages[BREVITAS], note = _brevitas(network, images)
+        notes.append(note)
+    qonnx = qonnx_trace(path, images)
+    stages["QONNX"] = integers_of(qonnx, quantizer_scales(path))
+    stages["FINN"] = finn_trace(lowered, images)
+    stages[REFERENCE] = graph.trace(images)
+    simulator = Simulator(graph)
+    stages["simulator"] = {**simulator.trace(images), graph.output_name: simulator.run(images)}
+    table = compare(stages, REFERENCE)
+    far = _scores_off(graph, qonnx["scores"], stages[REFERENCE][graph.output_name])
+    notes.append(f"QONNX's float32 scores that differ by more than float32 rounding: {far}")
+    passed = table.differing == 0 and far == 0
+    if args.json:
+        print_json(_document(table, notes, passed))
+    else:
+        print(table.render(), *notes, sep="\n")
+    return 0 if passed else 1
+
+
+def _brevitas(network: Any, images: Array) -> tuple[Mapping[str, Array], str]:
+    """Integers of the float32 network; of the scores, whose sums float32 cannot hold, in float64."""
+    import torch
+
+    from quant.trace import brevitas_trace, rounding_differences
+
+    single = brevitas_trace(network, images)
+    double = brevitas_trace(network, images, torch.float64)
+    found = rounding_differences(network, single, double)
+    note = (
+        f"Brevitas in float32: {found.differing} of {found.activations} activations round otherwise than in float64"
+        f"; {found.on_boundary} of them lie on a rounding boundary within float error"
+    )
+    return {**single.tensors, "scores": double.tensors["scores"]}, note
+
+
+def integers_of(tensors: Mapping[str, Array], scales: Mapping[str, float]) -> dict[str, Array]:
+    """The integers that quantized float tensors stand for.
+
+    Raises:
+        InputError: a value that is no multiple of its scale.
+    """
+    integers = {}
+    for name, scale in scales.items():
+        if name not in tensors:
+            continue
+        steps = np.asarray(tensors[name], dtype=np.float64) / scale
+        integers[name] = np.rint(steps).astype(np.int64)
+        error = float(np.abs(steps - integers[name]).max())
+        if error > 1e-3:
+            raise InputError(f"{name}: values must be multiples of their scale {scale}, not {error} of a step off; export again")
+    return integers
+
+
+def _scores_off(graph: Graph, scores: Array, integers: Array) -> int:
+    """How many float32 scores are further from the integers than adding up that many positive floats allows."""
+    head = next(node for node in reversed(graph.nodes) if len(graph.types[node.inputs[0]].shape) == 3)
+    terms = int(np.prod(graph.types[head.inputs[0]].shape[:2])) + graph.types[head.inputs[0]].shape[2]
+    expected = integers * graph.output_scale
+    bound = terms * np.finfo(np.float32).eps * max(float(np.abs(expected).max()), graph.output_scale)
+    return int((np.abs(np.asarray(scores, np.float64) - expected) > bound).sum())
+
+
+def _document(table: Table, notes: list[str], passed: bool) -> dict[str, Any]:
+    return {
+        "passed": passed,
+        "reference": table.reference,
+        "differing": table.differing,
+        "first_difference": None if table.first is None else str(table.first),
+        "rows": [
+            {"tensor": row.tensor, "shape": list(row.shape), "differing": dict(zip(table.stages, row.differing))}
+            for row in table.rows
+        ],
+        "notes": notes,
+    }
