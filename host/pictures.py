@@ -13,7 +13,7 @@ from hw.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from hw.types import Array
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff", ".npy")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -30,7 +30,9 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in EXTENSIONS)
         if not inside:
-            raise InputError(f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png")
+            raise InputError(
+                f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png"
+            )
         found += inside
     return found
 
@@ -38,7 +40,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
 def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
     """One picture as the network wants it: uint8 (size, size, 3).
 
-    A .npy file holds uint8 RGB of shape (H, W, 3); without Pillow it must have its size after resizing already.
+    A .npy file holds uint8 RGB of shape (H, W, 3); without Pillow it must have the size after resizing.
 
     Raises:
         InputError: it cannot be decoded.
@@ -46,11 +48,11 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
     try:
         if path.suffix.lower() == ".npy":
             return preprocessing.prepare(np.load(str(path), allow_pickle=False))
-        from PIL import Image
+        import PIL.Image
 
-        with Image.open(str(path)) as picture:
+        with PIL.Image.open(str(path)) as picture:
             return preprocessing.prepare(picture)
-    except (InputError, ImportError):
+    except ImportError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__

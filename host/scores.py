@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Guess:
-    """A class of one picture: its number, its name, its score as a real number and as the hardware's integer."""
+    """A class of one picture: number, name, score as a real number and as the hardware's integer."""
 
     index: int
     label: str
@@ -31,7 +31,9 @@ def best(scores: Array, labels: Sequence[str], scale: float, count: int) -> list
         count: how many.
     """
     order = np.argsort(-scores, kind="stable")[:count].tolist()
-    return [Guess(i, labels[i] if labels else str(i), float(scores[i] * scale), int(scores[i])) for i in order]
+    return [
+        Guess(i, labels[i] if labels else str(i), float(scores[i] * scale), int(scores[i])) for i in order
+    ]
 
 
 def ranks(scores: Array, classes: Int64Array) -> Int64Array:

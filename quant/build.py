@@ -84,9 +84,8 @@ def cut_head(model: Model, rows: npt.NDArray[np.int64]) -> Model:
     return replace(model, network=_rebuilt(network, spec, state), labels=labels)
 
 
-def to_float(model: Model) -> SqueezeNet:
+def to_float(network: SqueezeNet) -> SqueezeNet:
     """The float network of the same weights (those of a quantized one are its integers times their scale)."""
-    network = _centred(model)
     if network.policy is None:
         return network
     plain = SqueezeNet(network.spec).eval()
@@ -113,8 +112,8 @@ def to_quantized(
         correct_biases: shift biases by the mean error of the quantization.
     """
     if model.network.policy == policy:
-        return _centred(model)
-    plain = to_float(model)
+        return centred(model)
+    plain = to_float(centred(model))
     if equalize:
         plain = calibrate.equalize(plain)
     quantized = calibrate.quantize(plain, policy, batches())
@@ -151,18 +150,18 @@ def _rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor]
 
 
 @torch.no_grad()
-def _centred(model: Model) -> SqueezeNet:
-    """The network on pixels less their mean: undoes what `quant.finalize` does to the bias of conv1."""
+def centred(model: Model) -> SqueezeNet:
+    """The network on pixels less their mean, as training wants it: undoes what `quant.finalize` does to conv1."""
     network = model.network
     if network.pixel_offset is not None:
         return network
-    centred = _rebuilt(network, network.spec, network.state_dict())
+    moved = _rebuilt(network, network.spec, network.state_dict())
     offset = _offset(model.preprocessing)
-    weight = centred.conv1.weight.double()
-    assert centred.conv1.bias is not None
-    centred.conv1.bias.copy_(centred.conv1.bias.double() + (weight * offset.double()).sum(dim=(1, 2, 3)))
-    centred.pixel_offset = offset
-    return centred
+    weight = moved.conv1.weight.double()
+    assert moved.conv1.bias is not None
+    moved.conv1.bias.copy_(moved.conv1.bias.double() + (weight * offset.double()).sum(dim=(1, 2, 3)))
+    moved.pixel_offset = offset
+    return moved
 
 
 def _offset(preprocessing: Preprocessing) -> Tensor:

@@ -1,7 +1,7 @@
 """`fireflow`: every step from float weights to class scores, one module per command.
 
-A module of a command has `add_arguments(parser)` and `run(args) -> int`, and is imported only when its command is
-given. It imports the heavy parts inside `run`, so that `--help` works everywhere and at once.
+A module of a command has `add_arguments(parser)` and `run(args) -> int`, and is imported only when its
+command is given. It imports the heavy parts inside `run`, so that `--help` works everywhere and at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import warnings
 from typing import Mapping, Sequence
 
 from host.cli.errors import missing_part, one_line
@@ -29,6 +30,9 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "which tools are here, their versions, and what a missing one adds",
 }
 
+# What these warn of (their own deprecations, experiments, optional packages) is nothing a user can act on.
+_NOISY = ("brevitas", "torch", "lightning_fabric", "qonnx", "finn")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -41,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        with warnings.catch_warnings():
+            for package in _NOISY:
+                warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+            return _run(arguments)
     except SystemExit as stop:  # argparse, after --help or a usage error
         return stop.code if isinstance(stop.code, int) else BAD_INPUT
     except InputError as error:

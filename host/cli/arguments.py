@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer
 
 
 def output(parser: argparse.ArgumentParser, text: str) -> None:
@@ -16,7 +20,7 @@ def json_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
 
 
-def weights_source(parser: argparse.ArgumentParser) -> None:
+def weights_source(parser: _ActionsContainer) -> None:
     """What a float weight file does not say itself."""
     parser.add_argument(
         "--preprocessing",
@@ -26,7 +30,7 @@ def weights_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
 
 
-def calibration(parser: argparse.ArgumentParser) -> None:
+def calibration(parser: _ActionsContainer) -> None:
     """How many images set the scales."""
     parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="256 by default")
 
@@ -42,3 +46,8 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
     return int(text)
+
+
+def devices(text: str) -> int | str:
+    """A number of devices, or "auto"."""
+    return text if text == "auto" else positive(text)

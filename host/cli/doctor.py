@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one line per tool."""
     rows: list[dict[str, Any]] = [
-        {"tool": "python", "version": platform.python_version(), "part": "", "adds": "3.11 or newer: quant and finn"}
+        {
+            "tool": "python",
+            "version": platform.python_version(),
+            "part": "",
+            "adds": "3.11 or newer: quant and finn",
+        }
     ]
     for name, part, adds in _PACKAGES:
         rows.append({"tool": name, "version": version_of(name), "part": part, "adds": adds})

@@ -7,8 +7,18 @@ from typing import Mapping
 PART_OF: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            "torch", "brevitas", "lightning_fabric", "tensorboard", "pydantic", "rich", "safetensors", "onnx",
-            "onnxruntime", "onnxscript", "qonnx", "google",
+            "torch",
+            "brevitas",
+            "lightning_fabric",
+            "tensorboard",
+            "pydantic",
+            "rich",
+            "safetensors",
+            "onnx",
+            "onnxruntime",
+            "onnxscript",
+            "qonnx",
+            "google",
         ),
         "quant",
     ),

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     arguments.output(parser, f"NAME{_ENDING}; NAME.golden.npz and {MODEL_CARD} go beside it")
-    parser.add_argument("--images", type=Path, help="pictures for the golden vectors, besides a synthetic one")
+    parser.add_argument(
+        "--images", type=Path, help="pictures for the golden vectors, besides a synthetic one"
+    )
     parser.add_argument("--golden", type=arguments.positive, default=3, metavar="N", help="pictures to take")
     arguments.json_output(parser)
 
@@ -37,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     check_suffix(args.output, _ENDING)
     source = find_model(args.model)
     if kind_of(source) != FIREQ:
-        raise InputError(f"{source}: must be a quantized .fireq file, not {source.name}; run `fireflow quantize`")
+        raise InputError(
+            f"{source}: must be a quantized .fireq file, not {source.name}; run `fireflow quantize`"
+        )
     from host.cli.flow import real_images, synthetic_images, write_qonnx
     from quant.model_file import load_model
 
@@ -67,5 +71,5 @@ def _write_golden(network: SqueezeNet, images: Array, path: Path) -> list[str]:
     kept = {n: a for n, a in trace.items() if n.endswith(".act") or n == "scores"}
     narrow = {n: a.astype(narrowest_dtype(int(a.min()), int(a.max()))) for n, a in kept.items()}
     with atomic_file(path) as temporary:
-        np.savez_compressed(temporary, image=images, **narrow)
+        np.savez_compressed(temporary, allow_pickle=False, image=images, **narrow)
     return list(narrow)

@@ -47,7 +47,7 @@ def qonnx_manifest(path: Path) -> Manifest:
     Raises:
         InputError: the file is missing or damaged.
     """
-    from hw.finn.checks import read_model
+    from hw.finn.qonnx_file import read_model
 
     proto = read_model(path).model
     text = next((prop.value for prop in proto.metadata_props if prop.key == _METADATA), None)
@@ -56,10 +56,14 @@ def qonnx_manifest(path: Path) -> Manifest:
     try:
         return Manifest.from_json(json.loads(text))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: metadata must be as fireflow wrote it ({error}); export it again") from None
+        raise InputError(
+            f"{path}: metadata must be as fireflow wrote it ({error}); export it again"
+        ) from None
 
 
-def lower_qonnx(path: Path, manifest: Manifest, images: Array | None = None, name: str | None = None) -> Bundle:
+def lower_qonnx(
+    path: Path, manifest: Manifest, images: Array | None = None, name: str | None = None
+) -> Bundle:
     """Lowers a QONNX file; golden vectors are of `images` and of a synthetic one.
 
     Raises:
@@ -117,7 +121,9 @@ def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> 
     from quant.data import open_images
 
     if preprocessing is None:
-        raise InputError(f"{path}: the model must have a preprocessing record for pictures; export it with fireflow")
+        raise InputError(
+            f"{path}: the model must have a preprocessing record for pictures; export it with fireflow"
+        )
     opened = open_images(path)
     pictures = []
     for _position, picture in opened.images():
@@ -126,7 +132,9 @@ def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> 
             break
     if not pictures:
         name, reason = opened.damaged[0]
-        raise InputError(f"{path}: at least one picture must be whole, and {name} is not ({reason}); replace it")
+        raise InputError(
+            f"{path}: at least one picture must be whole, and {name} is not ({reason}); replace it"
+        )
     return np.stack(pictures)
 
 
@@ -137,4 +145,5 @@ def synthetic_images(count: int, shape: tuple[int, ...], seed: int = 0) -> Array
     coarse = random.integers(0, 256, (count, 4, 4, channels))
     rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
     noise = random.integers(-32, 33, (count, *shape))
-    return np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255).astype(np.uint8)
+    pixels: Array = np.clip(coarse[:, rows][:, :, columns] + noise, 0, 255).astype(np.uint8)
+    return pixels

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from host.cli import arguments
-from host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
+from host.cli.inputs import BUNDLE_HELP, FIREQ, check_suffix, find_model, kind_of, stem_of
 from host.cli.output import print_json
 from hw.errors import InputError
 
@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
     arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
-    parser.add_argument("--images", type=Path, help="pictures for the golden vectors, besides a synthetic one")
+    parser.add_argument(
+        "--images", type=Path, help="pictures for the golden vectors, besides a synthetic one"
+    )
     parser.add_argument("--golden", type=arguments.positive, default=1, metavar="N", help="pictures to take")
     arguments.json_output(parser)
 
@@ -26,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
     check_suffix(args.output, ".fire")
     source = find_model(args.model)
     if kind_of(source) != FIREQ and source.suffix != ".onnx":
-        raise InputError(f"{source}: must be a .fireq or QONNX file, not {source.name}; run `fireflow quantize`")
+        raise InputError(
+            f"{source}: must be a .fireq or QONNX file, not {source.name}; run `fireflow quantize`"
+        )
     from dataclasses import replace
 
     from host.cli.flow import bundle_manifest, lower_model, lower_qonnx, qonnx_manifest, real_images
@@ -40,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         bundle = lower_model(model, images, stem_of(source))
     else:
         manifest = qonnx_manifest(source)
-        images = None if args.images is None else real_images(args.images, manifest.preprocessing, args.golden)
+        images = (
+            None if args.images is None else real_images(args.images, manifest.preprocessing, args.golden)
+        )
         bundle = lower_qonnx(source, manifest, images)
     bundle = replace(bundle, manifest=bundle_manifest(bundle.manifest, source))
     bundle.save(args.output)

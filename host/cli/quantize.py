@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     images = open_images(args.data)
     model = load_network(args.weights, args.preprocessing, args.input_size)
     if model.network.policy is not None:
-        raise InputError(f"{args.weights}: must be a float network, not {model.network.policy.name}; see train")
+        raise InputError(
+            f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
+        )
     batches = calibration_batches(images, model.preprocessing, args.calibration_images)
     quantized = finalize(
         to_quantized(model, policy, batches, args.equalize, correct_biases=not args.no_bias_correction)

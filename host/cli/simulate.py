@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
-    parser.add_argument("pictures", metavar="PICTURE", nargs="+", type=Path, help="a picture or a folder of them")
+    parser.add_argument(
+        "pictures", metavar="PICTURE", nargs="+", type=Path, help="a picture or a folder of them"
+    )
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
-    parser.add_argument("--engine", choices=("fast", "interpreter"), default="fast", help="equal in every bit")
+    parser.add_argument(
+        "--engine", choices=("fast", "interpreter"), default="fast", help="equal in every bit"
+    )
     arguments.speed(parser)
     arguments.json_output(parser)
 
@@ -36,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     bundle = Bundle.load(args.bundle)
     preprocessing = bundle.manifest.preprocessing
     if preprocessing is None:
-        raise InputError(f"{args.bundle}: must say how pictures are prepared, and it does not; lower it again")
+        raise InputError(
+            f"{args.bundle}: must say how pictures are prepared, and it does not; lower it again"
+        )
     paths = find_pictures(args.pictures)
     for path in args.pictures:
         if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped
@@ -62,11 +68,15 @@ def engine(bundle: Bundle, name: str, threads: int, batch: int) -> Callable[[Arr
     return Simulator(bundle.graph, threads=threads, batch=batch).run
 
 
-def _report(args: argparse.Namespace, results: list[tuple[str, list[Guess]]], damaged: list[tuple[str, str]]) -> None:
+def _report(
+    args: argparse.Namespace, results: list[tuple[str, list[Guess]]], damaged: list[tuple[str, str]]
+) -> None:
     for _name, reason in damaged:
         print(f"skipped {reason}", file=sys.stderr)
     if args.json:
-        images: list[dict[str, Any]] = [{"image": n, "top": [asdict(g) for g in guesses]} for n, guesses in results]
+        images: list[dict[str, Any]] = [
+            {"image": n, "top": [asdict(g) for g in guesses]} for n, guesses in results
+        ]
         print_json({"bundle": str(args.bundle), "images": images, "damaged": [n for n, _reason in damaged]})
         return
     for name, guesses in results:

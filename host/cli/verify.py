@@ -115,7 +115,9 @@ def integers_of(tensors: Mapping[str, Array], scales: Mapping[str, float]) -> di
         integers[name] = np.rint(steps).astype(np.int64)
         error = float(np.abs(steps - integers[name]).max())
         if error > 1e-3:
-            raise InputError(f"{name}: values must be multiples of their scale {scale}, not {error} of a step off; export again")
+            raise InputError(
+                f"{name}: values must be multiples of their scale {scale}, not {error} of a step off; export again"
+            )
     return integers
 
 
@@ -135,7 +137,11 @@ def _document(table: Table, notes: list[str], passed: bool) -> dict[str, Any]:
         "differing": table.differing,
         "first_difference": None if table.first is None else str(table.first),
         "rows": [
-            {"tensor": row.tensor, "shape": list(row.shape), "differing": dict(zip(table.stages, row.differing))}
+            {
+                "tensor": row.tensor,
+                "shape": list(row.shape),
+                "differing": dict(zip(table.stages, row.differing)),
+            }
             for row in table.rows
         ],
         "notes": notes,

@@ -1,0 +1,243 @@
+"""`fireflow bench simulator`: how fast each way to the same scores is, measured side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
+
+import numpy as np
+
+from host.cli import arguments
+from host.cli.bench_worker import FILES
+from host.cli.inputs import FIREQ, MODEL_HELP, find_model, kind_of
+from host.cli.output import print_json, progress, table
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from quant.model_file import Model
+
+MAX_GROWTH_BYTES = 16 << 20
+"""Peak memory may differ by this between a short and a long stream; the images alone are more."""
+_INTEGER = ("interpreter", "fast", "finn")
+
+
+@dataclass
+class Row:
+    """One engine with its measurements."""
+
+    engine: str
+    batch: int
+    threads: int
+    images: int  # in one round
+    seconds: list[float] = field(default_factory=list)  # per image, one for each round
+    peak_bytes: int = 0
+    scores: list[float] = field(default_factory=list)  # of the first image
+
+    @property
+    def ms(self) -> float:
+        return 1000 * statistics.median(self.seconds)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    kinds = parser.add_subparsers(title="what to measure", dest="what", required=True)
+    simulator = kinds.add_parser("simulator", help="interpreter, fast simulator, qonnx, FINN, ONNX Runtime")
+    simulator.add_argument(
+        "model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}; by default the largest shipped"
+    )
+    simulator.add_argument(
+        "--images", type=arguments.positive, default=32, metavar="N", help="of fast engines, a round"
+    )
+    simulator.add_argument(
+        "--rounds", type=arguments.positive, default=5, metavar="N", help="through all engines"
+    )
+    arguments.json_output(simulator)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures; fails if integers differ or the memory of the fast simulator grows with the images."""
+    from quant.model_file import load_model
+
+    path = _model_path(args.model)
+    model = load_model(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _write_inputs(model, folder, args.images)
+        rows = _rows(args.images)
+        _measure(rows, folder, args.rounds)
+        stream = [_stream_peak(folder, count, min(32, args.images)) for count in (64, 512)]
+    facts = _facts(path, rows, stream)
+    if args.json:
+        print_json(facts)
+    else:
+        _print(facts)
+    return 0 if facts["same_integers"] and not facts["memory_grows"] else 1
+
+
+def _model_path(name: str | None) -> Path:
+    from quant.zoo import shipped, shipped_path
+
+    if name is None:
+        paths = [shipped_path(model) for model in shipped()]
+        if not paths:
+            raise InputError("model: must be given, since this version ships none; give a .fireq file")
+        return max(paths, key=lambda path: path.stat().st_size)
+    path = find_model(name)
+    if kind_of(path) != FIREQ:
+        raise InputError(f"{path}: must be a quantized .fireq file, not {path.name}; run `fireflow quantize`")
+    return path
+
+
+def _write_inputs(model: Model, folder: Path, count: int) -> None:
+    """The network in every form, and the images."""
+    import torch
+
+    from host.cli.flow import lower_qonnx, qonnx_manifest, synthetic_images, write_qonnx
+    from hw.finn.lowering import lower
+    from quant.build import to_float
+
+    qonnx = folder / FILES["qonnx"]
+    write_qonnx(model, qonnx)
+    bundle = lower_qonnx(qonnx, qonnx_manifest(qonnx))
+    bundle.save(folder / FILES["bundle"])
+    lower(qonnx).model.save(str(folder / FILES["finn"]))
+    np.save(str(folder / FILES["images"]), synthetic_images(count, bundle.graph.input_type.shape))
+    size = model.preprocessing.size
+    torch.onnx.export(
+        to_float(model.network),
+        (torch.zeros(1, 3, size, size),),
+        str(folder / FILES["onnxruntime"]),
+        input_names=["image"],
+        dynamic_axes={"image": {0: "batch"}},
+        opset_version=13,
+        dynamo=False,
+    )
+
+
+def _rows(images: int) -> list[Row]:
+    """The engines; the slow ones take one image a round."""
+    batches = sorted({1, min(32, images)})
+    return [
+        Row("interpreter", 1, 1, 1),
+        *(Row("fast", batch, threads, images) for batch in batches for threads in (1, 2)),
+        Row("qonnx", 1, 1, 1),
+        Row("finn", 1, 1, 1),
+        *(Row("onnxruntime", batch, threads, images) for batch in batches for threads in (1, 2)),
+    ]
+
+
+def _measure(rows: Sequence[Row], folder: Path, rounds: int) -> None:
+    """Asks each engine once a round, so that what else the machine does hits all alike."""
+    workers = [_Worker(row, folder) for row in rows]
+    try:
+        for row, worker in zip(rows, workers):
+            row.scores = worker.ask()["scores"]
+        order = [pair for _ in range(rounds) for pair in zip(rows, workers)]
+        for row, worker in progress(order, "measuring", len(order)):
+            answer = worker.ask()
+            row.seconds.append(answer["seconds"])
+            row.peak_bytes = answer["peak_bytes"]
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _stream_peak(folder: Path, images: int, batch: int) -> dict[str, int]:
+    worker = _Worker(Row("stream", batch, 1, images), folder)
+    try:
+        answer = worker.ask()
+    finally:
+        worker.close()
+    return {"images": answer["images"], "peak_bytes": answer["peak_bytes"]}
+
+
+class _Worker:
+    """A process of `host.cli.bench_worker`."""
+
+    def __init__(self, row: Row, folder: Path) -> None:
+        self.row = row
+        request = {
+            "folder": str(folder),
+            **{k: v for k, v in asdict(row).items() if isinstance(v, (int, str))},
+        }
+        root = Path(__file__).resolve().parent.parent.parent
+        inner = 1 if row.engine == "fast" else row.threads  # the simulator's threads are not those of BLAS
+        counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(inner))
+        places = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "host.cli.bench_worker", json.dumps(request)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env={**os.environ, **counts, "PYTHONPATH": os.pathsep.join(places)},
+            text=True,
+        )
+
+    def ask(self) -> dict[str, Any]:
+        """One answer of the process."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self.errors.seek(0)
+            raise RuntimeError(f"{self.row.engine}: the process ended:\n{self.errors.read().decode()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+
+def _facts(path: Path, rows: Sequence[Row], stream: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    reference = next(row for row in rows if row.engine == "interpreter").scores
+    qonnx = next(row for row in rows if row.engine == "qonnx").ms
+    runtime = {(row.batch, row.threads): row.ms for row in rows if row.engine == "onnxruntime"}
+    table_rows = [
+        {
+            "engine": row.engine,
+            "batch": row.batch,
+            "threads": row.threads,
+            "ms_per_image": round(row.ms, 3),
+            "times_onnxruntime": round(row.ms / runtime[row.batch, row.threads], 3),
+            "faster_than_qonnx": round(qonnx / row.ms, 2),
+            "peak_mib": round(row.peak_bytes / 2**20),
+            "same_integers": row.scores == reference if row.engine in _INTEGER else None,
+        }
+        for row in rows
+    ]
+    growth = stream[-1]["peak_bytes"] - stream[0]["peak_bytes"]
+    return {
+        "model": path.name,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "rows": table_rows,
+        "same_integers": all(row["same_integers"] is not False for row in table_rows),
+        "stream": list(stream),
+        "memory_grows": growth > MAX_GROWTH_BYTES,
+    }
+
+
+def _print(facts: Mapping[str, Any]) -> None:
+    print(f"{facts['model']} on {facts['cores']} cores, one image's time is the median over all rounds")
+    headings = list(facts["rows"][0])
+    said = {True: "yes", False: "NO", None: "-"}
+    cells = [[said.get(v, v) if h == "same_integers" else v for h, v in r.items()] for r in facts["rows"]]
+    print(table([heading.replace("_", " ") for heading in headings], cells))
+    for part in facts["stream"]:
+        print(f"fast simulator, stream of {part['images']} images: peak {part['peak_bytes'] / 2**20:.0f} MiB")
+    print(f"memory grows with the number of images: {'YES' if facts['memory_grows'] else 'no'}")

@@ -1,0 +1,167 @@
+"""`fireflow evaluate`: accuracy on labelled images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterator
+
+import numpy as np
+
+from host.cli import arguments
+from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of
+from host.cli.output import print_json, progress, table
+from host.cli.simulate import engine
+from host.scores import ranks
+from hw.errors import InputError
+from hw.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from hw.types import Array, Int64Array
+    from quant.data import ImageSet
+    from quant.squeezenet import SqueezeNet
+
+_Score = Callable[["Array"], "Array"]
+_FAST, _INTERPRETER, _BREVITAS, _TORCH = "fast", "interpreter", "brevitas", "torch"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a bundle, a .fireq or QONNX file, float weights or a name"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="labelled images: a folder or a zip")
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="of the images, spread evenly")
+    parser.add_argument(
+        "--engine",
+        choices=(_FAST, _INTERPRETER, _BREVITAS),
+        help="of a quantized model: the fast simulator by default; float networks run in torch",
+    )
+    arguments.weights_source(parser)
+    arguments.speed(parser)
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints top-1, top-5 and the time per image."""
+    from quant.data import open_images
+
+    path = find_model(args.model)
+    images = open_images(args.data)
+    if args.limit is not None and args.limit < len(images):
+        images = images.select(np.linspace(0, len(images) - 1, args.limit).round().astype(int).tolist())
+    score, preprocessing, classes, used = _scorer(args, path)
+    facts = measure(score, preprocessing, images, classes, args.batch)
+    facts = {"model": args.model, "data": args.data.name, "engine": used, **facts}
+    for name, reason in images.damaged:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    if args.json:
+        print_json(facts)
+        return 0
+    rows = [("top-1", f"{facts['top1']:.2f} %"), ("top-5", f"{facts['top5']:.2f} %")]
+    rows += [("images", str(facts["images"])), ("damaged", str(len(facts["damaged"]))), ("engine", used)]
+    print(table(("measure", "value"), [*rows, ("ms per image", f"{facts['ms_per_image']:.2f}")]))
+    return 0
+
+
+def measure(
+    score: _Score, preprocessing: Preprocessing, images: ImageSet, classes: int, batch: int
+) -> dict[str, Any]:
+    """Accuracy in percent, and how long the scores took; holds one batch of pictures at a time.
+
+    Raises:
+        InputError: no labels, labels of other classes, or no picture that can be decoded.
+    """
+    labels = images.labels_among(classes)
+    top1 = top5 = count = 0
+    seconds = 0.0
+    batches = _decoded(images, preprocessing, batch)
+    for positions, pixels in progress(batches, "evaluating", -(-len(images) // batch)):
+        started = time.perf_counter()
+        scores = score(pixels)
+        seconds += time.perf_counter() - started
+        rank = ranks(scores, labels[positions])
+        top1, top5 = top1 + int((rank < 1).sum()), top5 + int((rank < 5).sum())
+        count += len(positions)
+    if count == 0:
+        name, reason = images.damaged[0]
+        raise InputError(
+            f"{images.source.place}: at least one picture must be whole; {name} is not ({reason})"
+        )
+    return {
+        "top1": round(100 * top1 / count, 3),
+        "top5": round(100 * top5 / count, 3),
+        "images": count,
+        "damaged": [name for name, _reason in images.damaged],
+        "ms_per_image": round(1000 * seconds / count, 3),
+    }
+
+
+def _decoded(
+    images: ImageSet, preprocessing: Preprocessing, batch: int
+) -> Iterator[tuple[Int64Array, Array]]:
+    """(positions, uint8 (N, S, S, 3)) of the pictures that can be decoded, a batch at a time."""
+    from quant.data import DamagedImage
+
+    def decode(position: int) -> Any:
+        try:
+            return preprocessing.prepare(images[position])
+        except DamagedImage:  # the set remembers it
+            return None
+
+    with ThreadPoolExecutor(2) as pool:  # Pillow releases the lock of the interpreter
+        for first in range(0, len(images), batch):
+            positions = range(first, min(first + batch, len(images)))
+            pixels = list(pool.map(decode, positions))
+            good = [
+                (position, picture) for position, picture in zip(positions, pixels) if picture is not None
+            ]
+            if good:
+                yield np.array([position for position, _ in good]), np.stack([picture for _, picture in good])
+
+
+def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing, int, str]:
+    """What computes scores, what it wants of pictures, the number of its classes, and its name."""
+    kind = kind_of(path)
+    wanted = args.engine
+    if kind not in (BUNDLE, QONNX):
+        from quant.build import load_network
+
+        model = load_network(path, args.preprocessing, args.input_size)
+        network = model.network
+        if network.policy is None and wanted is not None:
+            raise InputError(
+                f"{path}: a float network runs in torch, not in the engine {wanted!r}; leave it out"
+            )
+        if network.policy is None or wanted == _BREVITAS:
+            name = _TORCH if network.policy is None else _BREVITAS
+            return _torch(network, args.threads), model.preprocessing, network.spec.num_classes, name
+    if wanted == _BREVITAS:
+        raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
+    from host.cli.flow import load_bundle
+
+    bundle = load_bundle(path)
+    preprocessing = bundle.manifest.preprocessing
+    if preprocessing is None:
+        raise InputError(f"{path}: must say how pictures are prepared, and it does not; lower it again")
+    used = wanted or _FAST
+    score = engine(bundle, used, args.threads, args.batch)
+    return score, preprocessing, bundle.graph.output_type.shape[-1], used
+
+
+def _torch(network: SqueezeNet, threads: int) -> _Score:
+    import torch
+
+    torch.set_num_threads(threads)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def score(images: Array) -> Array:
+        with torch.inference_mode():
+            pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+            result: Array = network(pixels).numpy()
+        return result
+
+    return score

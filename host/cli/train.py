@@ -1,0 +1,307 @@
+"""`fireflow train`: fine-tuning, in float or quantization-aware, with distillation."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from host.cli import arguments
+from host.cli.card import MODEL_CARD, new_card, source_record, write_card
+from host.cli.inputs import find_model
+from host.cli.output import print_json
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from quant.data import ImageSet
+    from quant.model_file import Model
+    from quant.precision import Policy
+    from quant.train import Recipe, Share
+
+MODEL_FILE = "model.fireq"
+_FLOAT = "float"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument(
+        "start", metavar="START", help="float weights, a .fireq file or a shipped model by name"
+    )
+    arguments.output(parser, f"a folder for {MODEL_FILE}, {MODEL_CARD}, checkpoint and TensorBoard logs")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        metavar="PATH[=SHARE]",
+        help="images, and their share of each batch (1 by default); may be repeated",
+    )
+    data.add_argument(
+        "--exclude", action="append", type=Path, default=[], metavar="IMAGES",
+        help="leave out pictures whose name is in this set: what is measured must not be trained on",
+    )  # fmt: skip
+    data.add_argument(
+        "--decode-size", type=arguments.positive, metavar="PIXELS", help="8/7 of the input by default"
+    )
+    data.add_argument(
+        "--crop-scale", type=float, nargs=2, metavar=("A", "B"), help="least and greatest area of crops"
+    )
+    arguments.calibration(data)
+    network = parser.add_argument_group("network")
+    network.add_argument("--policy", help="bit widths, or `float`; by default as in START")
+    network.add_argument(
+        "--head",
+        choices=("data", "keep"),
+        default="keep",
+        help="`data`: keep only the classes of the first labelled data",
+    )
+    network.add_argument(
+        "--teacher", metavar="WEIGHTS", help="float network to distil from; START by default, if float"
+    )
+    network.add_argument(
+        "--equalize", action="store_true", help="bring channels to like ranges before quantizing"
+    )
+    arguments.weights_source(network)
+    recipe = parser.add_argument_group("recipe")
+    length = recipe.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=arguments.positive, metavar="N")
+    length.add_argument(
+        "--epochs", type=float, metavar="E", help="as many steps as pass over all data E times"
+    )
+    recipe.add_argument("--batch-size", type=arguments.positive, metavar="N")
+    recipe.add_argument(
+        "--learning-rate", type=float, metavar="R", help="share of a tensor's own size a step"
+    )
+    recipe.add_argument(
+        "--scale-learning-rate", type=float, metavar="R", help="the same for quantizers' scales"
+    )
+    recipe.add_argument(
+        "--distillation", type=float, metavar="S", help="share of the loss, 0 to 1; the rest is labels"
+    )
+    recipe.add_argument("--temperature", type=float, metavar="T", help="of the distillation")
+    recipe.add_argument("--seed", type=int)
+    recipe.add_argument("--precision", help="of Lightning Fabric: 32-true, bf16-mixed, ...")
+    recipe.add_argument("--compile", action="store_true", default=None, help="compile the quantizers")
+    recipe.add_argument("--checkpoint-every", type=arguments.positive, metavar="STEPS")
+    device = parser.add_argument_group("devices")
+    device.add_argument("--devices", type=arguments.devices, default="auto", help="how many, or auto")
+    device.add_argument("--accelerator", default="auto", help="cpu, cuda or auto")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, or goes on where a run into the same folder stopped."""
+    from quant.build import class_labels, load_network
+    from quant.data import head_rows
+    from quant.precision import load_policy
+    from quant.train import train
+
+    start = find_model(args.start)
+    sets = _open_data(args)
+    images = [opened for _path, opened, _weight in sets]
+    model = load_network(start, args.preprocessing, args.input_size)
+    policy = model.network.policy
+    if args.policy is not None:
+        policy = None if args.policy == _FLOAT else load_policy(args.policy)
+    teacher = _teacher(args, model)
+    if args.head == "data":
+        labelled = next((i for i in images if i.labels is not None), None)
+        if labelled is None:
+            raise InputError(
+                "head: data must have labels to take classes from, and none has; use --head keep"
+            )
+        rows = head_rows(labelled)
+        model = _headed(model, rows)
+        teacher = None if teacher is None else _headed(teacher, rows)
+        model = replace(model, labels=labelled.class_names)
+    classes = model.network.spec.num_classes
+    _check_teacher(teacher, model)
+    model = replace(model, labels=model.labels or class_labels(images, classes))
+    distillation = args.distillation
+    if distillation is None:
+        distillation = 1.0 if teacher is not None else 0.0
+    shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
+    recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
+    args.output.mkdir(parents=True, exist_ok=True)
+    network = train(
+        _network(args, model, policy, images[0]),
+        None if teacher is None else teacher.network,
+        shares,
+        recipe,
+        args.output,
+        devices=args.devices,
+        accelerator=args.accelerator,
+        progress=sys.stderr.isatty(),
+    )
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # Fabric's number of this process: one of them writes
+        taught_by = start if args.teacher is None else find_model(args.teacher)
+        card = _card(args, start, sets, recipe, policy, None if teacher is None else taught_by)
+        _write(args, replace(model, network=network, card=card))
+    return 0
+
+
+def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
+    """Path, images and share of each --data, without what --exclude names."""
+    from quant.data import open_images
+
+    excluded = {name for path in args.exclude for name in open_images(path).names}
+    sets = []
+    for text in args.data:
+        path, weight = split_share(text)
+        images = open_images(path)
+        sets.append((path, images.without(excluded) if excluded else images, weight))
+    return sets
+
+
+def split_share(text: str) -> tuple[Path, float]:
+    """PATH[=SHARE] in its parts; a path with "=" in it is taken whole if it is there.
+
+    Raises:
+        InputError: a share that is not above 0.
+    """
+    head, sign, tail = text.rpartition("=")
+    if not sign or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise InputError(f"data: share must be a number above 0, not {tail!r}; write {head}=2")
+    return Path(head), weight
+
+
+def _teacher(args: argparse.Namespace, model: Model) -> Model | None:
+    from quant.build import load_network
+
+    if args.teacher is not None:
+        return load_network(find_model(args.teacher), args.preprocessing, model.preprocessing.size)
+    # A float network learns nothing from itself.
+    wanted = model.network.policy is None and args.policy not in (None, _FLOAT) and args.distillation != 0
+    return model if wanted else None
+
+
+def _headed(model: Model, rows: Any) -> Model:
+    """The model with the classes in `rows`; one that has as many already was trained on them."""
+    from quant.build import cut_head
+
+    return model if model.network.spec.num_classes == len(rows) else cut_head(model, rows)
+
+
+def _check_teacher(teacher: Model | None, model: Model) -> None:
+    if teacher is None:
+        return
+    own, other = model.network.spec.num_classes, teacher.network.spec.num_classes
+    if teacher.network.policy is not None:
+        raise InputError(
+            f"teacher: must be a float network, not {teacher.network.policy.name}; give float weights"
+        )
+    if own != other:
+        raise InputError(f"teacher: must have the {own} classes of the network, not {other}; use --head data")
+
+
+def _decode(
+    args: argparse.Namespace,
+    sets: Sequence[tuple[Path, ImageSet, float]],
+    classes: int,
+    size: int,
+    labels_needed: bool,
+) -> list[Share]:
+    """The data as training wants it: pictures of one size, labels as the network numbers them."""
+    from quant.decoded import decode_to_array
+    from quant.train import Share
+
+    side = args.decode_size or round(size * 8 / 7)
+    if side < size:
+        raise InputError(f"decode size: must be at least the input size {size}, not {side}; leave it out")
+    shares = []
+    for _path, images, weight in sets:
+        decoded = decode_to_array(images, side, progress=sys.stderr.isatty())
+        labels = None
+        if labels_needed:
+            number_of = np.zeros(len(images.classes), dtype=np.int64)
+            number_of[list(images.labels or ())] = images.labels_among(classes)
+            labels = number_of[decoded.labels]
+        shares.append(Share(replace(decoded, labels=labels), weight))
+        for name, reason in decoded.damaged:
+            print(f"skipped {name}: {reason}", file=sys.stderr)
+    return shares
+
+
+def _recipe(args: argparse.Namespace, distillation: float, pictures: int) -> Recipe:
+    from pydantic import ValidationError
+
+    from quant.train import Recipe
+
+    given = {name: getattr(args, name, None) for name in Recipe.model_fields}
+    fields = {name: value for name, value in given.items() if value is not None}
+    fields["distillation"] = distillation
+    try:
+        recipe = Recipe.model_validate(fields)
+        if args.epochs is not None:
+            steps = math.ceil(args.epochs * pictures / recipe.batch_size)
+            recipe = Recipe.model_validate({**fields, "steps": steps})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise InputError(
+            f"{field}: {first['msg']}, not {first['input']!r}; see `fireflow train --help`"
+        ) from None
+    return recipe
+
+
+def _network(args: argparse.Namespace, model: Model, policy: Policy | None, images: ImageSet) -> Any:
+    """The network to train, on centred pixels."""
+    from quant.build import calibration_batches, centred, to_float, to_quantized
+
+    if policy is None:
+        return to_float(centred(model))
+    batches = calibration_batches(
+        images, model.preprocessing, args.calibration_images, progress=sys.stderr.isatty()
+    )
+    return to_quantized(model, policy, batches, args.equalize)
+
+
+def _card(
+    args: argparse.Namespace,
+    start: Path,
+    sets: Sequence[tuple[Path, ImageSet, float]],
+    recipe: Recipe,
+    policy: Policy | None,
+    teacher: Path | None,
+) -> dict[str, Any]:
+    data = [
+        {"data": path.name, "images": len(images), "share": weight, "fingerprint": images.fingerprint()}
+        for path, images, weight in sets
+    ]
+    return new_card(
+        args.output.name,
+        "fireflow train",
+        policy=_FLOAT if policy is None else policy.model_dump(mode="json"),
+        start=source_record(start),
+        teacher=None if teacher is None else source_record(teacher),
+        recipe=recipe.model_dump(mode="json"),
+        data=data,
+        excluded=[path.name for path in args.exclude],
+    )
+
+
+def _write(args: argparse.Namespace, model: Model) -> None:
+    from quant.finalize import finalize
+    from quant.model_file import save_model
+
+    if model.network.policy is not None:
+        model = replace(model, network=finalize(model.network))
+    path = args.output / MODEL_FILE
+    save_model(model, path)
+    write_card(model.card, args.output / MODEL_CARD)
+    if args.json:
+        print_json({"output": str(path), "size_bytes": path.stat().st_size, "card": model.card})
+    else:
+        print(f"{path}: {path.stat().st_size} bytes")
