@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SUFFIX = ".fire"
+MAX_GOLDEN_BYTES = 1 << 28
 _NEEDED = ("graph.json", "graph.arrays", "golden.npz")
 _LAYOUT = "little-endian bit string, element 0 lowest, padded to bytes"
 
@@ -267,10 +268,14 @@ def _check_file(folder: Path, name: str, record: Mapping[str, Any]) -> None:
 
 def _read_golden(path: Path, graph: Graph) -> Golden:
     try:
+        with zipfile.ZipFile(str(path)) as archive:
+            size_bytes = sum(member.file_size for member in archive.infolist())
+        if size_bytes > MAX_GOLDEN_BYTES:
+            raise ValueError(f"{size_bytes} bytes when unpacked, {MAX_GOLDEN_BYTES} at most")
         with np.load(str(path), allow_pickle=False) as file:
             images, scores = file["images"], file["scores"]
             digests = {str(name): str(digest) for name, digest in zip(file["names"], file["digests"])}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, MemoryError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: must hold golden vectors ({error}); get the bundle again") from None
     graph.check_images(images)
     if scores.dtype != np.int64 or scores.shape != (len(images), *graph.output_type.shape):

@@ -12,8 +12,6 @@ from hw.types import narrowest_dtype
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array
 
-_GOLDEN = (5**0.5 - 1) / 2
-
 
 @dataclass(frozen=True, eq=False)
 class Levels:
@@ -78,48 +76,54 @@ def fit_levels(thresholds: Int64Array, lows: Array, highs: Array, dtype: np.dtyp
 
 
 def _widest_line(inside: Int64Array, lows: Int64Array, highs: Int64Array) -> tuple[Array, Array]:
-    """Per channel the line farthest from every corner of the staircase, and perhaps not right: (C,), (C,)
-    float64.
+    """Per channel the line farthest from all corners of the staircase, perhaps not right: slope and offset,
+    (C,).
 
     At a threshold t of level j the line has to be at least j, and at t - 1 below j.
     """
-    _channels, top = inside.shape
+    top = inside.shape[1]
     level = np.broadcast_to(np.arange(1, top + 1, dtype=np.float64), inside.shape)
     active = (inside > lows[:, None]) & (inside <= highs[:, None])
     fewest = (inside <= lows[:, None]).sum(axis=1)
     most = (inside <= highs[:, None]).sum(axis=1)
-    # The clip below 0 and above T is free; elsewhere the ends of the range bound the line too.
-    floor_at = np.concatenate(
-        [np.where(active, inside, np.nan), np.where(fewest > 0, lows, np.nan)[:, None]], axis=1
-    )
-    floor_level = np.concatenate([level, fewest[:, None]], axis=1)
-    ceil_at = np.concatenate(
-        [np.where(active, inside - 1, np.nan), np.where(most < top, highs, np.nan)[:, None]], axis=1
-    )
-    ceil_level = np.concatenate([level, most[:, None] + 1.0], axis=1)
 
-    def gap(slope: Array) -> tuple[Array, Array]:
-        """Smallest and largest offset that fits this slope: (C,), (C,)."""
-        need = np.where(np.isnan(floor_at), -np.inf, floor_level - slope[:, None] * floor_at).max(axis=1)
-        room = np.where(np.isnan(ceil_at), np.inf, ceil_level - slope[:, None] * ceil_at).min(axis=1)
-        return need, room
+    def column(condition: Array, at: Array, height: Array, never: float) -> tuple[Array, Array]:
+        return np.where(condition, at, 0)[:, None], np.where(condition, height, never)[:, None]
 
-    first = np.where(active, inside, np.iinfo(np.int64).max).min(axis=1)
-    last = np.where(active, inside, np.iinfo(np.int64).min).max(axis=1)
-    several, steps = last > first, most - fewest
-    guess = (steps - 1) / (np.where(several, last, 1) - np.where(several, first, 0))
-    # Where all thresholds of the range coincide, the line only has to be steep enough; a gentle one keeps
-    # within a narrow integer type.
-    guess = np.where(several, guess, np.where(steps > 1, top + 1.0, np.where(steps == 1, 2.0**-8, 0.0)))
-    left, right = guess * 0.9, guess * 1.1
-    for _ in range(50):  # golden section: the gap is a concave function of the slope
-        span = (right - left) * _GOLDEN
-        a, b = right - span, left + span
-        (need_a, room_a), (need_b, room_b) = gap(a), gap(b)
-        better = room_a - need_a > room_b - need_b
-        right, left = np.where(better, b, right), np.where(better, left, a)
+    # The clips below 0 and above T are free; elsewhere the ends of the range bound the line too.
+    end_at, end_level = column(fewest > 0, lows, fewest, -np.inf)
+    floor_at = np.concatenate([np.where(active, inside, 0), end_at], axis=1)
+    floor_level = np.concatenate([np.where(active, level, -np.inf), end_level], axis=1)
+    end_at, end_level = column(most < top, highs, most + 1, np.inf)
+    ceil_at = np.concatenate([np.where(active, inside - 1, 0), end_at], axis=1)
+    ceil_level = np.concatenate([np.where(active, level, np.inf), end_level], axis=1)
+
+    left, right = _slopes(inside, active, most - fewest)
+    for _ in range(26):  # the room for the offset is a concave function of the slope: follow its rise
+        slope = (left + right) / 2
+        tightest_floor = (floor_level - slope[:, None] * floor_at).argmax(axis=1)[:, None]
+        tightest_ceil = (ceil_level - slope[:, None] * ceil_at).argmin(axis=1)[:, None]
+        rises = np.take_along_axis(floor_at, tightest_floor, 1) > np.take_along_axis(
+            ceil_at, tightest_ceil, 1
+        )
+        left, right = np.where(rises[:, 0], slope, left), np.where(rises[:, 0], right, slope)
     slope = (left + right) / 2
-    need, room = gap(slope)
+    need = (floor_level - slope[:, None] * floor_at).max(axis=1)
+    room = (ceil_level - slope[:, None] * ceil_at).min(axis=1)
     need, room = np.where(np.isinf(need), room - 1, need), np.where(np.isinf(room), need + 1, room)
-    middle = np.where(np.isfinite(need + room), (need + room) / 2, 0.5)
-    return slope, middle
+    return slope, (need + room) / 2
+
+
+def _slopes(inside: Int64Array, active: Array, steps: Int64Array) -> tuple[Array, Array]:
+    """The smallest and the largest slope that can be right, from the first and the last threshold."""
+    top = inside.shape[1]
+    last = np.where(active, inside, np.iinfo(np.int64).min).max(axis=1)
+    several = last > np.where(active, inside, np.iinfo(np.int64).max).min(axis=1)
+    first = np.where(active, inside, last[:, None]).min(axis=1)
+    span = np.where(several, last - first, 1)
+    # Where all thresholds coincide, a line only has to be steep enough; for one step a gentle one does, and
+    # keeps within a narrow integer type.
+    alone = np.where(steps > 1, top + 1.0, np.where(steps == 1, 2.0**-8, 0.0))
+    left = np.where(several, (steps - 1) / (span + 1), alone)
+    right = np.where(several & (span > 1), (steps - 1) / np.maximum(span - 1, 1), np.maximum(left, alone))
+    return left, np.where(several & (span == 1), top + 1.0, right)

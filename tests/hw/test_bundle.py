@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,24 @@ def test_golden_vectors_of_another_network(tmp_path: Path, golden: Golden) -> No
         Bundle(GRAPH, MANIFEST, replace(golden, **change)).save(tmp_path / "a.fire")
         with pytest.raises(InputError, match=r"images must be uint8|golden\.npz"):
             Bundle.load(tmp_path / "a.fire")
+
+
+def test_golden_vectors_that_would_fill_the_memory(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_module, "MAX_GOLDEN_BYTES", 1000)
+    with pytest.raises(InputError, match=r"golden\.npz: must hold golden vectors \(\d+ bytes when unpacked"):
+        Bundle.load(saved)
+
+
+def test_golden_vectors_with_an_impossible_shape(saved: Path) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 32, 32, 3), }\n"
+    bad = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(saved / "golden.npz", "w") as archive:
+        archive.writestr("images.npy", bad)
+    size = (saved / "golden.npz").stat().st_size
+    record = {"sha256": sha256(saved / "golden.npz"), "size_bytes": size}
+    rewrite(saved, {"files": {**listed(saved), "golden.npz": record}})
+    with pytest.raises(InputError, match=r"golden\.npz: must hold golden vectors"):
+        Bundle.load(saved)
 
 
 def test_not_a_bundle(tmp_path: Path) -> None:
