@@ -172,7 +172,7 @@ class _Worker:
         inner = 1 if row.engine == "fast" else row.threads  # the simulator's threads are not those of BLAS
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(inner))
         places = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "host.cli.bench_worker", json.dumps(request)],
             stdin=subprocess.PIPE,
@@ -184,7 +184,8 @@ class _Worker:
 
     def ask(self) -> dict[str, Any]:
         """One answer of the process."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
             self.process.stdin.write("\n")
             self.process.stdin.flush()
@@ -234,10 +235,14 @@ def _facts(path: Path, rows: Sequence[Row], stream: Sequence[Mapping[str, int]])
 
 def _print(facts: Mapping[str, Any]) -> None:
     print(f"{facts['model']} on {facts['cores']} cores, one image's time is the median over all rounds")
-    headings = list(facts["rows"][0])
-    said = {True: "yes", False: "NO", None: "-"}
-    cells = [[said.get(v, v) if h == "same_integers" else v for h, v in r.items()] for r in facts["rows"]]
-    print(table([heading.replace("_", " ") for heading in headings], cells))
+    headings = [heading.replace("_", " ") for heading in facts["rows"][0]]
+    print(table(headings, [[_cell(value) for value in row.values()] for row in facts["rows"]]))
     for part in facts["stream"]:
         print(f"fast simulator, stream of {part['images']} images: peak {part['peak_bytes'] / 2**20:.0f} MiB")
     print(f"memory grows with the number of images: {'YES' if facts['memory_grows'] else 'no'}")
+
+
+def _cell(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "NO"}[value]
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -61,13 +61,13 @@ def _measure(call: Call, prepare: Call, images: Array, row: Mapping[str, Any]) -
 
 
 def _stream(folder: Path, images: Array, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Runs `images` over and over as a stream of batches, as an evaluation does; keeps no scores."""
+    """Runs `images` over and over as one stream, as an evaluation does; keeps no scores."""
     from hw.bundle import Bundle
     from hw.simulator import Simulator
 
     simulator = Simulator(Bundle.load(folder / FILES["bundle"]).graph, row["threads"], row["batch"])
-    batches = (images.copy() for _ in range(row["images"] // row["batch"]))
-    yield {"images": sum(len(scores) for scores in simulator.run_batches(batches))}
+    pictures = (images[number % len(images)].copy() for number in range(row["images"]))
+    yield {"images": sum(len(scores) for scores in simulator.run_batches(pictures))}
 
 
 def _fast(folder: Path, row: Mapping[str, Any]) -> tuple[Call, Call]:
@@ -147,7 +147,7 @@ def _as_it_is(images: Array) -> Array:
 
 
 def _nchw(images: Array) -> Array:
-    """What float engines get, converted outside the measured time: uint8 (N, H, W, C) -> float32 (N, C, H, W)."""
+    """What float engines get, converted beforehand: uint8 (N, H, W, C) -> float32 (N, C, H, W)."""
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
@@ -160,6 +160,11 @@ def _pin(threads: int) -> None:
 
 
 def _peak_bytes() -> int:
+    # Linux counts the memory of the parent before exec into ru_maxrss; VmHWM is this program's own.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
