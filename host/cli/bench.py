@@ -17,7 +17,7 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.bench_worker import FILES
-from host.cli.inputs import FIREQ, MODEL_HELP, find_model, kind_of
+from host.cli.inputs import FIREQ, MODEL_HELP, default_model, find_model, kind_of
 from host.cli.output import print_json, progress, table
 from hw.errors import InputError
 
@@ -83,13 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model_path(name: str | None) -> Path:
-    from quant.zoo import shipped, shipped_path
-
     if name is None:
-        paths = [shipped_path(model) for model in shipped()]
-        if not paths:
-            raise InputError("model: must be given, since this version ships none; give a .fireq file")
-        return max(paths, key=lambda path: path.stat().st_size)
+        return default_model()
     path = find_model(name)
     if kind_of(path) != FIREQ:
         raise InputError(f"{path}: must be a quantized .fireq file, not {path.name}; run `fireflow quantize`")

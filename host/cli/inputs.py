@@ -30,6 +30,20 @@ def find_model(text: str) -> Path:
     raise InputError(f"model: must be a file or {known}, not {text!r}; check the path")
 
 
+def default_model() -> Path:
+    """The largest model that comes with fireflow.
+
+    Raises:
+        InputError: none does.
+    """
+    from quant.zoo import shipped, shipped_path
+
+    paths = [shipped_path(name) for name in shipped()]
+    if not paths:
+        raise InputError("model: must be given, since this version comes with none; give a .fireq file")
+    return max(paths, key=lambda path: path.stat().st_size)
+
+
 def kind_of(path: Path) -> str:
     """FIREQ, QONNX, BUNDLE or WEIGHTS, by the name; the file itself is checked by who reads it."""
     if path.is_dir():

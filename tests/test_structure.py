@@ -1,0 +1,97 @@
+"""The rules of the layout: who may import what, and on which Python it must run."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT / package).rglob("*.py"))
+OURS = {"quant", "hw", "host"}
+TORCH = {"torch", "brevitas", "lightning_fabric"}
+ONNX = {"onnx", "qonnx"}
+# Used where they are present; nothing of the NumPy-only part needs them to be imported.
+OPTIONAL = {"PIL", "threadpoolctl", "rich"}
+LONGEST_FILE = 450
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def numpy_only(path: Path) -> bool:
+    name = place(path)
+    return name.startswith("host/") or (name.startswith("hw/") and not name.startswith("hw/finn/"))
+
+
+def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
+    """Full names of the modules that a file imports when it runs; `everywhere`: in functions too."""
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{place(path)}: imports must be absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif everywhere or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            pending += ast.iter_child_nodes(node)
+
+
+def packages(path: Path, everywhere: bool = True) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path, everywhere)}
+
+
+def test_there_is_something_to_check() -> None:
+    names = {place(path) for path in SOURCES}
+    assert {"hw/graph.py", "hw/finn/lowering.py", "quant/squeezenet.py", "host/cli/train.py"} <= names
+    assert "torch" in packages(ROOT / "quant" / "squeezenet.py")
+    assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
+    assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=place)
+def test_import_edges(path: Path) -> None:
+    name, used = place(path), packages(path)
+    package = name.partition("/")[0]
+    in_cli, in_finn = name.startswith("host/cli/"), name.startswith("hw/finn/")
+    if package == "hw":
+        assert not used & {"quant", "host"}, "hw must not import quant or host: files are the interfaces"
+    if package == "quant":
+        assert "host" not in used, "quant must not import host"
+    if package != "quant" and not in_cli:
+        assert not used & (TORCH | {"quant"}), "only quant may import torch"
+    if not in_finn and not in_cli:
+        assert "finn" not in used, "only hw/finn may import finn"
+    if package != "quant" and not in_finn and not in_cli:
+        assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
+    if not in_finn and not in_cli:
+        assert not [m for m in imports(path) if m.startswith("hw.finn")], (
+            "only the command line may use hw.finn"
+        )
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if numpy_only(path)], ids=place)
+def test_numpy_is_enough(path: Path) -> None:
+    loaded_at_once = packages(path, everywhere=False)
+    allowed = set(sys.stdlib_module_names) | {"numpy", "hw", "host"}
+    assert loaded_at_once <= allowed, "must import with NumPy only; import the rest in a function"
+    if not place(path).startswith("host/cli/"):
+        assert packages(path) <= allowed | OPTIONAL
+    ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=place)
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+def test_no_packages_in_tests() -> None:
+    assert not list((ROOT / "tests").rglob("__init__.py"))
