@@ -1,122 +1,45 @@
-"""What a QONNX file must be for the lowering to start: checked here once, so that no pass meets anything else."""
+"""What a QONNX file must be for the lowering to start, so that no pass meets anything else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.errors import InputError
+from hw.finn.qonnx_file import AVERAGES, attribute, feeds_quantizer, head, is_weight, place, quantizer
 
-SUPPORTED = (
-    "Add", "AveragePool over all pixels", "Concat", "Conv", "Flatten", "GlobalAveragePool", "MaxPool", "Quant", "ReduceMean",
-    "Relu",
-)  # fmt: skip
-MAX_WEIGHT_BITS = 6
+MIN_WEIGHT_BITS, MAX_WEIGHT_BITS = 2, 6
 MAX_ACTIVATION_BITS = 8
-_AVERAGES = ("GlobalAveragePool", "ReduceMean")
+Scales = dict[str, float]
+_DOMAINS = ("", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general")
 
 
-@dataclass(frozen=True, slots=True)
-class Quantizer:
-    """The parameters of a Quant node. Real value = integer * scale."""
-
-    scale: NDArray[Any]
-    bits: int
-    signed: bool
-    narrow: bool
-
-
-def read_model(path: str | Path) -> ModelWrapper:
-    """The model in an ONNX file, shapes inferred.
-
-    Raises:
-        InputError: there is no such file, or it is damaged, or its shapes do not fit together.
-    """
-    try:
-        proto = onnx.load(str(path))
-    except OSError as error:
-        raise InputError(f"{path}: the model must be readable, not {error.strerror}; check the path") from None
-    except (DecodeError, ValueError) as error:
-        raise InputError(f"{path}: the file must hold an ONNX model ({error}); export it again") from None
-    if not proto.graph.node or len(proto.graph.input) != 1 or len(proto.graph.output) != 1:
-        raise InputError(
-            f"{path}: the model must have nodes, one input and one output, not {len(proto.graph.node)}, "
-            f"{len(proto.graph.input)} and {len(proto.graph.output)}; export it again"
-        )
-    return ModelWrapper(proto)
-
-
-def check(model: ModelWrapper) -> dict[str, float]:
+def check(model: ModelWrapper) -> Scales:
     """Checks a QONNX model and finds the scale of every quantized activation.
 
     Returns:
-        tensor name -> scale, for the quantizers' outputs and what only moves their values (pools, concats, sums).
+        tensor -> scale: the input (1), the quantizers' outputs, and the pools, concats and sums of them.
 
     Raises:
-        InputError: the model breaks one of the rules; see the functions below, one each.
+        InputError: the model breaks a rule; each function below has a few.
     """
     _check_numbers(model)
     _check_input(model)
     scales = {model.graph.input[0].name: 1.0}
     for node in model.graph.node:
         check_node = _CHECKS.get(node.op_type)
-        if check_node is None or node.domain not in ("", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general"):
+        if check_node is None or node.domain not in _DOMAINS:
             raise InputError(
-                f"{node.name}: the operation must be one of {', '.join(SUPPORTED)}, not {node.op_type}; "
-                "change the network or lower that part of it by other means"
+                f"{place(node)}: the operation must be one of {', '.join(_CHECKS)}, not {node.op_type}; "
+                "change that part of the network"
             )
         check_node(model, node, scales)
     _check_head(model)
     return scales
-
-
-def quantizer(model: ModelWrapper, node: NodeProto) -> Quantizer:
-    """The parameters of a Quant node.
-
-    Raises:
-        InputError: they are not constants, or the zero point is not zero, or rounding is not to the nearest even.
-    """
-    constants = [model.get_initializer(name) for name in node.input[1:4]]
-    if any(constant is None for constant in constants):
-        raise InputError(f"{node.name}: scale, zero point and bits must be constants; run qonnx-cleanup on the model")
-    scale, zero_point, bits = constants
-    if np.any(zero_point != 0):
-        raise InputError(f"{node.name}: the zero point must be 0, not {zero_point}; use a symmetric quantizer")
-    if not (np.all(scale > 0) and np.isfinite(scale).all()):
-        raise InputError(f"{node.name}: scales must be finite and above 0, not {float(np.min(scale))}; calibrate again")
-    if bits.size != 1 or float(bits.reshape(-1)[0]) not in range(1, 33):
-        raise InputError(f"{node.name}: bits must be one whole number, not {bits}; check the policy")
-    rounding = _attribute(node, "rounding_mode", b"ROUND")
-    if rounding != b"ROUND":
-        raise InputError(f"{node.name}: rounding must be ROUND (half to even), not {rounding.decode()}; change the quantizer")
-    signed, narrow = bool(_attribute(node, "signed", 1)), bool(_attribute(node, "narrow", 0))
-    return Quantizer(scale, int(bits.reshape(-1)[0]), signed, narrow)
-
-
-def is_weight(model: ModelWrapper, node: NodeProto) -> bool:
-    """Whether a Quant node quantizes constants."""
-    return model.get_initializer(node.input[0]) is not None
-
-
-def feeds_quantizer(model: ModelWrapper, node: NodeProto) -> bool:
-    """Whether the only reader of a node is a Quant node."""
-    readers = model.find_consumers(node.output[0])
-    return len(readers) == 1 and readers[0].op_type == "Quant"
-
-
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return onnx.helper.get_attribute_value(attribute)
-    return default
 
 
 def _check_numbers(model: ModelWrapper) -> None:
@@ -124,164 +47,197 @@ def _check_numbers(model: ModelWrapper) -> None:
         array = onnx.numpy_helper.to_array(tensor)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = array[~np.isfinite(array)].flat[0]
-            raise InputError(f"{tensor.name}: every number must be finite, not {bad}; export a network without NaN and Inf")
+            raise InputError(f"{tensor.name}: numbers must be finite, not {bad}; train or export it again")
 
 
 def _check_input(model: ModelWrapper) -> None:
     tensor = model.graph.input[0]
-    shape = tuple(d.dim_value for d in tensor.type.tensor_type.shape.dim)
+    shape = tuple(axis.dim_value for axis in tensor.type.tensor_type.shape.dim)
     if len(shape) != 4 or min(shape) < 1 or shape[0] != 1 or shape[1] > min(shape[2:]):
         raise InputError(
-            f"{tensor.name}: the input must be one picture of shape (1, channels, height, width), not {shape}; "
-            "export with batch size 1 and NCHW"
+            f"{tensor.name}: the input must be one picture (1, channels, height, width), not {shape}; "
+            "export it with batch size 1, channels first"
         )
-    if tensor.type.tensor_type.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8):
-        kind = onnx.TensorProto.DataType.Name(tensor.type.tensor_type.elem_type)
-        raise InputError(f"{tensor.name}: the input must be float32 that holds uint8 pixels, not {kind}; export again")
-    first = model.find_consumers(tensor.name)
-    if [node.op_type for node in first] != ["Conv"]:
-        kinds = ", ".join(node.op_type for node in first) or "nothing"
+    kind = tensor.type.tensor_type.elem_type
+    if kind != onnx.TensorProto.FLOAT:
         raise InputError(
-            f"{tensor.name}: the uint8 pixels must go straight into one Conv, not into {kinds}; fold mean and scale into "
-            "the first layer and leave its input unquantized"
+            f"{tensor.name}: the input must be float32 that holds uint8 pixels, "
+            f"not {onnx.TensorProto.DataType.Name(kind)}; export it again"
+        )
+    readers = [node.op_type for node in model.find_consumers(tensor.name)]
+    if readers != ["Conv"]:
+        raise InputError(
+            f"{tensor.name}: the uint8 pixels must be read by one Conv, "
+            f"not by {', '.join(readers) or 'nothing'}; "
+            "fold mean and scale into the first layer and do not quantize its input"
         )
 
 
-def _check_conv(model: ModelWrapper, node: NodeProto, scales: dict[str, float]) -> None:
+def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
     weights = model.find_producer(node.input[1])
-    if weights is None or weights.op_type != "Quant":
-        raise InputError(f"{node.name}: weights must come from a Quant node, not unquantized; quantize this layer")
+    if weights is None or weights.op_type != "Quant" or not is_weight(model, weights):
+        raise InputError(
+            f"{place(node)}: weights must be quantized constants, not floats; quantize this layer"
+        )
     if node.input[0] not in scales:
-        raise InputError(f"{node.name}: the input must be quantized, not {node.input[0]}; put a quantizer before it")
+        raise InputError(
+            f"{place(node)}: the input must be quantized, not {node.input[0]} as it is; quantize it"
+        )
     if len(node.input) == 3 and model.get_initializer(node.input[2]) is None:
-        raise InputError(f"{node.name}: the bias must be a constant, not quantized; leave it float, thresholds absorb it")
+        raise InputError(
+            f"{place(node)}: the bias must be a float constant, not computed; thresholds absorb it as it is"
+        )
+    if len(model.find_consumers(weights.output[0])) != 1:
+        raise InputError(f"{place(node)}: weights must belong to one layer, not be shared; copy them")
     found = quantizer(model, weights)
-    if found.bits > MAX_WEIGHT_BITS:
+    if not MIN_WEIGHT_BITS <= found.bits <= MAX_WEIGHT_BITS:
         raise InputError(
-            f"{node.name}: weights must have {MAX_WEIGHT_BITS} bits or fewer, not {found.bits}; choose a smaller policy"
+            f"{place(node)}: weights must have {MIN_WEIGHT_BITS} to {MAX_WEIGHT_BITS} bits, not {found.bits}; "
+            "choose another policy"
         )
-    if not found.signed or found.scale.size not in (1, model.get_tensor_shape(weights.input[0])[0]):
+    channels = model.get_tensor_shape(weights.input[0])[0]
+    if not found.signed or found.scale.shape not in ((), (1,), (1, 1, 1, 1), (channels, 1, 1, 1)):
+        sign = "signed" if found.signed else "unsigned"
         raise InputError(
-            f"{node.name}: weights must be signed with one scale or one an output channel, not signed={int(found.signed)} "
-            f"with {found.scale.size} scales; change the weight quantizer"
+            f"{place(node)}: weights must be signed with one scale or one for each output channel, "
+            f"not {sign} with scales {found.scale.shape}; change the weight quantizer"
         )
-    for name, value in (("group", 1), ("dilations", [1, 1])):
-        if _attribute(node, name, value) != value:
-            raise InputError(f"{node.name}: {name} must be {value}, not {_attribute(node, name, value)}; use a plain Conv")
+    plain = {"group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
+    for name, value in plain.items():
+        if (actual := attribute(node, name, value)) != value:
+            raise InputError(f"{place(node)}: {name} must be {value}, not {actual}; use a plain convolution")
+    readers = model.find_consumers(node.output[0])
+    if len(readers) != 1 or readers[0].op_type not in ("Relu", *AVERAGES):
+        kinds = ", ".join(reader.op_type for reader in readers) or "nothing"
+        raise InputError(f"{place(node)}: the result must go into one Relu, not into {kinds}; add QuantReLU")
 
 
-def _check_quant(model: ModelWrapper, node: NodeProto, scales: dict[str, float]) -> None:
+def _check_quant(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
     if is_weight(model, node):
         return
     found = quantizer(model, node)
     before = model.find_producer(node.input[0])
-    if before is None or before.op_type != "Relu" or found.signed or found.narrow:
+    kind = before.op_type if before is not None else "the input"
+    if kind != "Relu" or found.signed or found.narrow:
         raise InputError(
-            f"{node.name}: an activation must be unsigned, not narrow, and follow a Relu, not "
-            f"{before.op_type if before else 'the input'} with signed={int(found.signed)}; use QuantReLU"
+            f"{place(node)}: an activation must follow a Relu, unsigned and not narrow, not follow {kind} "
+            f"with signed={int(found.signed)}, narrow={int(found.narrow)}; use QuantReLU"
         )
     if found.bits > MAX_ACTIVATION_BITS:
         raise InputError(
-            f"{node.name}: activations must have {MAX_ACTIVATION_BITS} bits or fewer, not {found.bits}; "
-            "choose a smaller policy"
+            f"{place(node)}: activations must have at most {MAX_ACTIVATION_BITS} bits, not {found.bits}; "
+            "choose a policy of fewer"
         )
     if found.scale.size != 1:
-        raise InputError(f"{node.name}: an activation must have one scale, not {found.scale.size}; use a per-tensor one")
-    scales[node.output[0]] = float(found.scale.reshape(-1)[0])
-
-
-def _check_pool(model: ModelWrapper, node: NodeProto, scales: dict[str, float]) -> None:
-    if len(_attribute(node, "kernel_shape", [])) != 2 or _attribute(node, "dilations", [1, 1]) != [1, 1]:
-        raise InputError(f"{node.name}: a pool must have two axes and no dilation; use a plain MaxPool")
-    top, left, bottom, right = _attribute(node, "pads", [0, 0, 0, 0])
-    if (top, left) != (bottom, right):
         raise InputError(
-            f"{node.name}: padding must be the same on opposite sides, not {(top, left, bottom, right)}; "
-            "FINN's pool has no other"
+            f"{place(node)}: an activation must have one scale, not {found.scale.size}; use a per-tensor one"
         )
-    _keep_scale(node, scales, node.input[:1])
+    scales[node.output[0]] = float(found.scale.flat[0])
 
 
-def _check_join(model: ModelWrapper, node: NodeProto, scales: dict[str, float]) -> None:
-    if node.op_type == "Concat" and _attribute(node, "axis", 1) != 1:
-        raise InputError(f"{node.name}: Concat must join channels (axis 1), not axis {_attribute(node, 'axis', 1)}")
-    shapes = {tuple(model.get_tensor_shape(name)) for name in node.input}
-    if node.op_type == "Add" and len(shapes) != 1:
-        raise InputError(f"{node.name}: both sides of Add must have one shape, not {sorted(shapes)}; check the wiring")
-    _keep_scale(node, scales, node.input)
+def _check_pool(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
+    kernel, pads = attribute(node, "kernel_shape", []), attribute(node, "pads", [0, 0, 0, 0])
+    stride = attribute(node, "strides", [1, 1])
+    plain = {"dilations": [1, 1], "auto_pad": b"NOTSET", "storage_order": 0}
+    for name, value in plain.items():
+        if (actual := attribute(node, name, value)) != value:
+            raise InputError(f"{place(node)}: {name} must be {value}, not {actual}; use a plain pool")
+    if len(kernel) != 2 or pads[:2] != pads[2:] or stride > kernel:
+        raise InputError(
+            f"{place(node)}: a pool must have two axes, the same padding on both sides and a stride up to "
+            f"the kernel {kernel}, not padding {pads} and stride {stride}; change it"
+        )
+    _keep_scale(node, node.input[:1], scales)
 
 
-def _keep_scale(node: NodeProto, scales: dict[str, float], inputs: Any) -> None:
-    for name in inputs:
+def _check_join(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
+    if node.op_type == "Concat" and (axis := attribute(node, "axis", 1)) not in (1, -3):
+        raise InputError(f"{place(node)}: Concat must join channels, axis 1, not axis {axis}; change it")
+    shapes = [tuple(model.get_tensor_shape(name)) for name in node.input]
+    if node.op_type == "Add" and len(set(shapes)) != 1:
+        raise InputError(f"{place(node)}: both sides must have one shape, not {shapes}; check the wiring")
+    if len(set(node.input)) != len(node.input):
+        raise InputError(
+            f"{place(node)}: inputs must be different tensors, not {node.input[0]} twice; change it"
+        )
+    _keep_scale(node, node.input, scales)
+
+
+def _keep_scale(node: NodeProto, inputs: Iterable[str], scales: Scales) -> None:
+    """A node that moves or adds integers keeps their scale, so all its inputs must have the same."""
+    first, *others = inputs
+    for name in (first, *others):
         if name not in scales:
-            raise InputError(f"{node.name}: inputs must be quantized, not {name}; put a quantizer behind it")
-    found = [scales[name] for name in inputs]
-    for name, scale in zip(inputs, found, strict=True):
-        if scale != found[0]:
+            raise InputError(f"{place(node)}: inputs must be quantized, not {name} as it is; quantize it")
+        if scales[name] != scales[first]:
             raise InputError(
-                f"{node.name}: unequal {node.op_type.lower()} scales: {inputs[0]} must have the scale of {name}, {scale:.9g}, "
-                f"not {found[0]:.9g}; share one quantizer between them"
+                f"{place(node)}: unequal {node.op_type.lower()} scales: {name} must have that of {first}, "
+                f"{scales[first]:.9g}, not {scales[name]:.9g}; share one quantizer between them"
             )
-    scales[node.output[0]] = found[0]
+    scales[node.output[0]] = scales[first]
 
 
-def _check_anything(model: ModelWrapper, node: NodeProto, scales: dict[str, float]) -> None:
-    """Relu and the averages of the head need no check of their own: where they may stand is checked by `_check_head`."""
+def _check_relu(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
+    readers = [reader.op_type for reader in model.find_consumers(node.output[0])]
+    if readers not in (["Quant"], *([kind] for kind in AVERAGES)):
+        raise InputError(
+            f"{place(node)}: a Relu must feed one quantizer, or the average at the end, "
+            f"not {', '.join(readers) or 'nothing'}; quantize its output"
+        )
 
 
-_CHECKS = {
-    "Conv": _check_conv,
-    "Quant": _check_quant,
-    "MaxPool": _check_pool,
-    "Concat": _check_join,
-    "Add": _check_join,
-    "Relu": _check_anything,
-    "GlobalAveragePool": _check_anything,
-    "ReduceMean": _check_anything,
-    "Flatten": _check_anything,
-}
+def _check_average(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
+    if node.op_type != "ReduceMean":
+        return
+    axes = attribute(node, "axes", None)
+    if axes is None and len(node.input) > 1:
+        axes = model.get_initializer(node.input[1])
+    found = [] if axes is None else sorted(int(axis) % 4 for axis in axes)
+    if found != [2, 3]:
+        raise InputError(
+            f"{place(node)}: the average must be over axes [2, 3], not {found}; average all pixels"
+        )
 
 
-def head(model: ModelWrapper) -> list[NodeProto]:
-    """The nodes from the last convolution to the output, both included, in order."""
-    nodes: list[NodeProto] = []
-    node = model.find_producer(model.graph.output[0].name)
-    while node is not None:
-        nodes.insert(0, node)
-        if node.op_type == "Conv":
-            break
-        node = model.find_producer(node.input[0])
-    return nodes
+def _check_flatten(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
+    before = model.find_producer(node.input[0])
+    if before is None or before.op_type not in AVERAGES or attribute(node, "axis", 1) != 1:
+        raise InputError(
+            f"{place(node)}: Flatten must follow the average at the end; average all pixels first"
+        )
 
 
 def _check_head(model: ModelWrapper) -> None:
-    """The network must end in Conv, maybe Relu, the average over all pixels, maybe Flatten; Relu is elsewhere quantized."""
     nodes = head(model)
-    kinds = [node.op_type for node in nodes]
-    rest = [kind for kind in kinds[1:] if kind not in ("Relu", "Flatten")]
-    good = kinds[:1] == ["Conv"] and len(rest) == 1 and rest[0] in _AVERAGES and kinds[1:].count("Relu") <= 1
-    if "Relu" in kinds:
-        good = good and kinds.index("Relu") == 1
-    if not good:
+    kinds = [node.op_type for node in nodes if node.op_type not in ("Relu", "Flatten")]
+    if len(kinds) != 2 or kinds[0] != "Conv" or kinds[1] not in AVERAGES:
+        found = ", ".join(node.op_type for node in nodes)
         raise InputError(
-            f"{model.graph.output[0].name}: the network must end in Conv, Relu or not, and an average over all pixels, "
-            f"not in {', '.join(kinds)}; see quant.squeezenet"
+            f"{model.graph.output[0].name}: the network must end in Conv, Relu and an average of all pixels, "
+            f"not in {found}; change its head"
         )
-    for node in nodes:
-        if node.op_type == "ReduceMean" and sorted(axis % 4 for axis in _axes(model, node)) != [2, 3]:
-            raise InputError(f"{node.name}: the average must be over height and width, not axes {_axes(model, node)}")
+    averages = [node for node in model.graph.node if node.op_type in AVERAGES]
+    if len(averages) != 1:
+        raise InputError(f"{place(averages[0])}: an average must stand at the end only; change the network")
     weights = quantizer(model, model.find_producer(nodes[0].input[1]))
     if weights.scale.size != 1:
         raise InputError(
-            f"{nodes[0].name}: the last layer must have one weight scale, not {weights.scale.size}; class scores of "
-            "different scales cannot be compared as integers"
+            f"{place(nodes[0])}: the last layer must have one weight scale, not {weights.scale.size}; "
+            "class scores of different scales cannot be compared as integers"
         )
     for node in model.graph.node:
-        if node.op_type == "Relu" and node.output[0] != nodes[1].output[0] and not feeds_quantizer(model, node):
-            raise InputError(f"{node.name}: a Relu must feed one quantizer, not something else; quantize its output")
+        if node.op_type == "Relu" and not feeds_quantizer(model, node):
+            assert node.output[0] == nodes[1].output[0], place(node)
 
 
-def _axes(model: ModelWrapper, node: NodeProto) -> list[int]:
-    if len(node.input) > 1:
-        return [int(axis) for axis in model.get_initializer(node.input[1])]
-    return list(_attribute(node, "axes", []))
+_CHECKS: dict[str, Callable[[ModelWrapper, NodeProto, Scales], None]] = {
+    "Add": _check_join,
+    "Concat": _check_join,
+    "Conv": _check_conv,
+    "Flatten": _check_flatten,
+    "GlobalAveragePool": _check_average,
+    "MaxPool": _check_pool,
+    "Quant": _check_quant,
+    "ReduceMean": _check_average,
+    "Relu": _check_relu,
+}

@@ -36,7 +36,13 @@ def to_graph(lowered: LoweredModel, name: str = "network") -> Graph:
             continue  # read together with the MatMul behind it
         op, sources = _operation(model, node)
         nodes.append(Node(canonical[node.output[0]], op, tuple(canonical[source] for source in sources)))
-    return Graph(name, canonical[image], TensorType((height, width, channels), 0, 255), tuple(nodes), lowered.output_scale)
+    return Graph(
+        name,
+        canonical[image],
+        TensorType((height, width, channels), 0, 255),
+        tuple(nodes),
+        lowered.output_scale,
+    )
 
 
 def _operation(model: ModelWrapper, node: NodeProto) -> tuple[Op, list[str]]:
@@ -47,7 +53,8 @@ def _operation(model: ModelWrapper, node: NodeProto) -> tuple[Op, list[str]]:
         return _convolution(model, node)
     if node.op_type == "MultiThreshold":
         attributes = getCustomOp(node)
-        assert attributes.get_nodeattr("out_scale") == 1 and attributes.get_nodeattr("data_layout") == "NHWC", node.name
+        assert attributes.get_nodeattr("out_scale") == 1, node.name
+        assert attributes.get_nodeattr("data_layout") == "NHWC", node.name
         assert constant is not None
         return Threshold(constant, int(attributes.get_nodeattr("out_bias"))), [data]
     if node.op_type == "MaxPoolNHWC":
@@ -77,10 +84,10 @@ def _convolution(model: ModelWrapper, node: NodeProto) -> tuple[Op, list[str]]:
 
 
 def _pool(model: ModelWrapper, node: NodeProto) -> MaxPool:
-    """In ceil mode the last window may reach over the border: that is padding at the bottom and right here."""
+    """In ceil mode the last window may reach over the border: here that is padding, bottom and right."""
     attributes = getCustomOp(node)
     kernel, stride, pads = (attributes.get_nodeattr(name) for name in ("kernel_shape", "strides", "pads"))
-    before, after = model.get_tensor_shape(node.input[0])[1:3], model.get_tensor_shape(node.output[0])[1:3]
+    before, after = (model.get_tensor_shape(name)[1:3] for name in (node.input[0], node.output[0]))
     end = [(after[i] - 1) * stride[i] + kernel[i] - before[i] - pads[i] for i in (0, 1)]
     # Without ceil mode, windows may also end before the padding does.
     return MaxPool(tuple(kernel), tuple(stride), (pads[0], pads[1], max(end[0], 0), max(end[1], 0)))

@@ -14,6 +14,49 @@ from collections.abc import Iterator
 from functools import cache
 
 log = logging.getLogger("fireflow.finn")
+_ROUNDING = "SANITIZE_QUANT_TENSORS"
+
+
+@contextlib.contextmanager
+def finn() -> Iterator[None]:
+    """Inside, FINN and QONNX can be used; what they print or warn of goes to the log `fireflow.finn`.
+
+    Both report on standard output, by `warnings` and by a logger, on single nodes, in their own terms. What
+    matters to a user is checked by `hw.finn.checks`.
+    """
+    finn_log = logging.getLogger("finn_logger")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        propagate, handlers = finn_log.propagate, finn_log.handlers
+        finn_log.propagate, finn_log.handlers = False, [_Forward()]
+        try:
+            _initialize()
+            yield
+        finally:
+            finn_log.propagate, finn_log.handlers = propagate, handlers
+            lines = [*printed.getvalue().splitlines(), *(str(warning.message) for warning in caught)]
+            for line in dict.fromkeys(lines):
+                log.debug("%s", line)
+
+
+@contextlib.contextmanager
+def execution() -> Iterator[None]:
+    """Inside, `execute_onnx` can be used, and gives what the nodes compute.
+
+    By default QONNX rounds tensors annotated as integers before and after each node, and tests them slowly.
+    Fractions must be seen here, not mended.
+    """
+    before = os.environ.get(_ROUNDING)
+    os.environ[_ROUNDING] = "0"
+    try:
+        with finn():
+            yield
+    finally:
+        if before is None:
+            del os.environ[_ROUNDING]
+        else:
+            os.environ[_ROUNDING] = before
 
 
 @cache
@@ -25,31 +68,10 @@ def _initialize() -> None:
         folder = tempfile.mkdtemp(prefix="fireflow-finn-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["FINN_BUILD_DIR"] = folder
-    os.makedirs(os.environ["FINN_BUILD_DIR"], exist_ok=True)
+    build = os.environ["FINN_BUILD_DIR"]
+    os.makedirs(build, exist_ok=True)
     initialize_dummy_settings()
-
-
-@contextlib.contextmanager
-def finn() -> Iterator[None]:
-    """Inside, FINN and QONNX can be used; what they print or warn of goes to the log `fireflow.finn`.
-
-    Both report on standard output, by `warnings` and by a logger, much of it per node and none of it for users:
-    what matters to a user is checked by `hw.finn.checks`.
-    """
-    finn_log = logging.getLogger("finn_logger")
-    printed = io.StringIO()
-    handler = _Forward()
-    propagate, handlers = finn_log.propagate, list(finn_log.handlers)
-    with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        finn_log.propagate, finn_log.handlers = False, [handler]
-        try:
-            _initialize()
-            yield
-        finally:
-            finn_log.propagate, finn_log.handlers = propagate, handlers
-    for line in dict.fromkeys([*printed.getvalue().splitlines(), *(str(w.message) for w in caught)]):
-        log.debug("%s", line)
+    os.environ["FINN_BUILD_DIR"] = build
 
 
 class _Forward(logging.Handler):

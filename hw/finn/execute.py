@@ -1,24 +1,24 @@
-"""The lowered model by FINN's own execution, and the QONNX file by QONNX's: what the integer graph is compared with."""
+"""The lowered model run by FINN and the QONNX file run by QONNX: what the integer graph is compared with."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from finn.core.onnx_exec import execute_onnx as execute_finn
 from numpy.typing import NDArray
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.core.onnx_exec import execute_onnx as execute_qonnx
 
 from hw.errors import InputError
 from hw.finn import checks, environment, naming
 from hw.finn.lowered import LoweredModel
 from hw.finn.passes import ACCUMULATOR_LIMIT
+from hw.finn.qonnx_file import read_model
 
-Images = NDArray[np.uint8]
+Images: TypeAlias = NDArray[np.uint8]
+Tensors: TypeAlias = dict[str, NDArray[Any]]
 
 
 def finn_trace(lowered: LoweredModel, images: Images) -> dict[str, NDArray[np.int64]]:
@@ -28,24 +28,23 @@ def finn_trace(lowered: LoweredModel, images: Images) -> dict[str, NDArray[np.in
         images: uint8 (N, H, W, C); one is executed after the other.
 
     Returns:
-        name in the integer graph -> int64 (N, H, W, C), or (N, C) for the scores.
+        name in the integer graph -> int64 (N, H, W, C), or (N, classes) for the scores.
 
     Raises:
         InputError: images of another shape or type.
         ArithmeticError: a value that is not an integer, or that float32 may have rounded.
     """
-    from finn.core.onnx_exec import execute_onnx
+    model = lowered.model
+    source = model.graph.input[0].name
 
-    def run(image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        context: dict[str, NDArray[Any]] = execute_onnx(lowered.model, {source: image}, return_full_exec_context=True)
-        return {name: _as_integers(name, context[tensor]) for name, tensor in lowered.names.items()}
+    def run(image: NDArray[np.float32]) -> Tensors:
+        found = execute_finn(model, {source: image}, return_full_exec_context=True)
+        return {name: _as_integers(name, found[tensor]) for name, tensor in lowered.names.items()}
 
-    source = lowered.model.graph.input[0].name
-    _check_images(images, tuple(lowered.model.get_tensor_shape(source))[1:])
-    return _stack([run(image) for image in _batches(images)], lowered.names)
+    return _each(run, images, model.get_tensor_shape(source)[1:], lowered.names)
 
 
-def qonnx_trace(path: str | Path, images: Images) -> dict[str, NDArray[Any]]:
+def qonnx_trace(path: str | Path, images: Images) -> Tensors:
     """Every tensor of a QONNX file that the integer graph has too, as QONNX's `execute_onnx` computes it.
 
     Args:
@@ -53,82 +52,68 @@ def qonnx_trace(path: str | Path, images: Images) -> dict[str, NDArray[Any]]:
         images: uint8 (N, H, W, C).
 
     Returns:
-        name -> float32 (N, H, W, C), or (N, classes) for the scores. Convolutions include their bias. Those named in
-        `quantizer_scales` become integers when divided by their scale.
+        name -> float32 (N, H, W, C), or (N, classes) for the scores. Convolutions include their bias. The
+        tensors in `quantizer_scales` become integers when divided by their scale.
 
     Raises:
         InputError: a bad file, images of another shape or type.
     """
-    from qonnx.core.onnx_exec import execute_onnx
-
-    model = _read(path)
+    with environment.finn():
+        model = read_model(path)
     source = model.graph.input[0].name
-    channels, *size = tuple(model.get_tensor_shape(source))[1:]
-    _check_images(images, (*size, channels))
     names = [source, *(name for _, name in naming.qonnx_names(model))]
+    _, channels, *size = model.get_tensor_shape(source)
 
-    def run(image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def run(image: NDArray[np.float32]) -> Tensors:
         pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
-        context = execute_onnx(model, {source: pixels}, return_full_exec_context=True)
-        return {name: context[name].transpose(0, 2, 3, 1) if context[name].ndim == 4 else context[name] for name in names}
+        found = execute_qonnx(model, {source: pixels}, return_full_exec_context=True)
+        return {name: _channels_last(found[name]) for name in names}
 
-    return _stack([run(image) for image in _batches(images)], names)
+    return _each(run, images, (*size, channels), names)
 
 
 def quantizer_scales(path: str | Path) -> dict[str, float]:
-    """Scale of every quantized tensor of a QONNX file: quantizers' outputs, and the pools, concats and sums of them.
+    """Scale of every quantized tensor of a QONNX file: outputs of quantizers, and their pools, concats, sums.
 
     Raises:
         InputError: a bad file.
     """
     with environment.finn():
-        model = _read(path)
+        model = read_model(path)
         scales = checks.check(model)
         places = {name for _, name in naming.qonnx_names(model)}
     return {name: scale for name, scale in scales.items() if name in places}
 
 
-def _read(path: str | Path) -> ModelWrapper:
-    return checks.read_model(path).transform(InferShapes())
-
-
-def _batches(images: Images) -> Iterator[NDArray[np.float32]]:
-    """One image at a time, as float32 (1, H, W, C)."""
-    for image in images:
-        with environment.finn(), _no_rounding():
-            yield image[np.newaxis].astype(np.float32)
-
-
-@contextmanager
-def _no_rounding() -> Iterator[None]:
-    """QONNX rounds what is annotated as an integer before and after every node. Here fractions must be seen, not mended."""
-    before = os.environ.get("SANITIZE_QUANT_TENSORS")
-    os.environ["SANITIZE_QUANT_TENSORS"] = "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SANITIZE_QUANT_TENSORS"]
-        else:
-            os.environ["SANITIZE_QUANT_TENSORS"] = before
+def _each(
+    run: Callable[[NDArray[np.float32]], Tensors], images: Images, shape: Iterable[int], names: Iterable[str]
+) -> Tensors:
+    """Runs image by image, as float32 (1, H, W, C), and puts the tensors together."""
+    _check_images(images, tuple(shape))
+    with environment.execution():
+        rows = [run(image[np.newaxis].astype(np.float32)) for image in images]
+    return {name: np.concatenate([row[name] for row in rows]) for name in names}
 
 
 def _check_images(images: Any, shape: tuple[int, ...]) -> None:
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != shape or len(images) == 0:
-        given = f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise InputError(
-            f"image: images must be uint8 of shape (N, {', '.join(map(str, shape))}), not {given}; resize or convert them"
-        )
+    given = type(images).__name__
+    if isinstance(images, np.ndarray):
+        if images.dtype == np.uint8 and images.shape[1:] == shape and len(images):
+            return
+        given = f"{images.dtype} of shape {images.shape}"
+    wanted = ", ".join(map(str, ("N", *shape)))
+    raise InputError(f"image: images must be uint8 of shape ({wanted}), not {given}; resize or convert them")
+
+
+def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
 
 
 def _as_integers(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
-    integers = values.astype(np.int64)
+    integers: NDArray[np.int64] = values.astype(np.int64)
     if not np.array_equal(integers, values):
-        raise ArithmeticError(f"{name}: FINN's execution gives {values[integers != values].flat[0]}, not an integer")
-    if np.abs(integers).max() >= ACCUMULATOR_LIMIT:
-        raise ArithmeticError(f"{name}: {np.abs(integers).max()} is beyond 2^24, where float32 does not hold every integer")
+        bad = values[integers != values].flat[0]
+        raise ArithmeticError(f"{name}: FINN's execution gives {bad}, which is not an integer")
+    if (top := np.abs(integers).max()) >= ACCUMULATOR_LIMIT:
+        raise ArithmeticError(f"{name}: {top} is beyond 2^24, where float32 does not hold every integer")
     return integers
-
-
-def _stack(rows: list[dict[str, NDArray[Any]]], names: Any) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate([row[name] for row in rows]) for name in names}

@@ -12,8 +12,8 @@ class LoweredModel:
     """A model of integers.
 
     Args:
-        model: input uint8 (1, H, W, C); every tensor holds integers, in float32 as FINN has it, and is annotated with an
-            integer type that holds its exact range.
+        model: input uint8 (1, H, W, C); every tensor holds integers, in float32 as FINN has it, and is
+            annotated with an integer type that holds its exact range.
         names: name in the integer graph -> tensor of the model, the input first, in topological order.
         output_scale: real scores are the model's output times this.
     """

@@ -1,7 +1,7 @@
 """From a QONNX file to a model of integers only, as one list of passes.
 
-The result has a uint8 NHWC input, Im2Col, MatMul, MultiThreshold, MaxPoolNHWC, Concat and Add nodes, and class scores
-that are integers; what turns them into real numbers is one factor. FINN's hardware layers are inferred from it.
+The result has a uint8 NHWC input, the nodes Im2Col, MatMul, MultiThreshold, MaxPoolNHWC, Concat, Add, Relu
+and ReduceSum, and integer class scores; one factor makes them real. FINN infers its hardware layers from it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from finn.transformation.qonnx.convert_qonnx_to_finn import ConvertQONNXtoFINN
-from finn.transformation.streamline.absorb import AbsorbConsecutiveTransposes, AbsorbTransposeIntoMultiThreshold
+from finn.transformation.streamline.absorb import (
+    AbsorbConsecutiveTransposes,
+    AbsorbTransposeIntoMultiThreshold,
+)
 from finn.transformation.streamline.reorder import (
     MoveLinearPastEltwiseAdd,
     MoveMulPastFork,
@@ -24,16 +28,18 @@ from finn.transformation.streamline.reorder import (
 )
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
-from qonnx.transformation.general import GiveUniqueNodeNames, SortGraph
+from qonnx.transformation.extract_conv_bias import ExtractBiasFromConv
+from qonnx.transformation.general import SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
 
 from hw.finn import checks, environment, naming, passes
 from hw.finn.lowered import LoweredModel
+from hw.finn.qonnx_file import read_model
 from hw.finn.ranges import annotate
 
-Step = Callable[[ModelWrapper], None] | Transformation
+Step: TypeAlias = "Callable[[ModelWrapper], None] | Transformation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,12 @@ class Pass:
 
 
 PASSES: tuple[Pass, ...] = (
-    Pass("input is uint8", (passes.name_shapes_and_types,)),
+    Pass("attributes that FINN reads", (passes.complete_attributes,)),
+    Pass("weights to integers", (ExtractBiasFromConv(), passes.integer_weights)),
     Pass("activation scales to nodes of their own", (passes.take_scales_out_of_quantizers,)),
-    Pass("quantizers to thresholds, weights to integers", (ConvertQONNXtoFINN(),)),
+    Pass("quantizers to thresholds", (ConvertQONNXtoFINN(),)),
     Pass(
-        "scales past everything that only moves values",
+        "scales forward, up to the next thresholds",
         (
             MoveMulPastJoinConcat(),
             MoveMulPastMaxPool(),
@@ -62,11 +69,11 @@ PASSES: tuple[Pass, ...] = (
     ),
     Pass("scales and biases into thresholds", (passes.fold_into_thresholds,)),
     Pass("class scores to integers", (passes.integer_head,)),
-    Pass("NHWC input", (MakeInputChannelsLast(),)),
-    Pass("convolutions to matrix products", (LowerConvsToMatMul(),)),
+    Pass("input to NHWC", (MakeInputChannelsLast(),)),
+    Pass("convolutions to matrix products, NHWC", (LowerConvsToMatMul(),)),
     Pass("pools to NHWC", (passes.pools_to_nhwc,)),
     Pass(
-        "NHWC everywhere",
+        "transposes against each other",
         (
             AbsorbConsecutiveTransposes(),
             AbsorbTransposeIntoMultiThreshold(),
@@ -76,7 +83,7 @@ PASSES: tuple[Pass, ...] = (
         ),
         repeat=True,
     ),
-    Pass("shapes and node names", (InferShapes(), GiveUniqueNodeNames())),
+    Pass("shapes", (InferShapes(),)),
 )
 _MAX_ROUNDS = 20
 
@@ -85,14 +92,14 @@ def lower(path: str | Path) -> LoweredModel:
     """Lowers a QONNX file.
 
     Args:
-        path: a quantized network as `quant.export` writes it: float32 NCHW input that holds uint8 pixels, weights of 6
-            bits or fewer, unsigned activations, one scale on both sides of every Concat and Add.
+        path: a quantized network as `quant.export` writes it: float32 NCHW input that holds uint8 pixels,
+            weights of 6 bits or fewer, unsigned activations, one scale on all sides of every Concat and Add.
 
     Raises:
         InputError: the file breaks one of these rules.
     """
     with environment.finn():
-        model = checks.read_model(path).transform(InferShapes())
+        model = read_model(path)
         checks.check(model)
         names = naming.qonnx_names(model)
         for item in PASSES:
@@ -111,7 +118,7 @@ def _apply(item: Pass, model: ModelWrapper) -> ModelWrapper:
                 model = model.transform(step, make_deepcopy=False, cleanup=False)
             else:
                 step(model)
-            # FINN's own passes may leave nodes out of order, and the next one relies on it.
+            # FINN's passes may leave nodes out of order, and the next one relies on it.
             model = model.transform(SortGraph(), make_deepcopy=False, cleanup=False)
         if not item.repeat or _wiring(model) == before:
             return model

@@ -1,7 +1,7 @@
 """The names of the QONNX file, carried over to the lowered model.
 
-FINN's transformations rename and swap tensors as they move nodes, so names are matched by position: both graphs are
-walked from the output, inputs before their readers, and give the same sequence of operations.
+FINN's transformations rename and swap tensors as they move nodes, so names are matched by position: both
+graphs are walked from the output, inputs before their readers, and give the same sequence of operations.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.finn.checks import feeds_quantizer, is_weight
+from hw.finn.qonnx_file import AVERAGES, feeds_quantizer, is_weight
 
 _QONNX_KINDS = {"Conv": "conv", "MaxPool": "pool", "Concat": "concat", "Add": "add"}
-_QONNX_KINDS |= {"ReduceMean": "sum", "GlobalAveragePool": "sum"}
+_QONNX_KINDS |= dict.fromkeys(AVERAGES, "sum")
 _LOWERED_KINDS = {"MatMul": "conv", "MultiThreshold": "threshold", "MaxPoolNHWC": "pool", "Concat": "concat"}
 _LOWERED_KINDS |= {"Relu": "relu", "ReduceSum": "sum"}
+_PARAMETERS = {"conv": "weight", "threshold": "thresholds", "bias": "values", "sum": "axes"}
 
 
 def qonnx_names(model: ModelWrapper) -> list[tuple[str, str]]:
-    """(kind, tensor) of every operation of a QONNX model that has a place in the integer graph, in post-order."""
+    """(kind, tensor) of every operation of a QONNX model that the integer graph has too, in post-order."""
     found = []
     for node in _post_order(model):
         kind = _QONNX_KINDS.get(node.op_type)
@@ -29,59 +30,57 @@ def qonnx_names(model: ModelWrapper) -> list[tuple[str, str]]:
         elif node.op_type == "Relu" and not feeds_quantizer(model, node):
             kind = "relu"
         if kind is not None:
-            name = model.graph.output[0].name if kind == "sum" else node.output[0]
-            found.append((kind, name))
+            # What follows the average only changes its shape.
+            found.append((kind, model.graph.output[0].name if kind == "sum" else node.output[0]))
     return found
 
 
 def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, str]:
-    """Rename the tensors and nodes of a lowered model to the names of the QONNX file.
+    """Rename the tensors and nodes of a lowered model to the names of its QONNX file.
 
-    The nodes are put in post-order, so that the same file always gives the same model. The bias of the last layer becomes NAME.bias; the window gather of a convolution NAME.im2col; parameters
-    NAME.weight, NAME.thresholds and NAME.bias.values.
+    The bias of the last layer becomes NAME.bias, the gathered windows of a convolution NAME.im2col,
+    parameters NAME.weight, NAME.thresholds, NAME.bias.values. The nodes are put in post-order, so that the
+    same file always gives the same model.
 
     Returns:
-        name in the integer graph -> tensor of the model, the input first; the two are the same.
+        name in the integer graph -> tensor of the model (the same), the input first.
     """
-    queue = iter(wanted)
+    left = iter(wanted)
     names = [model.graph.input[0].name]
     renamed: dict[str, str] = {}
-    nodes = list(_post_order(model))
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in _post_order(model)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     for node in nodes:
-        kind = _LOWERED_KINDS.get(node.op_type)
         if node.op_type == "Im2Col":
             continue
+        kind = _LOWERED_KINDS.get(node.op_type)
         if node.op_type == "Add":
             kind = "add" if model.get_initializer(node.input[1]) is None else "bias"
         if kind == "bias":
             name = f"{names[-1]}.bias"
         else:
-            expected, name = next(queue)
+            expected, name = next(left)
             assert kind == expected, f"{node.name}: {node.op_type} where {name} ({expected}) belongs"
         names.append(name)
         renamed[node.output[0]] = name
         before = model.find_producer(node.input[0])
-        if kind == "conv" and before is not None and before.op_type == "Im2Col":
+        if before is not None and before.op_type == "Im2Col":
             renamed[before.output[0]] = f"{name}.im2col"
-        parameters = {"conv": "weight", "threshold": "thresholds", "bias": "values", "sum": "axes"}
-        if kind in parameters:
-            renamed[node.input[1]] = f"{name}.{parameters[kind]}"
-    assert next(queue, None) is None, "the lowered model lacks operations"
-    ordered = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
+        if kind in _PARAMETERS:
+            renamed[node.input[1]] = f"{name}.{_PARAMETERS[kind]}"
+    assert next(left, None) is None, "the lowered model lacks operations"
     _rename(model, renamed)
     return {name: name for name in names}
 
 
 def _rename(model: ModelWrapper, renamed: dict[str, str]) -> None:
-    # In two steps: a tensor may carry, by FINN's swaps, the name that another is about to get.
-    for index, old in enumerate(renamed):
-        if old != renamed[old]:
-            model.rename_tensor(old, f"fireflow.renamed.{index}")
-    for index, (old, new) in enumerate(renamed.items()):
-        if old != new:
-            model.rename_tensor(f"fireflow.renamed.{index}", new)
+    # In two steps: by FINN's swaps a tensor may carry the name that another is about to get.
+    changed = [(old, new) for old, new in renamed.items() if old != new]
+    for index, (old, _) in enumerate(changed):
+        model.rename_tensor(old, f"fireflow.renamed.{index}")
+    for index, (_, new) in enumerate(changed):
+        model.rename_tensor(f"fireflow.renamed.{index}", new)
     for node in model.graph.node:
         node.name = node.output[0]
 

@@ -1,4 +1,4 @@
-"""Exact ranges of the lowered model's tensors: annotated types, tight thresholds, and the proof of integers."""
+"""Exact ranges of the lowered model's tensors: their types, tight thresholds, the proof of integers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hw.types import TensorType
 
 
 def annotate(lowered: LoweredModel) -> None:
-    """Give every tensor the smallest type of its exact range, clip thresholds to that range, check that all are integers.
+    """Give tensors the smallest types of their exact ranges, clip thresholds, check that all are integers.
 
     FINN's InferDataTypes calls every sum INT32. The ranges of the integer graph come from the actual weights.
 
@@ -29,19 +29,19 @@ def annotate(lowered: LoweredModel) -> None:
         kind, tensor = graph.types[node.name], lowered.names[node.name]
         if kind.magnitude >= ACCUMULATOR_LIMIT and not isinstance(node.op, GlobalSum):
             raise InputError(
-                f"{node.name}: values must stay below 2^24, not reach {kind.magnitude}; use fewer bits or channels"
+                f"{node.name}: values must stay below 2^24, not reach {kind.magnitude}; use fewer bits"
             )
         if isinstance(node.op, (Conv, Add, Bias, Relu, GlobalSum)):
             model.set_tensor_datatype(tensor, smallest_type(kind.lo, kind.hi))
+        parameter = [*model.find_producer(tensor).input, ""][1]
         if isinstance(node.op, Threshold):
             source = graph.types[node.inputs[0]]
-            parameter = model.find_producer(tensor).input[1]
             tight = np.clip(node.op.thresholds, source.lo, source.hi + 1)
             model.set_initializer(parameter, tight.astype(np.float32))
             model.set_tensor_datatype(parameter, smallest_type(source.lo, source.hi + 1))
-        if isinstance(node.op, Bias):
-            parameter = model.find_producer(tensor).input[1]
-            model.set_tensor_datatype(parameter, smallest_type(int(node.op.values.min()), int(node.op.values.max())))
+        elif isinstance(node.op, Bias):
+            lo, hi = int(node.op.values.min()), int(node.op.values.max())
+            model.set_tensor_datatype(parameter, smallest_type(lo, hi))
     _check_integers(lowered)
 
 
@@ -55,11 +55,12 @@ def smallest_type(lo: int, hi: int) -> BaseDataType:
 
 def _check_integers(lowered: LoweredModel) -> None:
     model = lowered.model
-    parameters = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name in [model.graph.input[0].name, *(name for node in model.graph.node for name in (*node.input, *node.output))]:
+    parameters = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    tensors = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    for name in sorted(tensors):
         if name in parameters:
-            values = numpy_helper.to_array(parameters[name])
+            values = parameters[name]
             assert np.array_equal(values, np.round(values)), f"{name}: fractions are left after the lowering"
             if values.dtype.kind in "iu":
-                continue  # the axes of a sum: not data
+                continue  # the axes of a sum, no data
         assert model.get_tensor_datatype(name).is_integer(), f"{name}: has no integer type after the lowering"
