@@ -209,7 +209,9 @@ def _concatenated(
         conv = by_name.get(each.inputs[0])
         if conv is None or conv.inputs != node.inputs or _only_reader(graph, conv, Threshold) is not each:
             return None
-        if _conv_type(graph, conv) != dtype or not _want_border(plan, conv):
+        # NumPy takes None for float64 when it compares types: ask for None by itself.
+        other = _conv_type(graph, conv)
+        if other is None or other != dtype or not _want_border(plan, conv):
             return None
         table = each.op.thresholds
         if each.op.out_lo or (rows and table.shape[1] != rows[0].shape[1]):
@@ -260,6 +262,7 @@ def _conv_step(graph: Graph, convs: list[Node], target: str, dtype: np.dtype[Any
     height, width, _ = graph.types[convs[0].name].shape
     channels = sum(graph.types[node.name].shape[2] for node in convs)
     limit = max(_limit(graph, node) for node in convs)
+    assert limit < 1 << np.finfo(dtype).nmant + 1, f"{target}: sums up to {limit} are not exact in {dtype}"
     return ConvStep(
         convs[0].inputs[0], target, (height, width, channels), tuple(products), limit, dtype, **more
     )

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from hw.errors import InputError
 from hw.graph import Graph, Node
-from hw.ops import Conv, GlobalSum, Threshold
+from hw.ops import Concat, Conv, GlobalSum, Threshold
 from hw.simulator import Simulator, lanes, program
 from hw.simulator.lanes import packed_tensors
 from hw.simulator.plan import ConvStep, EvalStep, make_plan
@@ -123,14 +123,6 @@ def test_images_may_be_a_view() -> None:
     assert_array_equal(Simulator(graph).run(images), graph.run(np.ascontiguousarray(images)))
 
 
-def one_conv(magnitude: int, depth: int) -> Graph:
-    """A single output that is depth * magnitude * 255 at most, and one that is its negative."""
-    weight = np.full((2, 1, 1, depth), magnitude)
-    weight[1] *= -1
-    node = Node("conv", Conv(weight), ("image",))
-    return Graph("one", "image", TensorType((1, 2, depth), 0, 255), (node,), 1.0)
-
-
 @pytest.mark.parametrize(
     ("limit", "dtype"),
     [((1 << 24) - 1, "float32"), (1 << 24, "float64"), ((1 << 53) - 1, "float64"), (1 << 53, None)],
@@ -144,6 +136,21 @@ def test_number_type_at_the_limit_of_exactness(limit: int, dtype: str | None) ->
     assert (step.dtype.name if isinstance(step, ConvStep) else None) == dtype
     images = np.array([[1, 1], [1, 0], [0, 1]], np.uint8).reshape(3, 1, 1, 2)
     assert Simulator(graph).run(images).ravel().tolist() == [limit, limit - 1, 1]
+
+
+def test_branches_of_a_fire_that_need_different_number_types() -> None:
+    """float64 for one branch and Python's integers for the other; found by the random graphs."""
+    nodes = (
+        Node("small", Conv(np.full((1, 1, 1, 1), 1 << 40)), ("image",)),
+        Node("small.act", Threshold(np.array([[1 << 41]])), ("small",)),
+        Node("large", Conv(np.full((1, 1, 1, 1), (1 << 55) + 1)), ("image",)),
+        Node("large.act", Threshold(np.array([[(1 << 56) + 3]])), ("large",)),
+        Node("concat", Concat(), ("small.act", "large.act")),
+    )
+    graph = Graph("fire", "image", TensorType((1, 4, 1), 0, 3), nodes, 1.0)
+    images = np.arange(4, dtype=np.uint8).reshape(1, 1, 4, 1)
+    assert graph.run(images).ravel().tolist() == [0, 0, 0, 0, 1, 0, 1, 1]
+    assert_simulates(graph, images)
 
 
 def test_cancelling_sums_count_in_full() -> None:
