@@ -102,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     from quant.precision import load_policy
     from quant.train import train
 
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"{args.output}: the output must be a folder, not a file; give another name")
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]
@@ -128,7 +130,6 @@ def run(args: argparse.Namespace) -> int:
         distillation = 1.0 if teacher is not None else 0.0
     shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
-    args.output.mkdir(parents=True, exist_ok=True)
     network = train(
         _network(args, model, policy, images[0]),
         None if teacher is None else teacher.network,
@@ -242,6 +243,8 @@ def _recipe(args: argparse.Namespace, distillation: float, pictures: int) -> Rec
     given = {name: getattr(args, name, None) for name in Recipe.model_fields}
     fields = {name: value for name, value in given.items() if value is not None}
     fields["distillation"] = distillation
+    if args.epochs is not None and not 0 < args.epochs < math.inf:
+        raise InputError(f"epochs: must be a number above 0, not {args.epochs}; give 0.5 or 10")
     try:
         recipe = Recipe.model_validate(fields)
         if args.epochs is not None:

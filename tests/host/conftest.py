@@ -1,0 +1,57 @@
+"""The tiny network in every form the command line takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host.cli import main
+from tests.host.tiny import write_pictures, write_weights
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the files below; nothing else may be written there."""
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Decoded pictures go to a folder of this run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def weights(work: Path) -> Path:
+    return write_weights(work / "tiny.npz")
+
+
+@pytest.fixture(scope="session")
+def pictures(work: Path) -> Path:
+    return write_pictures(work / "pictures", 12)
+
+
+@pytest.fixture(scope="session")
+def model(work: Path, weights: Path, pictures: Path) -> Path:
+    path = work / "tiny.fireq"
+    command = ["quantize", str(weights), "-o", str(path), "--policy", "w4a4", "--data", str(pictures)]
+    assert main([*command, "--calibration-images", "8"]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def qonnx(work: Path, model: Path, pictures: Path) -> Path:
+    path = work / "exported" / "tiny.qonnx.onnx"
+    assert main(["export", str(model), "-o", str(path), "--images", str(pictures), "--golden", "2"]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(work: Path, qonnx: Path, pictures: Path) -> Path:
+    path = work / "tiny.fire"
+    assert main(["lower", str(qonnx), "-o", str(path), "--images", str(pictures)]) == 0
+    return path
