@@ -2,8 +2,8 @@
 
     python scripts/check_all.py --images 3
 
-Prints a table and exits with 1 if any integer differs. Weights are the pretrained ones of the data folder; the
-bypass networks take those of 1.0, and their 1x1 bypass convolutions are random. The pictures are real ones.
+Prints a table and exits with 1 if any integer differs. Weights are the pretrained ones of the data folder;
+the bypass networks take those of 1.0, with random 1x1 bypass convolutions. The pictures are real ones.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from hw.finn.qonnx_file import AVERAGES, attribute, feeds_quantizer, head, is_we
 MIN_WEIGHT_BITS, MAX_WEIGHT_BITS = 2, 6
 MAX_ACTIVATION_BITS = 8
 Scales = dict[str, float]
-_DOMAINS = ("", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general")
 
 
 def check(model: ModelWrapper) -> Scales:
@@ -31,13 +30,16 @@ def check(model: ModelWrapper) -> Scales:
     _check_input(model)
     scales = {model.graph.input[0].name: 1.0}
     for node in model.graph.node:
-        check_node = _CHECKS.get(node.op_type)
-        if check_node is None or node.domain not in _DOMAINS:
+        shape = model.get_tensor_shape(node.output[0])
+        if shape is None:
+            given = [model.get_tensor_shape(name) for name in node.input]
+            raise InputError(f"{place(node)}: shapes and attributes must fit, not inputs {given}; check them")
+        if min(shape, default=1) < 1:
             raise InputError(
-                f"{place(node)}: the operation must be one of {', '.join(_CHECKS)}, not {node.op_type}; "
-                "change that part of the network"
+                f"{place(node)}: the result must have at least one pixel, not shape {shape}; "
+                "use a larger picture"
             )
-        check_node(model, node, scales)
+        _CHECKS[node.op_type](model, node, scales)
     _check_head(model)
     return scales
 
@@ -92,10 +94,17 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
     found = quantizer(model, weights)
     if not MIN_WEIGHT_BITS <= found.bits <= MAX_WEIGHT_BITS:
         raise InputError(
-            f"{place(node)}: weights must have {MIN_WEIGHT_BITS} to {MAX_WEIGHT_BITS} bits, not {found.bits}; "
-            "choose another policy"
+            f"{place(node)}: weights must have {MIN_WEIGHT_BITS} to {MAX_WEIGHT_BITS} bits, "
+            f"not {found.bits}; choose another policy"
         )
-    channels = model.get_tensor_shape(weights.input[0])[0]
+    channels, depth, *kernel = model.get_tensor_shape(weights.input[0])
+    given = model.get_tensor_shape(node.input[0])[1]
+    sizes = [model.get_initializer(name).size for name in node.input[2:]]
+    if depth != given or len(kernel) != 2 or sizes not in ([], [channels]):
+        raise InputError(
+            f"{place(node)}: weights must be (channels, {given}, height, width) and a bias for each channel, "
+            f"not {(channels, depth, *kernel)} with biases {sizes}; export it again"
+        )
     if not found.signed or found.scale.shape not in ((), (1,), (1, 1, 1, 1), (channels, 1, 1, 1)):
         sign = "signed" if found.signed else "unsigned"
         raise InputError(

@@ -16,7 +16,19 @@ from qonnx.transformation.infer_shapes import InferShapes
 
 from hw.errors import InputError
 
+SUPPORTED = (
+    "Add",
+    "Concat",
+    "Conv",
+    "Flatten",
+    "GlobalAveragePool",
+    "MaxPool",
+    "Quant",
+    "ReduceMean",
+    "Relu",
+)
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
+_DOMAINS = ("", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,8 @@ def read_model(path: str | Path) -> ModelWrapper:
     """The model in an ONNX file, with shapes.
 
     Raises:
-        InputError: the file is missing or damaged, or has not one input and one output, or shapes do not fit.
+        InputError: the file is missing or damaged, has not one input and one output, holds an operation that
+            is not supported, or its shapes do not fit.
     """
     try:
         proto = onnx.load(str(path))
@@ -56,6 +69,13 @@ def read_model(path: str | Path) -> ModelWrapper:
     for name in [graph.output[0].name, *(name for node in graph.node for name in node.input)]:
         if name not in known:
             raise InputError(f"{path}: every tensor must be computed somewhere, not {name}; export it again")
+    for node in graph.node:
+        if node.op_type not in SUPPORTED or node.domain not in _DOMAINS:
+            found = f"{node.domain}.{node.op_type}".lstrip(".")
+            raise InputError(
+                f"{place(node)}: the operation must be one of {', '.join(SUPPORTED)}, not {found}; "
+                "change that part of the network"
+            )
     try:
         return ModelWrapper(proto).transform(InferShapes())
     except Exception as error:  # onnx and qonnx have no common type for shapes that do not fit
