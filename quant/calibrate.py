@@ -87,7 +87,9 @@ def best_scale(rows: Tensor, largest: int, symmetric: bool) -> Tensor:
     best = top / largest
     for share in torch.linspace(0.2, 1.0, _CANDIDATES).tolist():
         scale = top * share / largest
-        error = ((rows / scale).round().clamp(lowest, largest) * scale - rows).square().sum(dim=1, keepdim=True)
+        error = (
+            ((rows / scale).round().clamp(lowest, largest) * scale - rows).square().sum(dim=1, keepdim=True)
+        )
         better = error < best_error
         best_error, best = torch.where(better, error, best_error), torch.where(better, scale, best)
     return best.flatten()
@@ -117,6 +119,5 @@ def _activation_samples(model: SqueezeNet, batches: Iterable[Tensor]) -> dict[st
 
 def pixel_batches(pixels: Tensor, size: int = 32) -> Iterator[Tensor]:
     """Split uint8 (N, S, S, 3) pixels into float32 (n, 3, S, S) batches."""
-    for part in pixels.split(size):
+    for part in torch.split(pixels, size):
         yield part.permute(0, 3, 1, 2).float()
-

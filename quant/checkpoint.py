@@ -18,9 +18,13 @@ CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str) -> None:
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str
+) -> None:
     """Write model, optimizer and step number; an earlier checkpoint is replaced only when this one is whole."""
-    tensors: dict[str, Tensor] = {f"model.{name}": tensor.contiguous() for name, tensor in _tensors(model).items()}
+    tensors: dict[str, Tensor] = {
+        f"model.{name}": tensor.contiguous() for name, tensor in _tensors(model).items()
+    }
     names = [plain_name(name) for name, _ in model.named_parameters()]
     state = optimizer.state_dict()["state"]
     for index, name in enumerate(names):
@@ -45,11 +49,17 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
-        raise InputError(f"{path}: must be a whole checkpoint, not {error}; delete it to start again") from None
+        raise InputError(
+            f"{path}: must be a whole checkpoint, not {error}; delete it to start again"
+        ) from None
     if json.loads(metadata["recipe"]) != json.loads(recipe):
-        raise InputError(f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder")
+        raise InputError(
+            f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder"
+        )
     own = _tensors(model)
-    stored = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    stored = {
+        name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")
+    }
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in stored.items()}:
         raise InputError(f"{path}: must hold the tensors of this network; choose another output folder")
     with torch.no_grad():

@@ -13,7 +13,11 @@ from brevitas.export import export_qonnx
 from onnx import ModelProto, NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.fold_constants import FoldConstants
-from qonnx.transformation.general import GiveUniqueParameterTensors, RemoveStaticGraphInputs, RemoveUnusedTensors
+from qonnx.transformation.general import (
+    GiveUniqueParameterTensors,
+    RemoveStaticGraphInputs,
+    RemoveUnusedTensors,
+)
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
 
@@ -78,10 +82,12 @@ def name_tensors(model: ModelWrapper) -> None:
             node.domain = "qonnx.custom_op.general"  # Brevitas still writes the name it had before qonnx
 
 
-def _canonical(node: NodeProto, names: dict[str, str], producers: dict[str, NodeProto], weights: set[str]) -> str | None:
+def _canonical(
+    node: NodeProto, names: dict[str, str], producers: dict[str, NodeProto], weights: set[str]
+) -> str | None:
     if node.op_type == "Conv":
         source = node.input[1] if node.input[1] in weights else producers[node.input[1]].input[0]
-        return source.removesuffix(".weight")
+        return str(source).removesuffix(".weight")
     before = names.get(node.input[0])
     if before is None:
         return None
@@ -94,6 +100,9 @@ def _canonical(node: NodeProto, names: dict[str, str], producers: dict[str, Node
     if node.op_type == "MaxPool":
         return f"pool{number[1]}"
     # A sum may name its operands in either order; the concat of the module itself is always one of them.
-    inside = next((n for n in (names.get(i, "") for i in node.input) if n.endswith((".concat", "expand1x1.act"))), before)
+    inside = next(
+        (n for n in (names.get(i, "") for i in node.input) if n.endswith((".concat", "expand1x1.act"))),
+        before,
+    )
     kind = {"Concat": "concat", "Add": "add"}.get(node.op_type)
     return None if kind is None else f"{inside.split('.')[0]}.{kind}"

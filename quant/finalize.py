@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hw.errors import InputError
-from quant.layers import scale_of
+from quant.layers import bits_of, scale_of
 from quant.squeezenet import Connection, SqueezeNet
 
 THRESHOLD_SHIFT = 0.2
@@ -35,7 +35,8 @@ def finalize(model: SqueezeNet) -> SqueezeNet:
     """
     if model.policy is None:
         raise InputError("finalize: the network must be quantized, not float; run `fireflow quantize` first")
-    final = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    final: SqueezeNet = copy.deepcopy(model).eval()
+    final.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for connection in final.connections():
         conv = connection.conv
         integers = integer_weight(connection)
@@ -62,7 +63,11 @@ def integer_weight(connection: Connection) -> Tensor:
 def accumulator_scale(connection: Connection) -> Tensor:
     """What one step of the accumulator stands for: float64 (O,) or (1,)."""
     weight_scale = scale_of(connection.conv).double()
-    return weight_scale if connection.input_act is None else weight_scale * scale_of(connection.input_act).double()
+    return (
+        weight_scale
+        if connection.input_act is None
+        else weight_scale * scale_of(connection.input_act).double()
+    )
 
 
 def _snapped(bias: Tensor, connection: Connection) -> Tensor:
@@ -70,8 +75,10 @@ def _snapped(bias: Tensor, connection: Connection) -> Tensor:
     steps = bias / scale
     if connection.output_act is None:
         return steps.round() * scale
-    levels = 2 ** int(connection.output_act.act_quant.bit_width())  # type: ignore[union-attr,operator]
-    return _keep_thresholds_off_integers(steps, scale_of(connection.output_act).double() / scale, levels) * scale
+    levels = 2 ** bits_of(connection.output_act)
+    return (
+        _keep_thresholds_off_integers(steps, scale_of(connection.output_act).double() / scale, levels) * scale
+    )
 
 
 def _keep_thresholds_off_integers(bias: Tensor, step: Tensor, levels: int) -> Tensor:

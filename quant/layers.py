@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from quant.precision import Policy
 
 
-class LearnedWeight(Int8WeightPerChannelFloat):
+class LearnedWeight(Int8WeightPerChannelFloat):  # type: ignore[misc]
     """Signed narrow-range weights with a learned scale, one a output channel (LSQ, arXiv:1902.08153)."""
 
     scaling_impl_type = ScalingImplType.PARAMETER_FROM_STATS
@@ -26,7 +26,7 @@ class LearnedWeight(Int8WeightPerChannelFloat):
     scaling_per_output_channel = True
 
 
-class LearnedActivation(Uint8ActPerTensorFloat):
+class LearnedActivation(Uint8ActPerTensorFloat):  # type: ignore[misc]
     """Unsigned activations with one learned scale."""
 
     scaling_impl_type = ScalingImplType.PARAMETER
@@ -74,20 +74,26 @@ def quant_relu(name: str, policy: Policy | None) -> nn.Module:
 def quantizers(model: nn.Module) -> Iterator[tuple[str, nn.Module, int]]:
     """(name, module, bits) of every quantized convolution and activation, in order; shared ones once."""
     for name, module in model.named_modules():
-        if isinstance(module, qnn.QuantConv2d):
-            yield name, module, int(module.weight_quant.bit_width())
-        elif isinstance(module, qnn.QuantReLU):
-            yield name, module, int(module.act_quant.bit_width())
+        if isinstance(module, (qnn.QuantConv2d, qnn.QuantReLU)):
+            yield name, module, bits_of(module)
 
 
-def _scaling(layer: nn.Module) -> tuple[nn.Module, int]:
+def _quantizer(layer: nn.Module) -> Any:
+    """Brevitas's proxy: of the weights of a convolution, of the output of a ReLU."""
+    return layer.weight_quant if isinstance(layer, qnn.QuantConv2d) else layer.act_quant
+
+
+def bits_of(layer: nn.Module) -> int:
+    """Bit width of a quantized convolution's weights or of a quantized ReLU's output."""
+    return int(_quantizer(layer).bit_width())
+
+
+def _scaling(layer: nn.Module) -> tuple[Any, int]:
     """The module that holds the learned range of a quantizer, and the largest integer of that range."""
     if isinstance(layer, qnn.QuantConv2d):
-        scaling: nn.Module = layer.weight_quant.tensor_quant.scaling_impl
-        return scaling, 2 ** (int(layer.weight_quant.bit_width()) - 1) - 1
-    assert isinstance(layer, qnn.QuantReLU)
-    scaling = layer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
-    return scaling, 2 ** int(layer.act_quant.bit_width()) - 1
+        return layer.weight_quant.tensor_quant.scaling_impl, 2 ** (bits_of(layer) - 1) - 1
+    fused = _quantizer(layer).fused_activation_quant_proxy
+    return fused.tensor_quant.scaling_impl, 2 ** bits_of(layer) - 1
 
 
 def scale_parameter(layer: nn.Module) -> nn.Parameter:
@@ -115,23 +121,23 @@ def mark_calibrated(layer: nn.Module) -> None:
 
 def scale_of(layer: nn.Module) -> Tensor:
     """The scale of a quantizer as Brevitas computes it in float32: (1,) or (output channels,)."""
-    if isinstance(layer, qnn.QuantConv2d):
-        return layer.weight_quant.scale().detach().flatten()
-    assert isinstance(layer, qnn.QuantReLU)
-    return layer.act_quant.scale().detach().flatten()
+    scale: Tensor = _quantizer(layer).scale().detach().flatten()
+    return scale
 
 
 def compile_quantizers(model: nn.Module) -> None:
     """Let Brevitas compile its quantizers: training runs about 1.7 times as fast after a minute of compiling."""
     torch._dynamo.config.recompile_limit = 256  # one compiled function per quantizer
-    for module in model.modules():
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         if hasattr(module, "compile_quant"):
             module.compile_quant()
 
 
 def restore_quantizers(model: nn.Module) -> None:
     """Undo `compile_quantizers`: compiled modules can be neither copied nor exported."""
-    for module in list(model.modules()):
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         if hasattr(getattr(module, "tensor_quant", None), "_orig_mod"):
             module.tensor_quant = module.tensor_quant._orig_mod
 

@@ -46,7 +46,9 @@ def save_model(model: Model, path: Path) -> None:
     """
     network = model.network
     if network.policy is not None and network.pixel_offset is not None:
-        raise InputError(f"{path}: the network must be finalized, not fresh from training; call quant.finalize first")
+        raise InputError(
+            f"{path}: the network must be finalized, not fresh from training; call quant.finalize first"
+        )
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for connection in network.connections():
         quantized = network.policy is not None
@@ -77,7 +79,9 @@ def load_model(path: Path) -> Model:
     arrays, meta = read_arrays(path)
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
         found = meta.get("schema") if isinstance(meta, dict) else None
-        raise InputError(f"{path}: schema must be {SCHEMA}, not {found}; update fireflow or write the model again")
+        raise InputError(
+            f"{path}: schema must be {SCHEMA}, not {found}; update fireflow or write the model again"
+        )
     policy = None if meta["policy"] is None else Policy.model_validate(meta["policy"])
     network = SqueezeNet(SqueezeNetSpec.from_json(meta["spec"]), policy).eval()
     state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
@@ -90,10 +94,14 @@ def load_model(path: Path) -> Model:
 @torch.no_grad()
 def _fill(network: SqueezeNet, state: dict[str, torch.Tensor], path: Path) -> None:
     ranges = {f"{name}.range": layer for name, layer, _bits in quantizers(network)}
-    expected = {f"{c.name}.{part}" for c in network.connections() for part in ("weight", "bias")} | set(ranges)
+    expected = {f"{c.name}.{part}" for c in network.connections() for part in ("weight", "bias")} | set(
+        ranges
+    )
     if set(state) != expected:
         odd = sorted(set(state) ^ expected)[0]
-        raise InputError(f"{path}: must hold the tensors of its network; {odd} is missing or not one; write it again")
+        raise InputError(
+            f"{path}: must hold the tensors of its network; {odd} is missing or not one; write it again"
+        )
     for name, layer in ranges.items():
         parameter = scale_parameter(layer)
         parameter.copy_(state[name].view(parameter.shape))

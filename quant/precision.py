@@ -64,7 +64,9 @@ def _preset(weight: int, activation: int) -> Policy:
     )
 
 
-PRESETS: Mapping[str, Policy] = {p.name: p for p in (_preset(6, 6), _preset(4, 4), _preset(3, 4), _preset(2, 4))}
+PRESETS: Mapping[str, Policy] = {
+    p.name: p for p in (_preset(6, 6), _preset(4, 4), _preset(3, 4), _preset(2, 4))
+}
 
 
 def load_policy(name_or_path: str | Path) -> Policy:

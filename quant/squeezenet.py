@@ -59,7 +59,9 @@ class SqueezeNetSpec:
 
     def __post_init__(self) -> None:
         if self.version not in _STEM:
-            raise InputError(f"version: must be one of {', '.join(_STEM)}, not {self.version!r}; choose one of them")
+            raise InputError(
+                f"version: must be one of {', '.join(_STEM)}, not {self.version!r}; choose one of them"
+            )
         if not MIN_INPUT <= self.input_size <= MAX_INPUT:
             raise InputError(
                 f"input_size: must be {MIN_INPUT} to {MAX_INPUT}, not {self.input_size}; 224 and 227 are usual"
@@ -67,7 +69,9 @@ class SqueezeNetSpec:
         if self.num_classes < 2:
             raise InputError(f"num_classes: must be 2 or more, not {self.num_classes}; count the labels")
         if len(self.fires) != len(PAPER_FIRES):
-            raise InputError(f"fires: must be {len(PAPER_FIRES)} modules, not {len(self.fires)}; fire2 to fire9")
+            raise InputError(
+                f"fires: must be {len(PAPER_FIRES)} modules, not {len(self.fires)}; fire2 to fire9"
+            )
 
     @property
     def stem_kernel(self) -> int:
@@ -115,7 +119,9 @@ def architecture(name: str, **changes: Any) -> SqueezeNetSpec:
         InputError: there is no such architecture.
     """
     if name not in ARCHITECTURES:
-        raise InputError(f"architecture: must be one of {', '.join(ARCHITECTURES)}, not {name!r}; choose one of them")
+        raise InputError(
+            f"architecture: must be one of {', '.join(ARCHITECTURES)}, not {name!r}; choose one of them"
+        )
     return replace(ARCHITECTURES[name], **changes)
 
 
@@ -139,7 +145,9 @@ class Fire(nn.Module):
         self.squeeze = quant_conv(f"{name}.squeeze", in_channels, widths.squeeze, 1, policy)
         self.squeeze_act = quant_relu(f"{name}.squeeze", policy)
         self.expand1x1 = quant_conv(f"{name}.expand1x1", widths.squeeze, widths.expand1x1, 1, policy)
-        self.expand3x3 = quant_conv(f"{name}.expand3x3", widths.squeeze, widths.expand3x3, 3, policy, padding=1)
+        self.expand3x3 = quant_conv(
+            f"{name}.expand3x3", widths.squeeze, widths.expand3x3, 3, policy, padding=1
+        )
         self.expand_act = shared_act if shared_act is not None else quant_relu(f"{name}.expand1x1", policy)
         self.bypass_kind = bypass
         if bypass == "conv":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.finalize import accumulator_scale, integer_weight
-from quant.layers import scale_of
+from quant.layers import bits_of, scale_of
 from quant.squeezenet import Connection, Fire, SqueezeNet
 
 Int64Array = npt.NDArray[np.int64]
@@ -33,7 +33,9 @@ class BrevitasTrace:
     margins: dict[str, npt.NDArray[np.float64]]
 
 
-def brevitas_trace(network: SqueezeNet, images: npt.NDArray[np.uint8], dtype: torch.dtype = torch.float32) -> BrevitasTrace:
+def brevitas_trace(
+    network: SqueezeNet, images: npt.NDArray[np.uint8], dtype: torch.dtype = torch.float32
+) -> BrevitasTrace:
     """Run a finalized network.
 
     Args:
@@ -149,7 +151,9 @@ class RoundingDifferences:
     on_boundary: int
 
 
-def rounding_differences(network: SqueezeNet, single: BrevitasTrace, double: BrevitasTrace) -> RoundingDifferences:
+def rounding_differences(
+    network: SqueezeNet, single: BrevitasTrace, double: BrevitasTrace
+) -> RoundingDifferences:
     """Compare the activations of one network in float32 and float64 (from `brevitas_trace`)."""
     bounds = {f"{c.name}.act": _error_bound(c) for c in network.connections() if c.output_act is not None}
     compared = differing = explained = 0
@@ -173,7 +177,7 @@ def _error_bound(connection: Connection) -> npt.NDArray[np.float64]:
     "Accuracy and Stability of Numerical Algorithms", section 3.1).
     """
     weight = integer_weight(connection).double().abs()
-    largest = 255.0 if connection.input_act is None else 2.0 ** int(connection.input_act.act_quant.bit_width()) - 1  # type: ignore[union-attr,operator]
+    largest = 255 if connection.input_act is None else 2 ** bits_of(connection.input_act) - 1
     assert connection.conv.bias is not None and connection.output_act is not None
     scale = accumulator_scale(connection)
     total = weight.sum(dim=(1, 2, 3)) * largest + connection.conv.bias.detach().double().abs() / scale

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -89,17 +89,22 @@ def train(
     logger = TensorBoardLogger(folder, name="tensorboard", version="")
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.precision, loggers=logger)  # type: ignore[arg-type]
     fabric.launch()
-    model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99))
     first_step = load_checkpoint(folder, model, optimizer, recipe.model_dump_json())
     if recipe.compile and model.policy is not None:
         compile_quantizers(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
     if teacher is not None:
-        teacher = fabric.to_device(teacher.to(memory_format=torch.channels_last).eval())  # type: ignore[call-overload]
+        teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fabric.to_device(teacher)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
     bar = Progress(
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
         disable=not progress or fabric.global_rank != 0,
     )
     with bar:
@@ -118,7 +123,9 @@ def train(
             optimizer.zero_grad()
             if step % 10 == 9 or step == recipe.steps - 1:
                 value = float(loss.detach())
-                fabric.log_dict({"loss": value, "learning_rate": factor * recipe.learning_rate}, step=step + 1)
+                fabric.log_dict(
+                    {"loss": value, "learning_rate": factor * recipe.learning_rate}, step=step + 1
+                )
                 bar.update(task, state=f"loss {value:.4f}")
             bar.update(task, completed=step + 1)
             if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
@@ -149,7 +156,7 @@ def batch_of(data: Sequence[Share], recipe: Recipe, step: int, rank: int, size: 
         if count == 0:
             continue
         picked = np.sort(random.integers(0, len(share.images), count))
-        raw = to_pixels(share.images.images, picked)
+        raw = to_pixels(share.images.images, picked.tolist())
         pixels.append(augment(raw, size, generator, recipe.crop_scale))
         known = share.images.labels
         labels.append(torch.full((int(count),), -1) if known is None else torch.from_numpy(known[picked]))
@@ -165,7 +172,10 @@ def _loss(
             target = teacher(pixels).float()
         t = recipe.temperature
         kl = functional.kl_div(
-            functional.log_softmax(scores / t, 1), functional.log_softmax(target / t, 1), reduction="batchmean", log_target=True
+            functional.log_softmax(scores / t, 1),
+            functional.log_softmax(target / t, 1),
+            reduction="batchmean",
+            log_target=True,
         )
         loss = loss + recipe.distillation * t * t * kl
     if recipe.distillation < 1:
@@ -185,6 +195,8 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 def _check(teacher: SqueezeNet | None, data: Sequence[Share], recipe: Recipe) -> None:
     if recipe.distillation > 0 and teacher is None:
-        raise InputError("distillation: needs a teacher, not None; give float weights or set distillation to 0")
+        raise InputError(
+            "distillation: needs a teacher, not None; give float weights or set distillation to 0"
+        )
     if recipe.distillation < 1 and any(share.images.labels is None for share in data):
         raise InputError("data: cross-entropy needs labels, which a data set lacks; set distillation to 1")

@@ -14,7 +14,9 @@ from quant.precision import PRESETS, load_policy, policy_from_json
 from quant.squeezenet import ARCHITECTURES, FireWidths, SqueezeNet, SqueezeNetSpec, architecture
 from quant.trace import brevitas_trace
 
-NARROW = tuple(FireWidths(s, e, e) for s, e in ((4, 8), (4, 8), (6, 8), (6, 8), (6, 12), (6, 12), (8, 12), (8, 12)))
+NARROW = tuple(
+    FireWidths(s, e, e) for s, e in ((4, 8), (4, 8), (6, 8), (6, 8), (6, 12), (6, 12), (8, 12), (8, 12))
+)
 
 
 def narrow_network(name: str, policy: str = "w4a4", size: int = 40, classes: int = 7) -> SqueezeNet:
@@ -30,7 +32,13 @@ def narrow_network(name: str, policy: str = "w4a4", size: int = 40, classes: int
 def random_pixels(count: int, size: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     coarse = torch.randint(0, 256, (count, 3, 6, 6), generator=generator).float()
-    return nn.functional.interpolate(coarse, size, mode="bilinear").round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return (
+        nn.functional.interpolate(coarse, size, mode="bilinear")
+        .round()
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+    )
 
 
 def multiply_adds(network: SqueezeNet) -> int:
@@ -52,13 +60,18 @@ def test_size_of_squeezenet_1_1() -> None:
     assert round(2 * multiply_adds(SqueezeNet(architecture("squeezenet1_1"))) / 1e9, 4) == 0.6983
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("squeezenet1_0", 1_248_424), ("squeezenet1_0_simple_bypass", 1_248_424)])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("squeezenet1_0", 1_248_424), ("squeezenet1_0_simple_bypass", 1_248_424)]
+)
 def test_size_of_squeezenet_1_0(name: str, parameters: int) -> None:
     assert sum(p.numel() for p in SqueezeNet(ARCHITECTURES[name]).parameters()) == parameters
 
 
 def test_published_bypasses() -> None:
-    simple, complex_ = ARCHITECTURES["squeezenet1_0_simple_bypass"], ARCHITECTURES["squeezenet1_0_complex_bypass"]
+    simple, complex_ = (
+        ARCHITECTURES["squeezenet1_0_simple_bypass"],
+        ARCHITECTURES["squeezenet1_0_complex_bypass"],
+    )
     assert [simple.bypass_of(fire) for fire in range(2, 10)] == [None, "identity"] * 4
     assert [complex_.bypass_of(fire) for fire in range(2, 10)] == ["conv", "identity"] * 4
 
@@ -93,7 +106,7 @@ def test_wrong_specs(changes: dict[str, object], message: str) -> None:
 
 
 def test_wrong_architecture() -> None:
-    with pytest.raises(InputError, match="architecture: must be one of squeezenet1_0, .*, not 'alexnet'"):
+    with pytest.raises(InputError, match=r"architecture: must be one of squeezenet1_0, .*, not 'alexnet'"):
         architecture("alexnet")
 
 
@@ -166,12 +179,16 @@ def test_finalize_refuses_a_float_network() -> None:
 
 def test_equalized_network_computes_the_same() -> None:
     torch.manual_seed(0)
-    network = SqueezeNet(architecture("squeezenet1_1", input_size=64, num_classes=5, stem_channels=8, fires=NARROW)).eval()
+    network = SqueezeNet(
+        architecture("squeezenet1_1", input_size=64, num_classes=5, stem_channels=8, fires=NARROW)
+    ).eval()
     network.pixel_offset = torch.full((1, 3, 1, 1), 117.0)
     pixels = next(pixel_batches(random_pixels(2, 64)))
     equalized = equalize(network)
     torch.testing.assert_close(equalized(pixels), network(pixels), rtol=1e-3, atol=1e-3)
-    changed = [not torch.equal(a, b) for a, b in zip(equalized.parameters(), network.parameters(), strict=True)]
+    changed = [
+        not torch.equal(a, b) for a, b in zip(equalized.parameters(), network.parameters(), strict=True)
+    ]
     assert any(changed)
 
 
@@ -193,14 +210,18 @@ def test_best_scale_finds_the_scale_of_numbers_that_have_one() -> None:
 
 def test_policies(tmp_path) -> None:  # type: ignore[no-untyped-def]
     policy = PRESETS["w3a4"]
-    assert (policy.weight_bits("conv1"), policy.weight_bits("conv10"), policy.activation_bits("conv1")) == (6, 3, 4)
+    assert (policy.weight_bits("conv1"), policy.weight_bits("conv10"), policy.activation_bits("conv1")) == (
+        6,
+        3,
+        4,
+    )
     assert policy_from_json("here", policy.model_dump_json()) == policy
     assert load_policy("w5a8").default.activation == 8
     path = tmp_path / "policy.json"
     path.write_text('{"name": "mine", "default": {"weight": 7, "activation": 4}}')
     with pytest.raises(InputError, match=r"policy.json: default.weight: .*, not 7; weights have 2 to 6 bits"):
         load_policy(path)
-    with pytest.raises(InputError, match="default.weight: .*, not '8'; weights have 2 to 6 bits"):
+    with pytest.raises(InputError, match=r"default.weight: .*, not '8'; weights have 2 to 6 bits"):
         load_policy("w8a8")
     with pytest.raises(InputError, match="policy: must be one of w6a6, w4a4, w3a4, w2a4"):
         load_policy("tiny")

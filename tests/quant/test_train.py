@@ -30,7 +30,11 @@ def network(quantized: bool = True) -> SqueezeNet:
     for connection in net.connections():
         nn.init.kaiming_normal_(connection.conv.weight)
     net.pixel_offset = torch.full((1, 3, 1, 1), 120.0)
-    return quantize(net, PRESETS["w4a4"], list(pixel_batches(torch.from_numpy(pictures().images.images)))) if quantized else net
+    return (
+        quantize(net, PRESETS["w4a4"], list(pixel_batches(torch.from_numpy(pictures().images.images))))
+        if quantized
+        else net
+    )
 
 
 def pictures(labelled: bool = True) -> Share:
@@ -47,7 +51,9 @@ RECIPE = Recipe(steps=12, batch_size=4, distillation=0.0, checkpoint_every=3, le
 
 
 def run(folder: Path, recipe: Recipe = RECIPE, quantized: bool = True) -> dict[str, torch.Tensor]:
-    net = train(network(quantized), None, [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False)
+    net = train(
+        network(quantized), None, [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False
+    )
     return {name: tensor.clone() for name, tensor in net.named_parameters()}
 
 
@@ -82,14 +88,20 @@ KILLED = """
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
     tests = Path(__file__).parent
-    code = textwrap.dedent(KILLED).format(tests=str(tests), root=str(tests.parents[1]), folder=str(tmp_path / "killed"))
-    killed = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    code = textwrap.dedent(KILLED).format(
+        tests=str(tests), root=str(tests.parents[1]), folder=str(tmp_path / "killed")
+    )
+    killed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / "killed" / CHECKPOINT).is_file()
     assert_same(whole, run(tmp_path / "killed"))
 
 
-def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import quant.checkpoint
 
     run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
