@@ -54,6 +54,8 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
             return preprocessing.prepare(picture)
     except ImportError:
         raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
