@@ -48,7 +48,7 @@ def quant_conv(
 
     The head needs `per_channel=False`: class scores can be compared as integers only if they share one scale.
     """
-    shape: dict[str, Any] = dict(kernel_size=kernel, stride=stride, padding=padding, bias=True)
+    shape: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": padding, "bias": True}
     if policy is None:
         return nn.Conv2d(in_channels, out_channels, **shape)
     bits = policy.weight_bits(name)

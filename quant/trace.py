@@ -178,7 +178,8 @@ def _error_bound(connection: Connection) -> npt.NDArray[np.float64]:
     """
     weight = integer_weight(connection).double().abs()
     largest = 255 if connection.input_act is None else 2 ** bits_of(connection.input_act) - 1
-    assert connection.conv.bias is not None and connection.output_act is not None
+    assert connection.conv.bias is not None
+    assert connection.output_act is not None
     scale = accumulator_scale(connection)
     total = weight.sum(dim=(1, 2, 3)) * largest + connection.conv.bias.detach().double().abs() / scale
     terms = weight[0].numel() + 3
