@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
@@ -106,15 +107,17 @@ def _write_inputs(model: Model, folder: Path, count: int) -> None:
     lower(qonnx).model.save(str(folder / FILES["finn"]))
     np.save(str(folder / FILES["images"]), synthetic_images(count, bundle.graph.input_type.shape))
     size = model.preprocessing.size
-    torch.onnx.export(
-        to_float(model.network),
-        (torch.zeros(1, 3, size, size),),
-        str(folder / FILES["onnxruntime"]),
-        input_names=["image"],
-        dynamic_axes={"image": {0: "batch"}},
-        opset_version=13,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that this exporter is the old one
+        torch.onnx.export(
+            to_float(model.network),
+            (torch.zeros(1, 3, size, size),),
+            str(folder / FILES["onnxruntime"]),
+            input_names=["image"],
+            dynamic_axes={"image": {0: "batch"}},
+            opset_version=13,
+            dynamo=False,
+        )
 
 
 def _rows(images: int) -> list[Row]:

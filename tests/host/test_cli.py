@@ -16,11 +16,14 @@ from PIL import Image
 import host.cli
 from host.cli import COMMANDS, main
 from host.cli.card import render_card
+from host.cli.evaluate import measure
 from host.cli.output import table
 from host.cli.train import split_share
 from host.scores import best, ranks
 from hw.bundle import Bundle
 from hw.errors import InputError
+from hw.preprocessing import Preprocessing
+from quant.data import open_images
 
 
 @pytest.fixture
@@ -177,6 +180,18 @@ def test_evaluate_counts_and_names_damaged_pictures(
     assert facts["images"] == 11
     assert facts["damaged"] == ["images/5.png"]
     assert "images/5.png" in captured.err
+
+
+def test_evaluate_holds_one_batch_at_a_time(pictures: Path) -> None:
+    held = []
+
+    def score(images: np.ndarray) -> np.ndarray:
+        held.append(len(images))
+        return np.zeros((len(images), 4), np.int64)
+
+    facts = measure(score, Preprocessing(size=16, resize=16), open_images(pictures), 4, 5)
+    assert held == [5, 5, 2]
+    assert facts["top1"] == 25.0  # of equal scores the first class comes first
 
 
 def test_evaluate_takes_some_of_the_images(bundle: Path, pictures: Path, run_json: Any) -> None:
