@@ -28,7 +28,7 @@ SUPPORTED = (
     "Relu",
 )
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
-_DOMAINS = ("", "ai.onnx", "onnx.brevitas", "qonnx.custom_op.general")
+_DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Builder:
 
     def __init__(self, seed: int = 0, shape: tuple[int, int, int] = (3, 9, 9)) -> None:
         self.rng = np.random.default_rng(seed)
-        self.shape = shape
+        self.shape, self.opset = shape, 13
         self.channels = {"image": shape[0]}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -108,7 +108,7 @@ class Builder:
         outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, None)]
         inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, *self.shape))]
         graph = helper.make_graph(self.nodes, "test", inputs, outputs, list(self.constants.values()))
-        opsets = [helper.make_opsetid("", 13), helper.make_opsetid(QONNX, 2)]
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(QONNX, 2)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def save(self, path: Path) -> Path:

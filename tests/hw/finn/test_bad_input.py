@@ -369,6 +369,29 @@ def test_wrong_images(images: object, tmp_path: Path) -> None:
             finn_trace(lower(path), images)  # type: ignore[arg-type]
 
 
+def test_average_over_one_axis(tmp_path: Path) -> None:
+    builder = Builder()
+    builder.head(builder.act(builder.conv("conv1", "image", 4)))
+    del builder.nodes[-2:]
+    builder.node("ReduceMean", ["head.relu"], "scores", axes=[3], keepdims=0)
+    with pytest.raises(
+        InputError, match=r"^scores: the average must be over axes \[2, 3\], not \[3\]; average all"
+    ):
+        lower(builder.save(tmp_path / "bad.onnx"))
+
+
+def test_network_without_a_head(tmp_path: Path) -> None:
+    builder = Builder()
+    builder.head(builder.pool("pool", builder.act(builder.conv("conv1", "image", 4))))
+    del builder.nodes[-5:]
+    builder.node("GlobalAveragePool", ["pool"], "scores")
+    message = (
+        "^scores: the network must end in Conv, Relu and an average of all pixels, not in .*; change its head"
+    )
+    with pytest.raises(InputError, match=message):
+        lower(builder.save(tmp_path / "bad.onnx"))
+
+
 def test_quantized_input_is_refused(tmp_path: Path) -> None:
     builder = Builder()
     pixels = builder.quant("image", "pixels", 1.0, 8)
@@ -378,3 +401,12 @@ def test_quantized_input_is_refused(tmp_path: Path) -> None:
         InputError, match=r"^image: the uint8 pixels must be read by one Conv, not by Quant; fold"
     ):
         lower(builder.save(tmp_path / "bad.onnx"))
+
+
+def test_fractions_are_seen_not_mended(tmp_path: Path) -> None:
+    lowered = lower(valid().save(tmp_path / "valid.onnx"))
+    lowered.model.set_initializer("head.bias.values", np.full(5, 0.25, np.float32))
+    with pytest.raises(
+        ArithmeticError, match=r"^head\.bias: FINN's execution gives .*\.25, which is not an integer$"
+    ):
+        finn_trace(lowered, np.zeros((1, 9, 9, 3), np.uint8))

@@ -195,6 +195,20 @@ def test_pools(size: int, kernel: int, stride: int, pad: int, ceil: int, tmp_pat
     assert pool.padding[2] == max(overhang, 0)
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+def test_average_as_a_reduction(opset: int, tmp_path: Path) -> None:
+    builder = Builder()
+    builder.head(builder.act(builder.conv("conv1", "image", 4, kernel=3)))
+    del builder.nodes[-2:]
+    if opset == 13:
+        builder.node("ReduceMean", ["head.relu"], "scores", axes=[2, 3], keepdims=0)
+    else:
+        axes = builder.constant("axes", [-1, -2], np.int64)
+        builder.node("ReduceMean", ["head.relu", axes], "scores", keepdims=0)
+    builder.opset = opset
+    exactly_alike(builder, tmp_path / "mean.onnx")
+
+
 def test_every_operation(tmp_path: Path) -> None:
     graph = exactly_alike(valid(), tmp_path / "valid.onnx")
     kinds = {type(node.op).__name__ for node in graph.nodes}
