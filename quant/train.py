@@ -10,45 +10,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hw.errors import InputError
 from quant.checkpoint import load_checkpoint, save_checkpoint
 from quant.decoded import DecodedImages, augment, to_pixels
 from quant.layers import compile_quantizers, restore_quantizers
+from quant.loss import Loss
+from quant.recipe import Recipe
 from quant.squeezenet import SqueezeNet
 
 _WARMUP = 0.03
-
-
-class Recipe(BaseModel):
-    """Everything that, with the data and the starting weights, fixes a training run.
-
-    `learning_rate` is relative: each tensor moves by about this share of its own root mean square a step, since the
-    scales, biases and weights of a network on raw pixels differ by orders of magnitude.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    steps: Annotated[int, Field(ge=1)] = 1000
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    scale_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    distillation: Annotated[float, Field(ge=0, le=1)] = 1.0
-    temperature: Annotated[float, Field(gt=0)] = 2.0
-    crop_scale: tuple[float, float] = (0.35, 1.0)
-    seed: int = 0
-    precision: str = "32-true"
-    compile: bool = False
-    checkpoint_every: Annotated[int, Field(ge=1)] = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +77,7 @@ def train(
     if teacher is not None:
         teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fabric.to_device(teacher)
+    loss_of = Loss(model, teacher, recipe, fabric)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
     bar = Progress(
         TextColumn("training"),
@@ -116,8 +96,7 @@ def train(
             pixels, labels = batch_of(data, recipe, step, fabric.global_rank, model.spec.input_size)
             pixels = fabric.to_device(pixels.contiguous(memory_format=torch.channels_last))
             labels = fabric.to_device(labels)
-            scores = wrapped(pixels).float()
-            loss = _loss(scores, teacher, pixels, labels, recipe, fabric)
+            loss = loss_of(wrapped, pixels, labels)
             fabric.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
@@ -160,27 +139,17 @@ def batch_of(data: Sequence[Share], recipe: Recipe, step: int, rank: int, size: 
         pixels.append(augment(raw, size, generator, recipe.crop_scale))
         known = share.images.labels
         labels.append(torch.full((int(count),), -1) if known is None else torch.from_numpy(known[picked]))
-    return torch.cat(pixels), torch.cat(labels)
+    return _blended(torch.cat(pixels), recipe.mixup, generator), torch.cat(labels)
 
 
-def _loss(
-    scores: Tensor, teacher: SqueezeNet | None, pixels: Tensor, labels: Tensor, recipe: Recipe, fabric: Fabric
-) -> Tensor:
-    loss = scores.new_zeros(())
-    if recipe.distillation > 0 and teacher is not None:
-        with torch.no_grad(), fabric.autocast():
-            target = teacher(pixels).float()
-        t = recipe.temperature
-        kl = functional.kl_div(
-            functional.log_softmax(scores / t, 1),
-            functional.log_softmax(target / t, 1),
-            reduction="batchmean",
-            log_target=True,
-        )
-        loss = loss + recipe.distillation * t * t * kl
-    if recipe.distillation < 1:
-        loss = loss + (1 - recipe.distillation) * functional.cross_entropy(scores, labels)
-    return loss
+def _blended(pixels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Blend a share of the pictures with another of the batch, by any proportion; the pixels stay whole numbers."""
+    if share == 0:
+        return pixels
+    chosen, proportion = torch.rand((2, len(pixels), 1, 1, 1), generator=generator)
+    own = torch.where(chosen < share, proportion, torch.ones(()))
+    partner = pixels[torch.randperm(len(pixels), generator=generator)]
+    return (own * pixels + (1 - own) * partner).round_()
 
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -200,3 +169,8 @@ def _check(teacher: SqueezeNet | None, data: Sequence[Share], recipe: Recipe) ->
         )
     if recipe.distillation < 1 and any(share.images.labels is None for share in data):
         raise InputError("data: cross-entropy needs labels, which a data set lacks; set distillation to 1")
+    if recipe.mixup > 0 and recipe.distillation < 1:
+        raise InputError(
+            f"mixup: blended pictures have no label, so distillation must be 1, not {recipe.distillation}; "
+            "set mixup to 0"
+        )

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from quant.data import ImageSet
     from quant.model_file import Model
     from quant.precision import Policy
-    from quant.train import Recipe, Share
+    from quant.recipe import Recipe
+    from quant.train import Share
 
 MODEL_FILE = "model.fireq"
 _FLOAT = "float"
@@ -85,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--distillation", type=float, metavar="S", help="share of the loss, 0 to 1; the rest is labels"
     )
     recipe.add_argument("--temperature", type=float, metavar="T", help="of the distillation")
+    recipe.add_argument(
+        "--features", type=float, metavar="W", help="weight of the teacher's maps beside its scores"
+    )
+    recipe.add_argument(
+        "--mixup", type=float, metavar="S", help="share of pictures blended with another, 0 to 1"
+    )
     recipe.add_argument("--seed", type=int)
     recipe.add_argument("--precision", help="of Lightning Fabric: 32-true, bf16-mixed, ...")
     recipe.add_argument("--compile", action="store_true", default=None, help="compile the quantizers")
@@ -238,7 +245,7 @@ def _decode(
 def _recipe(args: argparse.Namespace, distillation: float, pictures: int) -> Recipe:
     from pydantic import ValidationError
 
-    from quant.train import Recipe
+    from quant.recipe import Recipe
 
     given = {name: getattr(args, name, None) for name in Recipe.model_fields}
     fields = {name: value for name, value in given.items() if value is not None}

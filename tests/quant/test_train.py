@@ -16,8 +16,9 @@ from quant.calibrate import pixel_batches, quantize
 from quant.checkpoint import CHECKPOINT, save_checkpoint
 from quant.decoded import DecodedImages
 from quant.precision import PRESETS
+from quant.recipe import Recipe
 from quant.squeezenet import FireWidths, SqueezeNet, architecture
-from quant.train import Recipe, Share, batch_of, schedule, train
+from quant.train import Share, batch_of, schedule, train
 
 NARROW = tuple(FireWidths(4, 6, 6) for _ in range(8))
 SIZE = 32
@@ -140,8 +141,9 @@ def test_it_learns(tmp_path: Path, quantized: bool) -> None:
     assert nn.functional.cross_entropy(net(pixels), labels) < before / 2
 
 
-def test_distillation_needs_only_pictures(tmp_path: Path) -> None:
-    recipe = RECIPE.model_copy(update={"distillation": 1.0, "steps": 30})
+@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}])
+def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, float]) -> None:
+    recipe = RECIPE.model_copy(update={"distillation": 1.0, "steps": 30, **more})
     teacher, student = network(quantized=False).eval(), network()
     pixels = torch.from_numpy(pictures().images.images).permute(0, 3, 1, 2).float()
     with torch.no_grad():
@@ -157,6 +159,22 @@ def test_what_a_run_needs(tmp_path: Path) -> None:
         train(network(), None, [pictures()], Recipe(), tmp_path)
     with pytest.raises(InputError, match="data: cross-entropy needs labels"):
         train(network(), None, [pictures(labelled=False)], RECIPE, tmp_path)
+
+
+def test_mixup_has_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mixup: blended pictures have no label"):
+        train(network(), None, [pictures()], RECIPE.model_copy(update={"mixup": 0.5}), tmp_path)
+
+
+def test_mixup_blends_its_share_of_a_batch() -> None:
+    recipe = Recipe(batch_size=400, seed=5)
+    plain = batch_of([pictures()], recipe, 0, 0, SIZE)[0]
+    mixed = batch_of([pictures()], recipe.model_copy(update={"mixup": 0.25}), 0, 0, SIZE)[0]
+    changed = (plain != mixed).flatten(1).any(dim=1)
+    assert 60 < int(changed.sum()) < 140
+    assert torch.equal(mixed, mixed.round())
+    assert mixed.min() >= 0
+    assert mixed.max() <= 255
 
 
 def test_tensorboard_log(tmp_path: Path) -> None:
