@@ -7,38 +7,13 @@ from brevitas.core.quant import IntQuant
 from torch import nn
 
 from hw.errors import InputError
-from quant.calibrate import best_scale, correct_biases, equalize, pixel_batches, quantize
+from quant.calibrate import best_scale, correct_biases, equalize, pixel_batches
 from quant.finalize import THRESHOLD_SHIFT, accumulator_scale, finalize, integer_weight
 from quant.layers import quantizers, scale_of
 from quant.precision import PRESETS, load_policy, policy_from_json
-from quant.squeezenet import ARCHITECTURES, FireWidths, SqueezeNet, SqueezeNetSpec, architecture
+from quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
 from quant.trace import brevitas_trace
-
-NARROW = tuple(
-    FireWidths(s, e, e) for s, e in ((4, 8), (4, 8), (6, 8), (6, 8), (6, 12), (6, 12), (8, 12), (8, 12))
-)
-
-
-def narrow_network(name: str, policy: str = "w4a4", size: int = 40, classes: int = 7) -> SqueezeNet:
-    torch.manual_seed(0)
-    spec = architecture(name, input_size=size, num_classes=classes, stem_channels=8, fires=NARROW)
-    network = SqueezeNet(spec).eval()
-    for connection in network.connections():
-        nn.init.kaiming_normal_(connection.conv.weight)
-    network.pixel_offset = torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1)
-    return quantize(network, PRESETS[policy], list(pixel_batches(random_pixels(4, size))))
-
-
-def random_pixels(count: int, size: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (count, 3, 6, 6), generator=generator).float()
-    return (
-        nn.functional.interpolate(coarse, size, mode="bilinear")
-        .round()
-        .to(torch.uint8)
-        .permute(0, 2, 3, 1)
-        .contiguous()
-    )
+from tests.quant.networks import NARROW, narrow_network, random_pixels
 
 
 def multiply_adds(network: SqueezeNet) -> int:
