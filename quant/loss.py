@@ -37,6 +37,9 @@ class Loss:
             pixels: float32 (N, 3, S, S).
             labels: int64 (N,); not read where the recipe only distils.
         """
+        for maps in (self.student_maps, self.teacher_maps):
+            if maps is not None:
+                maps.take()  # of forward passes that were not for training
         scores = wrapped(pixels).float()
         share = self.recipe.distillation
         loss: Tensor = scores.new_zeros(())
