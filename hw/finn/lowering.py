@@ -54,6 +54,7 @@ class Pass:
 PASSES: tuple[Pass, ...] = (
     Pass("attributes that FINN reads", (passes.complete_attributes,)),
     Pass("weights to integers", (ExtractBiasFromConv(), passes.integer_weights)),
+    Pass("kernels to what meets the picture", (passes.trim_kernels,)),
     Pass("activation scales to nodes of their own", (passes.take_scales_out_of_quantizers,)),
     Pass("quantizers to thresholds", (ConvertQONNXtoFINN(),)),
     Pass(

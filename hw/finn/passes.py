@@ -63,6 +63,42 @@ def integer_weights(model: ModelWrapper) -> None:
         model.graph.node.remove(node)
 
 
+def trim_kernels(model: ModelWrapper) -> None:
+    """Drop kernel rows and columns that only ever meet padding.
+
+    Behind the last pool of a small picture a map may be one pixel wide; QONNX's Im2Col takes such a map for
+    one-dimensional, and refuses kernels and padding across it.
+
+    Raises:
+        InputError: padding across such a map remains, as in the last layer of SqueezeNet 1.0.
+    """
+    for node in [n for n in model.graph.node if n.op_type == "Conv"]:
+        attributes = {item.name: item for item in node.attribute}
+        sizes = model.get_tensor_shape(node.input[0])[2:]
+        outputs = model.get_tensor_shape(node.output[0])[2:]
+        strides, pads = attributes["strides"].ints, list(attributes["pads"].ints)
+        weights = model.get_initializer(node.input[1])
+        for axis, (size, count, stride) in enumerate(zip(sizes, outputs, strides, strict=True)):
+            taps = weights.shape[2 + axis]
+            at = np.arange(count)[:, None] * stride + np.arange(taps) - pads[axis]  # (outputs, taps)
+            used = np.flatnonzero(((at >= 0) & (at < size)).any(axis=0))
+            first, last = int(used[0]), int(used[-1])
+            weights = weights.take(range(first, last + 1), axis=2 + axis)
+            pads[axis], pads[2 + axis] = pads[axis] - first, pads[2 + axis] - (taps - 1 - last)
+        if 1 in sizes and any(pads):
+            raise InputError(
+                f"{place(node)}: a map of {sizes[0]}x{sizes[1]} must not be padded, and pads are {pads}; "
+                "use larger pictures"
+            )
+        if weights.shape == model.get_initializer(node.input[1]).shape:
+            continue
+        narrow = _constant(model, weights)
+        model.set_tensor_datatype(narrow, model.get_tensor_datatype(node.input[1]))
+        node.input[1] = narrow
+        attributes["pads"].ints[:] = pads
+        attributes["kernel_shape"].ints[:] = weights.shape[2:]
+
+
 def take_scales_out_of_quantizers(model: ModelWrapper) -> None:
     """Relu, Quant of scale s  ->  Div by s, Relu, Quant of scale 1, Mul by s.
 

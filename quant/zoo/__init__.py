@@ -10,7 +10,7 @@ _SUFFIX = ".fireq"
 
 def shipped() -> list[str]:
     """Names of the models, sorted."""
-    return sorted(path.name.removesuffix(_SUFFIX) for path in _FOLDER.glob(f"*{_SUFFIX}"))
+    return sorted(path.stem for path in _FOLDER.glob(f"*{_SUFFIX}"))
 
 
 def shipped_path(name: str) -> Path:

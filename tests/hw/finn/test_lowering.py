@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from hw.errors import InputError
 from hw.finn.convert import to_graph
 from hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
 from hw.finn.lowered import LoweredModel
@@ -33,16 +34,18 @@ FIRES = tuple(
     FireWidths(*w)
     for w in ((3, 4, 4), (3, 4, 4), (4, 5, 5), (4, 5, 5), (4, 6, 6), (4, 6, 6), (5, 7, 7), (5, 7, 7))
 )
-NETWORKS = {
-    "squeezenet1_0": ("w6a6", 49),
-    "squeezenet1_1": ("w4a4", 34),
-    "squeezenet1_0_simple_bypass": ("w3a4", 52),
-    "squeezenet1_0_complex_bypass": ("w2a4", 47),
-}
+NETWORKS = (
+    ("squeezenet1_0", "w6a6", 49),
+    ("squeezenet1_1", "w4a4", 47),
+    ("squeezenet1_1", "w4a4", 32),  # its last maps have one pixel
+    ("squeezenet1_0_simple_bypass", "w3a4", 52),
+    ("squeezenet1_0_complex_bypass", "w2a4", 47),
+)
 
 
 @dataclass(frozen=True)
 class Case:
+    policy: str
     spec: SqueezeNetSpec
     path: Path
     lowered: LoweredModel
@@ -50,11 +53,14 @@ class Case:
     images: np.ndarray
 
 
-@pytest.fixture(scope="module", params=list(NETWORKS))
+@pytest.fixture(scope="module", params=NETWORKS, ids=lambda param: "-".join(map(str, param)))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A narrow, calibrated member of the family with random weights."""
-    policy, size = NETWORKS[request.param]
-    spec = architecture(request.param, input_size=size, num_classes=6, stem_channels=5, fires=FIRES)
+    return make_case(*request.param, tmp_path_factory.mktemp("qonnx"))
+
+
+def make_case(name: str, policy: str, size: int, folder: Path) -> Case:
+    spec = architecture(name, input_size=size, num_classes=6, stem_channels=5, fires=FIRES)
     torch.manual_seed(0)
     network = SqueezeNet(spec)
     for module in network.modules():
@@ -65,10 +71,10 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     network.pixel_offset = torch.full((1, 3, 1, 1), 120.0)
     pixels = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8)
     final = finalize(quantize(network.eval(), PRESETS[policy], list(pixel_batches(pixels))))
-    path = tmp_path_factory.mktemp("qonnx") / f"{request.param}.qonnx.onnx"
+    path = folder / f"{name}.qonnx.onnx"
     export(final, path)
     lowered = lower(path)
-    return Case(spec, path, lowered, to_graph(lowered), pixels[:2].numpy())
+    return Case(policy, spec, path, lowered, to_graph(lowered), pixels[:2].numpy())
 
 
 def test_interpreter_is_finn_on_every_tensor(case: Case) -> None:
@@ -96,6 +102,11 @@ def test_qonnx_has_the_same_integers(case: Case) -> None:
     )
 
 
+def test_a_map_of_one_pixel_cannot_be_padded(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"conv10.*: a map of 1x1 must not be padded, .*; use larger pictures"):
+        make_case("squeezenet1_0", "w4a4", 32, tmp_path)
+
+
 def test_names_are_complete(case: Case) -> None:
     spec, names = case.spec, {"image", "conv1", "conv1.act"}
     for fire_number in range(2, 10):
@@ -115,7 +126,7 @@ def test_names_are_complete(case: Case) -> None:
 
 
 def test_bits_are_those_of_the_policy(case: Case) -> None:
-    policy = PRESETS[case.path.name.split(".")[0] and NETWORKS[case.path.name.split(".")[0]][0]]
+    policy = PRESETS[case.policy]
     for node in case.graph.nodes:
         if isinstance(node.op, Conv):
             assert node.op.weight_bits == policy.weight_bits(node.name)
