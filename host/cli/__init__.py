@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 import warnings
 from typing import Mapping, Sequence
@@ -79,6 +80,8 @@ def _run(arguments: Sequence[str]) -> int:
             module = importlib.import_module(f"host.cli.{command}")
             module.add_arguments(child)
     args = parser.parse_args(arguments)
+    # It warns of a CUDA compiler without a GPU, which nothing here needs.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     status: int = module.run(args)
     return status
 

@@ -24,8 +24,17 @@ def run(args: argparse.Namespace) -> int:
         print("no model comes with this version of fireflow")
     else:
         headings = ("name", "policy", "input", "classes", "bytes", "accuracy")
-        print(table(headings, [[model[heading] for heading in headings] for model in models]))
+        shown = [{**model, "accuracy": _accuracy(model["accuracy"])} for model in models]
+        print(table(headings, [[model[heading] for heading in headings] for model in shown]))
     return 0
+
+
+def _accuracy(measured: list[dict[str, Any]]) -> str:
+    """Top-1 on each data set that the card has a figure for."""
+    return (
+        ", ".join(f"{m['top1']:.1f} % of {m['images']} in {m['data']['file']}" for m in measured)
+        or "not measured"
+    )
 
 
 def _models() -> list[dict[str, Any]]:
@@ -43,7 +52,7 @@ def _models() -> list[dict[str, Any]]:
                 "input": meta["preprocessing"]["size"],
                 "classes": meta["spec"]["num_classes"],
                 "bytes": path.stat().st_size,
-                "accuracy": meta["card"].get("accuracy", "not measured"),
+                "accuracy": meta["card"].get("accuracy", []),
             }
         )
     return rows

@@ -74,6 +74,7 @@ def _verify(path: Path, network: Any, args: argparse.Namespace) -> int:
     stages[REFERENCE] = graph.trace(images)
     simulator = Simulator(graph)
     stages["simulator"] = {**simulator.trace(images), graph.output_name: simulator.run(images)}
+    notes.append('"-": the stage has no such tensor; the simulator fuses it into the next one')
     table = compare(stages, REFERENCE)
     far = _scores_off(graph, qonnx["scores"], stages[REFERENCE][graph.output_name])
     notes.append(f"QONNX's float32 scores that differ by more than float32 rounding: {far}")
