@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hw.errors import InputError
 from hw.packing import read_arrays, write_arrays
 from hw.preprocessing import Preprocessing
 from quant.finalize import integer_weight
-from quant.layers import mark_calibrated, quantizers, scale_of, scale_parameter
-from quant.precision import Policy
+from quant.layers import bits_of, mark_calibrated, quantizers, scale_of, scale_parameter
+from quant.precision import parse_policy
 from quant.squeezenet import SqueezeNet, SqueezeNetSpec
 
 SCHEMA = 1
@@ -57,7 +58,7 @@ def save_model(model: Model, path: Path) -> None:
         assert connection.conv.bias is not None
         arrays[f"{connection.name}.bias"] = connection.conv.bias.detach().numpy()
     for name, layer, _bits in quantizers(network):
-        arrays[f"{name}.range"] = scale_parameter(layer).detach().numpy()
+        arrays[f"{name}.range"] = scale_parameter(layer).detach().abs().numpy()  # as Brevitas reads it
     meta = {
         "schema": SCHEMA,
         "spec": network.spec.to_json(),
@@ -82,34 +83,79 @@ def load_model(path: Path) -> Model:
         raise InputError(
             f"{path}: schema must be {SCHEMA}, not {found}; update fireflow or write the model again"
         )
-    policy = None if meta["policy"] is None else Policy.model_validate(meta["policy"])
-    network = SqueezeNet(SqueezeNetSpec.from_json(meta["spec"]), policy).eval()
-    state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-    if meta["pixel_offset"] is not None:
-        network.pixel_offset = torch.tensor(meta["pixel_offset"]).view(1, 3, 1, 1)
-    _fill(network, state, path)
-    return Model(network, Preprocessing.from_json(meta["preprocessing"]), tuple(meta["labels"]), meta["card"])
+    try:
+        policy = None if meta["policy"] is None else parse_policy(str(path), meta["policy"])
+        spec, offset = SqueezeNetSpec.from_json(meta["spec"]), meta["pixel_offset"]
+        model = Model(
+            SqueezeNet(spec, policy).eval(),
+            Preprocessing.from_json(meta["preprocessing"]),
+            tuple(meta["labels"]),
+            meta["card"],
+        )
+    except KeyError as error:
+        raise InputError(
+            f"{path}: must have the field {error}, and it is missing; write the model again"
+        ) from None
+    _check_facts(model, offset, path)
+    if offset is not None:
+        model.network.pixel_offset = torch.tensor(offset, dtype=torch.float32).view(1, 3, 1, 1)
+    _fill(model.network, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, path)
+    return model
+
+
+def _check_facts(model: Model, offset: Any, path: Path) -> None:
+    spec = model.network.spec
+    if len(model.labels) not in (0, spec.num_classes):
+        raise InputError(
+            f"{path}: labels must be {spec.num_classes}, one a class, not {len(model.labels)}; write the model again"
+        )
+    if model.preprocessing.size != spec.input_size:
+        raise InputError(
+            f"{path}: preprocessing must give pictures of {spec.input_size} pixels, not {model.preprocessing.size}; "
+            "write the model again"
+        )
+    if offset is not None and (len(offset) != 3 or not np.all(np.isfinite(offset))):
+        raise InputError(f"{path}: pixel_offset must be three numbers, not {offset!r}; write the model again")
 
 
 @torch.no_grad()
-def _fill(network: SqueezeNet, state: dict[str, torch.Tensor], path: Path) -> None:
-    ranges = {f"{name}.range": layer for name, layer, _bits in quantizers(network)}
-    expected = {f"{c.name}.{part}" for c in network.connections() for part in ("weight", "bias")} | set(
-        ranges
-    )
-    if set(state) != expected:
-        odd = sorted(set(state) ^ expected)[0]
+def _fill(network: SqueezeNet, state: dict[str, Tensor], path: Path) -> None:
+    """Copy arrays into a network, after a check of names, shapes and values."""
+    layers = {f"{name}.range": (layer, bits) for name, layer, bits in quantizers(network)}
+    expected = {name: scale_parameter(layer) for name, (layer, _bits) in layers.items()}
+    for connection in network.connections():
+        expected[f"{connection.name}.weight"] = connection.conv.weight
+        assert connection.conv.bias is not None
+        expected[f"{connection.name}.bias"] = connection.conv.bias
+    if set(state) != set(expected):
+        odd = sorted(set(state) ^ set(expected))[0]
         raise InputError(
             f"{path}: must hold the tensors of its network; {odd} is missing or not one; write it again"
         )
-    for name, layer in ranges.items():
-        parameter = scale_parameter(layer)
-        parameter.copy_(state[name].view(parameter.shape))
+    for name, parameter in expected.items():
+        _check_values(f"{path}: {name}", state[name], parameter, name in layers)
+    for name, (layer, _bits) in layers.items():
+        expected[name].copy_(state[name])
         mark_calibrated(layer)
     for connection in network.connections():
         weight = state[f"{connection.name}.weight"].float()
         if network.policy is not None:
+            top = 2 ** (bits_of(connection.conv) - 1) - 1
+            if weight.abs().max() > top:
+                raise InputError(
+                    f"{path}: {connection.name}.weight must lie in {-top}..{top}, not reach {weight.abs().max():g}; "
+                    "write the model again"
+                )
             weight = weight * scale_of(connection.conv).view(-1, 1, 1, 1)
         connection.conv.weight.copy_(weight)
-        assert connection.conv.bias is not None
-        connection.conv.bias.copy_(state[f"{connection.name}.bias"])
+        expected[f"{connection.name}.bias"].copy_(state[f"{connection.name}.bias"])
+
+
+def _check_values(place: str, found: Tensor, parameter: Tensor, positive: bool) -> None:
+    if found.shape != parameter.shape:
+        raise InputError(
+            f"{place}: shape must be {tuple(parameter.shape)}, not {tuple(found.shape)}; write the model again"
+        )
+    if not torch.isfinite(found.float()).all() or (positive and found.min() <= 0):
+        rule = "finite numbers above 0" if positive else "finite numbers"
+        raise InputError(f"{place}: must be {rule}, and some are not; write the model again")

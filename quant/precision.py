@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,18 +79,13 @@ def load_policy(name_or_path: str | Path) -> Policy:
         return PRESETS[text]
     path = Path(name_or_path)
     if match := re.fullmatch(r"w(\d+)a(\d+)", text):
-        return _validated(text, {"name": text, "default": {"weight": match[1], "activation": match[2]}})
+        return parse_policy(text, {"name": text, "default": {"weight": match[1], "activation": match[2]}})
     if path.suffix != ".json":
         raise InputError(
             f"policy: must be one of {', '.join(PRESETS)}, wXaY or a .json file, not {text!r}; "
             "see `fireflow quantize --help`"
         )
-    return _validated(str(path), read_json(path))
-
-
-def policy_from_json(place: str, text: str) -> Policy:
-    """Return the policy that `text` (from `place`, named in errors) holds."""
-    return _validated(place, json.loads(text))
+    return parse_policy(str(path), read_json(path))
 
 
 def save_policy(policy: Policy, path: Path) -> None:
@@ -100,7 +94,12 @@ def save_policy(policy: Policy, path: Path) -> None:
         temporary.write_text(policy.model_dump_json(indent=2) + "\n")
 
 
-def _validated(place: str, content: object) -> Policy:
+def parse_policy(place: str, content: object) -> Policy:
+    """The policy that parsed JSON (from `place`, named in errors) describes.
+
+    Raises:
+        InputError: it breaks a rule.
+    """
     try:
         return Policy.model_validate(content)
     except ValidationError as error:

@@ -100,8 +100,17 @@ class SqueezeNetSpec:
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> SqueezeNetSpec:
-        """The spec that `to_json` wrote."""
-        return SqueezeNetSpec(**{**content, "fires": tuple(FireWidths(**f) for f in content["fires"])})
+        """The spec that `to_json` wrote.
+
+        Raises:
+            InputError: a field is missing, unknown or wrong.
+        """
+        try:
+            return SqueezeNetSpec(**{**content, "fires": tuple(FireWidths(**f) for f in content["fires"])})
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"spec: must have the fields of a SqueezeNet ({error}); write it again"
+            ) from None
 
 
 ARCHITECTURES: dict[str, SqueezeNetSpec] = {

@@ -347,3 +347,40 @@ def test_missing_and_foreign_tensors(written: Path, tmp_path: Path, arrays: dict
         InputError, match=rf"odd\.fireq: must hold the tensors of its network; {odd} is missing"
     ):
         load_model(path)
+
+
+SEVEN_BITS = {"name": "w7a4", "default": {"weight": 7, "activation": 4}, "layers": {}}
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"policy": SEVEN_BITS}, "default.weight: .*, not 7; weights have 2 to 6 bits"),
+        ({"policy": "w4a4"}, "policy: .*, not 'w4a4'"),
+        ({"spec": None}, "spec: must have the fields of a SqueezeNet"),
+        ({"labels": ["one"]}, "labels must be .*, one a class, not 1"),
+        ({"pixel_offset": [1.0, 2.0]}, "pixel_offset must be three numbers"),
+        (
+            {"preprocessing": {"size": 99, "resize": 99}},
+            "preprocessing must give pictures of .* pixels, not 99",
+        ),
+    ],
+)
+def test_wrong_facts(written: Path, tmp_path: Path, meta: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_model(changed(written, tmp_path / "wrong.fireq", meta))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("conv10.bias", lambda a: np.full_like(a, np.nan), "conv10.bias: must be finite numbers"),
+        ("conv1_act.range", lambda a: -a, "conv1_act.range: must be finite numbers above 0"),
+        ("conv10.weight", lambda a: np.full_like(a, 8), r"conv10.weight must lie in -3..3, not reach 8"),
+        ("conv10.bias", lambda a: a[:-1], r"conv10.bias: shape must be \(7,\), not \(6,\)"),
+    ],
+)
+def test_wrong_values(written: Path, tmp_path: Path, name: str, change: Any, message: str) -> None:
+    arrays = {name: change(read_arrays(written)[0][name])}
+    with pytest.raises(InputError, match=message):
+        load_model(changed(written, tmp_path / "wrong.fireq", {}, arrays))

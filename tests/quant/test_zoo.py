@@ -1,0 +1,67 @@
+"""The models that come with the package: small, complete, and right about a photo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from skimage.data import data_dir
+from torch import nn
+
+from host.cli import main as fireflow
+from quant.layers import quantizers
+from quant.model_file import load_model
+from quant.zoo import shipped, shipped_path
+
+TEN = "squeezenet1_1-w4a4-imagenette"
+THOUSAND = "squeezenet1_1-w4a4-imagenet"
+
+
+def test_there_are_both() -> None:
+    assert {TEN, THOUSAND} <= set(shipped())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_models_are_small_and_documented(name: str) -> None:
+    path = shipped_path(name)
+    assert path.stat().st_size < 1 << 20
+    model = load_model(path)
+    assert len(model.labels) == model.network.spec.num_classes
+    assert {"start", "teacher", "data", "recipe", "accuracy"} <= set(model.card)
+    assert all(0 < measured["top1"] <= 100 for measured in model.card["accuracy"])
+    for _name, layer, bits in quantizers(model.network):
+        assert bits <= (6 if isinstance(layer, nn.Conv2d) else 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "photo", "words"),
+    [
+        (THOUSAND, "chelsea.png", ("cat", "tabby")),
+        (THOUSAND, "coffee.png", ("espresso", "cup", "coffee")),
+        (THOUSAND, "rocket.jpg", ("missile", "rocket", "projectile")),
+    ],
+)
+def test_top_5_of_a_photo(
+    name: str,
+    photo: str,
+    words: tuple[str, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = tmp_path_factory.getbasetemp() / f"{name}.fire"
+    if not bundle.exists():
+        assert fireflow(["lower", name, "-o", str(bundle)]) == 0
+    capsys.readouterr()
+    assert fireflow(["simulate", str(bundle), str(Path(data_dir) / photo), "--json"]) == 0
+    text = json.dumps(json.loads(capsys.readouterr().out)).lower()
+    assert any(word in text for word in words)
+
+
+def test_the_default_model_is_the_same_in_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    photo = str(Path(data_dir) / "chelsea.png")
+    assert fireflow(["verify", TEN, "--images", photo, "--count", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["differing"] == 0
+    assert set(document["rows"][1]["differing"]) == {"Brevitas", "QONNX", "FINN", "interpreter", "simulator"}
+    assert len(document["rows"]) == 65
