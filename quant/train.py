@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from hw.errors import InputError
 from quant.checkpoint import load_checkpoint, save_checkpoint
 from quant.decoded import DecodedImages, augment, to_pixels
+from quant.finalize import integer_head_bias
 from quant.layers import compile_quantizers, restore_quantizers
 from quant.loss import Loss
 from quant.recipe import Recipe
@@ -96,8 +97,9 @@ def train(
             pixels, labels = batch_of(data, recipe, step, fabric.global_rank, model.spec.input_size)
             pixels = fabric.to_device(pixels.contiguous(memory_format=torch.channels_last))
             labels = fabric.to_device(labels)
-            loss = loss_of(wrapped, pixels, labels)
-            fabric.backward(loss)
+            with integer_head_bias(model):
+                loss = loss_of(wrapped, pixels, labels)
+                fabric.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
             if step % 10 == 9 or step == recipe.steps - 1:
