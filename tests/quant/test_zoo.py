@@ -64,4 +64,4 @@ def test_the_default_model_is_the_same_in_every_stage(capsys: pytest.CaptureFixt
     document = json.loads(capsys.readouterr().out)
     assert document["differing"] == 0
     assert set(document["rows"][1]["differing"]) == {"Brevitas", "QONNX", "FINN", "interpreter", "simulator"}
-    assert len(document["rows"]) == 65
+    assert len(document["rows"]) == 66
