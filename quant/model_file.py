@@ -122,7 +122,7 @@ def _check_facts(model: Model, offset: Any, path: Path) -> None:
 def _fill(network: SqueezeNet, state: dict[str, Tensor], path: Path) -> None:
     """Copy arrays into a network, after a check of names, shapes and values."""
     layers = {f"{name}.range": (layer, bits) for name, layer, bits in quantizers(network)}
-    expected = {name: scale_parameter(layer) for name, (layer, _bits) in layers.items()}
+    expected: dict[str, Tensor] = {n: scale_parameter(layer) for n, (layer, _bits) in layers.items()}
     for connection in network.connections():
         expected[f"{connection.name}.weight"] = connection.conv.weight
         assert connection.conv.bias is not None
