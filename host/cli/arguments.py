@@ -35,6 +35,14 @@ def calibration(parser: _ActionsContainer) -> None:
     parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="256 by default")
 
 
+def golden(parser: argparse.ArgumentParser, count: int) -> None:
+    """Which pictures the golden vectors are of, `count` by default."""
+    parser.add_argument(
+        "--images", type=Path, help="pictures for the golden vectors, besides a synthetic one"
+    )
+    parser.add_argument("--golden", type=positive, default=count, metavar="N", help="pictures to take")
+
+
 def speed(parser: argparse.ArgumentParser) -> None:
     """Batch and threads of the simulator."""
     parser.add_argument("--batch", type=positive, default=32, metavar="N", help="images held at once")

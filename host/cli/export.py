@@ -27,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     arguments.output(parser, f"NAME{_ENDING}; NAME.golden.npz and {MODEL_CARD} go beside it")
-    parser.add_argument(
-        "--images", type=Path, help="pictures for the golden vectors, besides a synthetic one"
-    )
-    parser.add_argument("--golden", type=arguments.positive, default=3, metavar="N", help="pictures to take")
+    arguments.golden(parser, count=3)
     arguments.json_output(parser)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from host.cli import arguments
 from host.cli.inputs import BUNDLE_HELP, FIREQ, check_suffix, find_model, kind_of, stem_of
@@ -16,10 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
     arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
-    parser.add_argument(
-        "--images", type=Path, help="pictures for the golden vectors, besides a synthetic one"
-    )
-    parser.add_argument("--golden", type=arguments.positive, default=1, metavar="N", help="pictures to take")
+    arguments.golden(parser, count=1)
     arguments.json_output(parser)
 
 

@@ -10,7 +10,7 @@ from hw.errors import InputError
 from quant.calibrate import best_scale, correct_biases, equalize, pixel_batches
 from quant.finalize import THRESHOLD_SHIFT, accumulator_scale, finalize, integer_weight
 from quant.layers import quantizers, scale_of
-from quant.precision import PRESETS, load_policy, parse_policy
+from quant.precision import PRESETS, load_policy, parse_policy, save_policy
 from quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
 from quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, narrow_network, random_pixels
@@ -193,6 +193,8 @@ def test_policies(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert parse_policy("here", policy.model_dump(mode="json")) == policy
     assert load_policy("w5a8").default.activation == 8
     path = tmp_path / "policy.json"
+    save_policy(policy, path)
+    assert load_policy(path) == policy
     path.write_text('{"name": "mine", "default": {"weight": 7, "activation": 4}}')
     with pytest.raises(InputError, match=r"policy.json: default.weight: .*, not 7; weights have 2 to 6 bits"):
         load_policy(path)
