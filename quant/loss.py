@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,18 +18,20 @@ from quant.squeezenet import Fire, SqueezeNet
 class Loss:
     """The loss of a recipe.
 
-    With a teacher: the Kullback-Leibler divergence of softened scores (Hinton et al., arXiv:1503.02531), and with
-    `Recipe.features` the squared distance of every Fire module's output and of the maps of conv10, each relative to
-    the teacher's (Romero et al., arXiv:1412.6550). Maps say far more of a picture than its scores, which counts where
-    pictures are few.
+    With teachers: the Kullback-Leibler divergence from the mean of their softened probabilities (Hinton et al.,
+    arXiv:1503.02531), and with `Recipe.features` the squared distance of every Fire module's output and of the maps
+    of conv10, each relative to the first teacher's (Romero et al., arXiv:1412.6550). Maps say far more of a picture
+    than its scores, which counts where pictures are few.
     """
 
-    def __init__(self, model: SqueezeNet, teacher: SqueezeNet | None, recipe: Recipe, fabric: Fabric) -> None:
+    def __init__(
+        self, model: SqueezeNet, teachers: Sequence[SqueezeNet], recipe: Recipe, fabric: Fabric
+    ) -> None:
         self.recipe, self.fabric = recipe, fabric
-        self.teacher = teacher if recipe.distillation > 0 else None
-        features = recipe.features > 0 and self.teacher is not None
+        self.teachers = teachers if recipe.distillation > 0 else ()
+        features = recipe.features > 0 and len(self.teachers) > 0
         self.student_maps = _Maps(model) if features else None
-        self.teacher_maps = _Maps(self.teacher) if features and self.teacher is not None else None
+        self.teacher_maps = _Maps(self.teachers[0]) if features else None
 
     def __call__(self, wrapped: Any, pixels: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch.
@@ -43,20 +47,22 @@ class Loss:
         scores = wrapped(pixels).float()
         share = self.recipe.distillation
         loss: Tensor = scores.new_zeros(())
-        if self.teacher is not None:
+        if self.teachers:
             with torch.no_grad(), self.fabric.autocast():
-                target = self.teacher(pixels).float()
+                targets = torch.stack([teacher(pixels).float() for teacher in self.teachers])
             loss = loss + share * (
-                self._divergence(scores, target) + self.recipe.features * self._map_distance()
+                self._divergence(scores, targets) + self.recipe.features * self._map_distance()
             )
         if share < 1:
             loss = loss + (1 - share) * functional.cross_entropy(scores, labels)
         return loss
 
-    def _divergence(self, scores: Tensor, target: Tensor) -> Tensor:
+    def _divergence(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """(N, classes) from (teachers, N, classes)."""
         t = self.recipe.temperature
-        student, teacher = functional.log_softmax(scores / t, 1), functional.log_softmax(target / t, 1)
-        divergence: Tensor = functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        wanted = functional.log_softmax(targets / t, 2).logsumexp(0) - math.log(len(targets))
+        student = functional.log_softmax(scores / t, 1)
+        divergence: Tensor = functional.kl_div(student, wanted, reduction="batchmean", log_target=True)
         return t * t * divergence
 
     def _map_distance(self) -> Tensor | float:

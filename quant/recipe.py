@@ -13,7 +13,8 @@ class Recipe(BaseModel):
     `learning_rate` is relative: each tensor moves by about this share of its own root mean square a step, since the
     scales, biases and weights of a network on raw pixels differ by orders of magnitude. `distillation` is the
     teacher's share of the loss, labels have the rest; `features` weighs the teacher's maps against its scores;
-    `mixup` is the share of pictures that are blended with another (arXiv:1710.09412; without labels only).
+    `mixup` is the share of pictures that are blended with another (arXiv:1710.09412; without labels only). With
+    `first_size`, training starts on crops of that side, which are faster, and ends on those of the network's input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +27,7 @@ class Recipe(BaseModel):
     features: Annotated[float, Field(ge=0)] = 0.0
     mixup: Annotated[float, Field(ge=0, le=1)] = 0.0
     crop_scale: tuple[float, float] = (0.35, 1.0)
+    first_size: Annotated[int, Field(ge=32)] | None = None
     seed: int = 0
     precision: str = "32-true"
     compile: bool = False

@@ -29,6 +29,10 @@ from quant.recipe import Recipe
 from quant.squeezenet import SqueezeNet
 
 _WARMUP = 0.03
+_GROWTH = 0.85
+"""Share of the steps after which crops have the size of the network's input, with `Recipe.first_size`."""
+_SIZE_STEP = 32
+"""Crops grow by this many pixels at a time: compiled code and memory plans are made anew for every size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Share:
 
 def train(
     model: SqueezeNet,
-    teacher: SqueezeNet | None,
+    teachers: Sequence[SqueezeNet],
     data: Sequence[Share],
     recipe: Recipe,
     folder: Path,
@@ -53,7 +57,8 @@ def train(
 
     Args:
         model: float or quantized (with its scales set: see `quant.calibrate`).
-        teacher: float network to distil from; needed where the recipe distils or the data has no labels.
+        teachers: float networks to distil from, the mean of their probabilities and the maps of the first; needed
+            where the recipe distils or the data has no labels.
         data: uint8 pictures, at least as large as the network's input; labels are class numbers of the network.
         recipe: how.
         folder: checkpoints (`checkpoint.safetensors`) and TensorBoard logs; a checkpoint there is resumed.
@@ -64,7 +69,7 @@ def train(
     Raises:
         InputError: labels are needed and missing, or the checkpoint belongs to another recipe.
     """
-    _check(teacher, data, recipe)
+    _check(teachers, data, recipe)
     torch.manual_seed(recipe.seed)
     logger = TensorBoardLogger(folder, name="tensorboard", version="")
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.precision, loggers=logger)  # type: ignore[arg-type]
@@ -75,10 +80,10 @@ def train(
     if recipe.compile and model.policy is not None:
         compile_quantizers(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
-    if teacher is not None:
+    for teacher in teachers:
         teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fabric.to_device(teacher)
-    loss_of = Loss(model, teacher, recipe, fabric)
+    loss_of = Loss(model, teachers, recipe, fabric)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
     bar = Progress(
         TextColumn("training"),
@@ -94,7 +99,8 @@ def train(
             factor = schedule(step, recipe.steps)
             for group, base in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = base * factor
-            pixels, labels = batch_of(data, recipe, step, fabric.global_rank, model.spec.input_size)
+            side = crop_size(recipe, step, model.spec.input_size)
+            pixels, labels = batch_of(data, recipe, step, fabric.global_rank, side)
             pixels = fabric.to_device(pixels.contiguous(memory_format=torch.channels_last))
             labels = fabric.to_device(labels)
             with integer_head_bias(model):
@@ -124,6 +130,14 @@ def schedule(step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def crop_size(recipe: Recipe, step: int, input_size: int) -> int:
+    """Side of the crops of a step."""
+    if recipe.first_size is None:
+        return input_size
+    grown = (input_size - recipe.first_size) * step / (_GROWTH * recipe.steps)
+    return min(input_size, recipe.first_size + int(grown) // _SIZE_STEP * _SIZE_STEP)
 
 
 def batch_of(data: Sequence[Share], recipe: Recipe, step: int, rank: int, size: int) -> tuple[Tensor, Tensor]:
@@ -164,10 +178,10 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return groups
 
 
-def _check(teacher: SqueezeNet | None, data: Sequence[Share], recipe: Recipe) -> None:
-    if recipe.distillation > 0 and teacher is None:
+def _check(teachers: Sequence[SqueezeNet], data: Sequence[Share], recipe: Recipe) -> None:
+    if recipe.distillation > 0 and not teachers:
         raise InputError(
-            "distillation: needs a teacher, not None; give float weights or set distillation to 0"
+            "distillation: needs a teacher, not none; give float weights or set distillation to 0"
         )
     if recipe.distillation < 1 and any(share.images.labels is None for share in data):
         raise InputError("data: cross-entropy needs labels, which a data set lacks; set distillation to 1")

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from argparse import _ActionsContainer
 
 
+PREPROCESSINGS = ("caffe", "torchvision")
+
+
 def output(parser: argparse.ArgumentParser, text: str) -> None:
     """`-o OUTPUT`."""
     parser.add_argument("-o", "--output", type=Path, required=True, help=text)
@@ -24,7 +27,7 @@ def weights_source(parser: _ActionsContainer) -> None:
     """What a float weight file does not say itself."""
     parser.add_argument(
         "--preprocessing",
-        choices=("caffe", "torchvision"),
+        choices=PREPROCESSINGS,
         help="what the weights expect of pictures, where their file does not tell",
     )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")

@@ -63,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="`data`: keep only the classes of the first labelled data",
     )
     network.add_argument(
-        "--teacher", metavar="WEIGHTS", help="float network to distil from; START by default, if float"
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="WEIGHTS[=PREPROCESSING]",
+        help="float network to distil from, START by default, if float; may be repeated",
     )
     network.add_argument(
         "--equalize", action="store_true", help="bring channels to like ranges before quantizing"
@@ -92,6 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--mixup", type=float, metavar="S", help="share of pictures blended with another, 0 to 1"
     )
+    recipe.add_argument(
+        "--first-size", type=arguments.positive, metavar="PIXELS", help="side of the first crops, if smaller"
+    )
     recipe.add_argument("--seed", type=int)
     recipe.add_argument("--precision", help="of Lightning Fabric: 32-true, bf16-mixed, ...")
     recipe.add_argument("--compile", action="store_true", default=None, help="compile the quantizers")
@@ -118,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == _FLOAT else load_policy(args.policy)
-    teacher = _teacher(args, model)
+    teachers = _teachers(args, model)
     if args.head == "data":
         labelled = next((i for i in images if i.labels is not None), None)
         if labelled is None:
@@ -127,19 +134,19 @@ def run(args: argparse.Namespace) -> int:
             )
         rows = head_rows(labelled)
         model = _headed(model, rows)
-        teacher = None if teacher is None else _headed(teacher, rows)
+        teachers = [_headed(teacher, rows) for teacher in teachers]
         model = replace(model, labels=labelled.class_names)
     classes = model.network.spec.num_classes
-    _check_teacher(teacher, model)
+    _check_teachers(teachers, model)
     model = replace(model, labels=model.labels or class_labels(images, classes))
     distillation = args.distillation
     if distillation is None:
-        distillation = 1.0 if teacher is not None else 0.0
+        distillation = 1.0 if teachers else 0.0
     shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
     network = train(
         _network(args, model, policy, images[0]),
-        None if teacher is None else teacher.network,
+        [teacher.network for teacher in teachers],
         shares,
         recipe,
         args.output,
@@ -148,8 +155,8 @@ def run(args: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
     )
     if os.environ.get("LOCAL_RANK", "0") == "0":  # Fabric's number of this process: one of them writes
-        taught_by = start if args.teacher is None else find_model(args.teacher)
-        card = _card(args, start, sets, recipe, policy, None if teacher is None else taught_by)
+        taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
+        card = _card(args, start, sets, recipe, policy, taught_by)
         _write(args, replace(model, network=network, card=card))
     return 0
 
@@ -185,14 +192,23 @@ def split_share(text: str) -> tuple[Path, float]:
     return Path(head), weight
 
 
-def _teacher(args: argparse.Namespace, model: Model) -> Model | None:
+def _teachers(args: argparse.Namespace, model: Model) -> list[Model]:
     from quant.build import load_network
 
-    if args.teacher is not None:
-        return load_network(find_model(args.teacher), args.preprocessing, model.preprocessing.size)
+    if args.teacher:
+        files = [_teacher_file(args, text) for text in args.teacher]
+        return [load_network(path, record, model.preprocessing.size) for path, record in files]
     # A float network learns nothing from itself.
     wanted = model.network.policy is None and args.policy not in (None, _FLOAT) and args.distillation != 0
-    return model if wanted else None
+    return [model] if wanted else []
+
+
+def _teacher_file(args: argparse.Namespace, text: str) -> tuple[Path, str | None]:
+    """WEIGHTS[=PREPROCESSING] in its parts; teachers may see pictures in different ways."""
+    head, sign, tail = text.rpartition("=")
+    if sign and tail in arguments.PREPROCESSINGS:
+        return find_model(head), tail
+    return find_model(text), args.preprocessing
 
 
 def _headed(model: Model, rows: Any) -> Model:
@@ -202,16 +218,16 @@ def _headed(model: Model, rows: Any) -> Model:
     return model if model.network.spec.num_classes == len(rows) else cut_head(model, rows)
 
 
-def _check_teacher(teacher: Model | None, model: Model) -> None:
-    if teacher is None:
-        return
-    own, other = model.network.spec.num_classes, teacher.network.spec.num_classes
-    if teacher.network.policy is not None:
-        raise InputError(
-            f"teacher: must be a float network, not {teacher.network.policy.name}; give float weights"
-        )
-    if own != other:
-        raise InputError(f"teacher: must have the {own} classes of the network, not {other}; use --head data")
+def _check_teachers(teachers: Sequence[Model], model: Model) -> None:
+    own = model.network.spec.num_classes
+    for teacher in teachers:
+        other, policy = teacher.network.spec.num_classes, teacher.network.policy
+        if policy is not None:
+            raise InputError(f"teacher: must be a float network, not {policy.name}; give float weights")
+        if own != other:
+            raise InputError(
+                f"teacher: must have the {own} classes of the network, not {other}; use --head data"
+            )
 
 
 def _decode(
@@ -284,7 +300,7 @@ def _card(
     sets: Sequence[tuple[Path, ImageSet, float]],
     recipe: Recipe,
     policy: Policy | None,
-    teacher: Path | None,
+    teachers: Sequence[Path],
 ) -> dict[str, Any]:
     data = [
         {"data": path.name, "images": len(images), "share": weight, "fingerprint": images.fingerprint()}
@@ -295,7 +311,7 @@ def _card(
         "fireflow train",
         policy=_FLOAT if policy is None else policy.model_dump(mode="json"),
         start=source_record(start),
-        teacher=None if teacher is None else source_record(teacher),
+        teachers=[source_record(teacher) for teacher in teachers],
         recipe=recipe.model_dump(mode="json"),
         data=data,
         excluded=[path.name for path in args.exclude],

@@ -203,7 +203,7 @@ def test_train_float_then_quantized(weights: Path, pictures: Path, tmp_path: Pat
     command = ("train", weights, "-o", tmp_path / "float", "--data", f"{pictures}=2", "--policy", "float")
     card = run_json(*command, "--steps", 2, *common)["card"]
     assert card["recipe"]["distillation"] == 0.0
-    assert card["teacher"] is None
+    assert card["teachers"] == []
     assert card["data"][0]["share"] == 2.0
 
     start = tmp_path / "float" / "model.fireq"
@@ -211,7 +211,7 @@ def test_train_float_then_quantized(weights: Path, pictures: Path, tmp_path: Pat
     facts = run_json(*command, "--epochs", 0.5, *common)
     assert facts["card"]["recipe"]["steps"] == 2
     assert facts["card"]["recipe"]["distillation"] == 1.0
-    assert facts["card"]["teacher"]["file"] == "model.fireq"
+    assert facts["card"]["teachers"][0]["file"] == "model.fireq"
     assert {"model.fireq", "MODEL_CARD.md", "checkpoint.safetensors"} <= {
         path.name for path in (tmp_path / "quantized").iterdir()
     }

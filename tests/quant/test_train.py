@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from hw.errors import InputError
 from quant.calibrate import pixel_batches, quantize
 from quant.checkpoint import CHECKPOINT, save_checkpoint
 from quant.decoded import DecodedImages
+from quant.loss import Loss
 from quant.precision import PRESETS
 from quant.recipe import Recipe
 from quant.squeezenet import FireWidths, SqueezeNet, architecture
-from quant.train import Share, batch_of, schedule, train
+from quant.train import Share, batch_of, crop_size, schedule, train
 
 NARROW = tuple(FireWidths(4, 6, 6) for _ in range(8))
 SIZE = 32
@@ -54,7 +56,7 @@ RECIPE = Recipe(steps=12, batch_size=4, distillation=0.0, checkpoint_every=3, le
 def run(folder: Path, recipe: Recipe = RECIPE, quantized: bool = True) -> dict[str, torch.Tensor]:
     torch.set_num_threads(1)  # how a sum is split among threads shows in its last bit
     net = train(
-        network(quantized), None, [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False
+        network(quantized), [], [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False
     )
     return {name: tensor.clone() for name, tensor in net.named_parameters()}
 
@@ -138,33 +140,33 @@ def test_it_learns(tmp_path: Path, quantized: bool) -> None:
     pixels = torch.from_numpy(share.images.images).permute(0, 3, 1, 2).float()
     labels = torch.from_numpy(share.images.labels)
     before = nn.functional.cross_entropy(net(pixels), labels)
-    train(net, None, [share], recipe, tmp_path, devices=1, accelerator="cpu", progress=False)
+    train(net, [], [share], recipe, tmp_path, devices=1, accelerator="cpu", progress=False)
     assert nn.functional.cross_entropy(net(pixels), labels) < before / 2
 
 
-@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}])
+@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}, {"first_size": 32}])
 def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, float]) -> None:
     recipe = RECIPE.model_copy(update={"distillation": 1.0, "steps": 30, **more})
     teacher, student = network(quantized=False).eval(), network()
     pixels = torch.from_numpy(pictures().images.images).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         before = (student(pixels) - teacher(pixels)).square().mean()
-        train_args = (student, teacher, [pictures(labelled=False)], recipe, tmp_path)
+        train_args = (student, [teacher], [pictures(labelled=False)], recipe, tmp_path)
     train(*train_args, devices=1, accelerator="cpu", progress=False)
     with torch.no_grad():
         assert (student(pixels) - teacher(pixels)).square().mean() < before
 
 
 def test_what_a_run_needs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="distillation: needs a teacher, not None"):
-        train(network(), None, [pictures()], Recipe(), tmp_path)
+    with pytest.raises(InputError, match="distillation: needs a teacher, not none"):
+        train(network(), [], [pictures()], Recipe(), tmp_path)
     with pytest.raises(InputError, match="data: cross-entropy needs labels"):
-        train(network(), None, [pictures(labelled=False)], RECIPE, tmp_path)
+        train(network(), [], [pictures(labelled=False)], RECIPE, tmp_path)
 
 
 def test_mixup_has_no_labels(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mixup: blended pictures have no label"):
-        train(network(), None, [pictures()], RECIPE.model_copy(update={"mixup": 0.5}), tmp_path)
+        train(network(), [], [pictures()], RECIPE.model_copy(update={"mixup": 0.5}), tmp_path)
 
 
 def test_mixup_blends_its_share_of_a_batch() -> None:
@@ -205,3 +207,24 @@ def test_batches_follow_the_shares() -> None:
     assert torch.equal(pixels, again)
     assert not torch.equal(pixels, batch_of(data, recipe, 1, 0, SIZE)[0])
     assert not torch.equal(pixels, batch_of(data, recipe, 0, 1, SIZE)[0])
+
+
+def test_crops_grow_to_the_input_size() -> None:
+    recipe = Recipe(steps=90, first_size=128)
+    sides = [crop_size(recipe, step, 224) for step in range(90)]
+    assert sides[0] == 128
+    assert sorted(set(sides)) == [128, 160, 192, 224]
+    assert sides == sorted(sides)
+    assert sides[77:] == [224] * 13
+    assert crop_size(Recipe(), 0, 224) == 224
+
+
+def test_teachers_are_averaged_as_probabilities() -> None:
+    student, one, other = (network(quantized=False).eval() for _ in range(3))
+    pixels = torch.from_numpy(pictures().images.images[:4]).permute(0, 3, 1, 2).float()
+    recipe = Recipe(temperature=1.0)
+    found = Loss(student, [one, other], recipe, Fabric(accelerator="cpu"))(student, pixels, torch.zeros(4))
+    with torch.no_grad():
+        wanted = (one(pixels).softmax(1) + other(pixels).softmax(1)) / 2
+        divergence = (wanted * (wanted.log() - student(pixels).log_softmax(1))).sum(1).mean()
+    torch.testing.assert_close(found, divergence)
