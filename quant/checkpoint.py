@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from hw.errors import InputError
 from hw.files import atomic_file
@@ -19,9 +20,14 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedModel,
+    step: int,
+    recipe: str,
 ) -> None:
-    """Write model, optimizer and step number; an earlier checkpoint is replaced only when this one is whole."""
+    """Write all that a run needs to go on; an earlier checkpoint is replaced only when this one is whole."""
     tensors: dict[str, Tensor] = {
         f"model.{name}": tensor.contiguous() for name, tensor in _tensors(model).items()
     }
@@ -31,11 +37,17 @@ def save_checkpoint(
         for moment in _MOMENTS:
             if index in state:
                 tensors[f"{moment}.{name}"] = torch.as_tensor(state[index][moment]).contiguous()
+    averaged = int(average.n_averaged)
+    if averaged > 0:
+        tensors.update({f"average.{n}": t.contiguous() for n, t in _tensors(average.module).items()})
+    metadata = {"step": str(step), "averaged": str(averaged), "recipe": recipe}
     with atomic_file(folder / CHECKPOINT) as temporary:
-        save_file(tensors, temporary, metadata={"step": str(step), "recipe": recipe})
+        save_file(tensors, temporary, metadata=metadata)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: str) -> int:
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedModel, recipe: str
+) -> int:
     """Restore what `save_checkpoint` wrote, if there is one; returns the number of steps done (0 without).
 
     Raises:
@@ -65,6 +77,10 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(stored[name])
+        averaged = int(metadata["averaged"])
+        average.n_averaged.fill_(averaged)
+        for name, tensor in _tensors(average.module).items() if averaged else ():
+            tensor.copy_(tensors[f"average.{name}"])
     for _name, layer, _bits in quantizers(model):
         mark_calibrated(layer)
     for name, parameter in model.named_parameters():

@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from hw.errors import InputError
 from quant.checkpoint import load_checkpoint, save_checkpoint
@@ -76,7 +77,8 @@ def train(
     fabric.launch()
     model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99))
-    first_step = load_checkpoint(folder, model, optimizer, recipe.model_dump_json())
+    average = AveragedModel(model)
+    first_step = load_checkpoint(folder, model, optimizer, average, recipe.model_dump_json())
     if recipe.compile and model.policy is not None:
         compile_quantizers(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
@@ -96,7 +98,7 @@ def train(
     with bar:
         task = bar.add_task("training", total=recipe.steps, completed=first_step, state="")
         for step in range(first_step, recipe.steps):
-            factor = schedule(step, recipe.steps)
+            factor = schedule(step, recipe)
             for group, base in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = base * factor
             side = crop_size(recipe, step, model.spec.input_size)
@@ -108,6 +110,8 @@ def train(
                 fabric.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
+            if recipe.average > 0 and step >= (1 - recipe.average) * recipe.steps:
+                average.update_parameters(model)
             if step % 10 == 9 or step == recipe.steps - 1:
                 value = float(loss.detach())
                 fabric.log_dict(
@@ -117,19 +121,25 @@ def train(
             bar.update(task, completed=step + 1)
             if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
                 if fabric.global_rank == 0:
-                    save_checkpoint(folder, model, optimizer, step + 1, recipe.model_dump_json())
+                    save_checkpoint(folder, model, optimizer, average, step + 1, recipe.model_dump_json())
                 fabric.barrier()
     logger.finalize("success")
     restore_quantizers(model)
+    if recipe.average > 0:
+        with torch.no_grad():
+            for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
+                parameter.copy_(mean)
     return model.eval()
 
 
-def schedule(step: int, steps: int) -> float:
-    """Factor of the learning rate: a short linear warm-up, then half a cosine down to 0."""
-    warmup = max(1, round(steps * _WARMUP))
+def schedule(step: int, recipe: Recipe) -> float:
+    """Factor of the learning rate: a short linear warm-up, then half a cosine down to 0, or 1 to the end."""
+    warmup = max(1, round(recipe.steps * _WARMUP))
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    if recipe.average > 0:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
 
 
 def crop_size(recipe: Recipe, step: int, input_size: int) -> int:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from hw.errors import InputError
 from quant.calibrate import pixel_batches, quantize
@@ -78,29 +79,35 @@ KILLED = """
     sys.path[:0] = [{tests!r}, {root!r}]
     import quant.train, os, signal
     from pathlib import Path
-    from test_train import RECIPE, run
+    from test_train import run
+    from quant.recipe import Recipe
     save = quant.train.save_checkpoint
-    def save_then_die(folder, model, optimizer, step, recipe):
-        save(folder, model, optimizer, step, recipe)
+    def save_then_die(folder, model, optimizer, average, step, recipe):
+        save(folder, model, optimizer, average, step, recipe)
         if step == 6:
             os.kill(os.getpid(), signal.SIGKILL)
     quant.train.save_checkpoint = save_then_die
-    run(Path({folder!r}))
+    run(Path({folder!r}), Recipe.model_validate_json({recipe!r}))
 """
 
 
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
+@pytest.mark.parametrize("average", [0.0, 0.75])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, average: float) -> None:
+    recipe = RECIPE.model_copy(update={"average": average})
+    whole = run(tmp_path / "whole", recipe)
     tests = Path(__file__).parent
     code = textwrap.dedent(KILLED).format(
-        tests=str(tests), root=str(tests.parents[1]), folder=str(tmp_path / "killed")
+        tests=str(tests),
+        root=str(tests.parents[1]),
+        folder=str(tmp_path / "killed"),
+        recipe=recipe.model_dump_json(),
     )
     killed = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / "killed" / CHECKPOINT).is_file()
-    assert_same(whole, run(tmp_path / "killed"))
+    assert_same(whole, run(tmp_path / "killed", recipe))
 
 
 def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(
@@ -116,8 +123,10 @@ def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(quant.checkpoint, "save_file", cut)
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters())
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(tmp_path, network(), torch.optim.Adam(network().parameters()), 1, "{}")
+        save_checkpoint(tmp_path, net, optimizer, AveragedModel(net), 1, "{}")
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == [CHECKPOINT]
 
@@ -191,7 +200,7 @@ def test_tensorboard_log(tmp_path: Path) -> None:
 
 
 def test_schedule_rises_then_falls_to_nothing() -> None:
-    factors = [schedule(step, 200) for step in range(200)]
+    factors = [schedule(step, Recipe(steps=200)) for step in range(200)]
     assert factors[0] < factors[5] == pytest.approx(1.0)
     assert factors[6:] == sorted(factors[6:], reverse=True)
     assert factors[-1] < 1e-3
@@ -228,3 +237,18 @@ def test_teachers_are_averaged_as_probabilities() -> None:
         wanted = (one(pixels).softmax(1) + other(pixels).softmax(1)) / 2
         divergence = (wanted * (wanted.log() - student(pixels).log_softmax(1))).sum(1).mean()
     torch.testing.assert_close(found, divergence)
+
+
+def test_the_mean_of_the_last_weights_is_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def look(folder: Path, model: nn.Module, *rest: object) -> None:
+        seen.append({name: tensor.detach().clone() for name, tensor in model.named_parameters()})
+
+    monkeypatch.setattr("quant.train.save_checkpoint", look)
+    recipe = RECIPE.model_copy(update={"average": 0.5, "checkpoint_every": 1})
+    found = run(tmp_path, recipe, quantized=False)
+    for name, tensor in found.items():
+        mean = torch.stack([weights[name] for weights in seen[6:]]).mean(0)
+        torch.testing.assert_close(tensor, mean)
+    assert [schedule(step, recipe) for step in (1, 11)] == [1.0, 1.0]
