@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
+from hw.dataflow.hardware import Hardware
 from hw.errors import InputError
 from hw.files import PathLike, atomic_directory, read_json, sha256
 from hw.graph import Graph
@@ -25,6 +27,9 @@ SCHEMA = 1
 SUFFIX = ".fire"
 MAX_GOLDEN_BYTES = 1 << 28
 _NEEDED = ("graph.json", "graph.arrays", "golden.npz")
+_HARDWARE, _VERIFICATION = "hardware.json", "verification.json"
+RTL = "rtl"
+"""The folder of the accelerator's sources and memory images."""
 _LAYOUT = "little-endian bit string, element 0 lowest, padded to bytes"
 
 
@@ -104,6 +109,8 @@ class Bundle:
         graph: the integers.
         manifest: labels, preprocessing, model card, tool versions.
         golden: images and their scores, for the self test.
+        hardware: how the network was built for a board, if it was.
+        verification: what `fireflow verify --rtl` found, if it ran.
 
     Raises:
         InputError: another number of labels than classes.
@@ -112,6 +119,8 @@ class Bundle:
     graph: Graph
     manifest: Manifest
     golden: Golden
+    hardware: Hardware | None = None
+    verification: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         classes, labels = self.graph.output_type.shape[-1], len(self.manifest.labels)
@@ -120,8 +129,12 @@ class Bundle:
                 f"{self.graph.name}: labels must be one per class ({classes}), not {labels}; list them all"
             )
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: PathLike, rtl: PathLike | None = None) -> None:
         """Writes the folder, whole or not at all; replaces a bundle of that name, but nothing else.
+
+        Args:
+            path: the folder.
+            rtl: a folder with the accelerator's sources, to be copied into the bundle.
 
         Raises:
             InputError: `path` is a file, or a folder with other things in it.
@@ -139,9 +152,19 @@ class Bundle:
                 np.savez_compressed(
                     file, images=self.golden.images, scores=self.golden.scores, names=names, digests=digests
                 )
+            if self.hardware is not None:
+                (folder / _HARDWARE).write_bytes(_render(self.hardware.to_json()))
+            if self.verification is not None:
+                (folder / _VERIFICATION).write_bytes(_render(dict(self.verification)))
+            if rtl is not None:
+                shutil.copytree(str(rtl), str(folder / RTL))
+            written = sorted(file for file in folder.rglob("*") if file.is_file())
             files = {
-                name: {"sha256": sha256(folder / name), "size_bytes": (folder / name).stat().st_size}
-                for name in _NEEDED
+                file.relative_to(folder).as_posix(): {
+                    "sha256": sha256(file),
+                    "size_bytes": file.stat().st_size,
+                }
+                for file in written
             }
             (folder / "manifest.json").write_bytes(_render(_seal({**self._describe(), "files": files})))
 
@@ -176,7 +199,13 @@ class Bundle:
                 raise InputError(f"{folder}/manifest.json: must list {missing[0]}; get the bundle again")
             arrays, _ = read_arrays(folder / "graph.arrays")
             graph = Graph.from_json(read_json(folder / "graph.json"), arrays)
-            bundle = cls(graph, Manifest.from_json(document), _read_golden(folder / "golden.npz", graph))
+            hardware = verification = None
+            if _HARDWARE in document["files"]:
+                hardware = Hardware.from_json(read_json(folder / _HARDWARE))
+            if _VERIFICATION in document["files"]:
+                verification = read_json(folder / _VERIFICATION)
+            golden = _read_golden(folder / "golden.npz", graph)
+            bundle = cls(graph, Manifest.from_json(document), golden, hardware, verification)
             different = [key for key, value in bundle._describe().items() if document[key] != value]
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -187,6 +216,13 @@ class Bundle:
                 f"{folder}/manifest.json: {different[0]} must agree with graph.json; get the bundle again"
             )
         return bundle
+
+    def with_hardware(self, hardware: Hardware) -> Bundle:
+        """A copy that was built so; what was verified before no longer counts."""
+        return replace(self, hardware=hardware, verification=None)
+
+    def with_verification(self, found: Mapping[str, Any]) -> Bundle:
+        return replace(self, verification=found)
 
     def verify_golden(
         self,

@@ -18,8 +18,14 @@ def squeezenet(
     bits: int = 4,
     bypass: bool = False,
     seed: int = 0,
+    narrow: int = 1,
+    stages: tuple[tuple[tuple[int, int], ...], ...] = FIRES_1_1,
 ) -> Graph:
-    """SqueezeNet 1.1 with random weights and evenly spaced thresholds of a realistic size."""
+    """SqueezeNet 1.1 with random weights and evenly spaced thresholds of a realistic size.
+
+    `narrow` divides the channels of every layer but the last; `stages` are the squeeze and expand channels of the
+    Fire modules between two pools.
+    """
     rng = np.random.default_rng(seed)
     top = (1 << (weight_bits - 1)) - 1
     nodes: list[Node] = []
@@ -48,13 +54,16 @@ def squeezenet(
 
     spread = top / 2.5 * 0.4 * (1 << bits)
     height = (size - 3) // 2 + 1
-    tensor = act(conv("conv1", "image", 3, 64, 3, 2), 64, top / 2.5 * 150 * 27**0.5)
+    tensor = act(
+        conv("conv1", "image", 3, 64 // narrow, 3, 2), 64 // narrow, top / 2.5 * 150 * 27**0.5
+    )
     tensor, height = pool("pool1", tensor, height)
-    depth, index = 64, 2
-    for stage, fires in enumerate(FIRES_1_1):
+    depth, index = 64 // narrow, 2
+    for stage, fires in enumerate(stages):
         if stage:
             tensor, height = pool(f"pool{index - 1}", tensor, height)
-        for squeeze, expand in fires:
+        for wide_squeeze, wide_expand in fires:
+            squeeze, expand = wide_squeeze // narrow, wide_expand // narrow
             fire, block_in = f"fire{index}", tensor
             small = act(conv(f"{fire}.squeeze", tensor, depth, squeeze), squeeze, spread * depth**0.5)
             one = act(conv(f"{fire}.expand1x1", small, squeeze, expand), expand, spread * squeeze**0.5)

@@ -1,0 +1,1 @@
+"""From the integer graph to a network of streaming layers: folding, timing, FIFO depths and resources."""

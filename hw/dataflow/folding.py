@@ -1,0 +1,221 @@
+"""The folding of every layer for a frame rate, or the highest rate within a share of a board: exact for the model.
+
+Each node has a handful of ways to be folded (PE, SIMD, lanes, kind of memory), each with its cycles and its cost;
+two neighbours whose lanes differ need a width converter between them. Which ways together fit a board at a given
+number of cycles is an integer program, solved by HiGHS through SciPy: a binary variable per way, and per edge a flow
+that couples the lanes on both sides, which pays for the converter. The highest rate is found by bisection over the
+cycle counts that any way has, because whatever fits at some cycles also fits at more.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from hw.boards import RESOURCES, Board, Resources
+from hw.dataflow.cost import total
+from hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
+from hw.dataflow.program import Program, first
+from hw.dataflow.ways import KERNELS, Way, Ways, within
+from hw.errors import InputError
+from hw.graph import Graph
+
+__all__ = ["BUDGET", "Plan", "fold_as_given", "fold_fastest", "fold_for_rate"]
+
+
+def fold_for_rate(
+    graph: Graph,
+    board: Board,
+    target_fps: float,
+    clock_mhz: float | None = None,
+    budget: float = BUDGET,
+    kernels: Sequence[str] = KERNELS,
+) -> Plan:
+    """The cheapest folding that reaches a frame rate.
+
+    Args:
+        graph, board: what runs where.
+        target_fps: frames a second, back to back.
+        clock_mhz: by default the first of the board's.
+        budget: share of each resource that may be used.
+        kernels: matrix units to choose from: "finn", "dsp", "lut".
+
+    Raises:
+        InputError: it cannot be reached; says the best that can, and what stops it.
+    """
+    search = _Search(graph, board, budget, kernels)
+    clock = float(clock_mhz or board.clocks_mhz[0])
+    if not target_fps > 0:
+        raise InputError(f"target rate must be above 0 frames a second, not {target_fps}; change it")
+    plan = search.plan_at(int(clock * 1e6 / target_fps), clock)
+    if plan is None:
+        best = search.fastest(clock)
+        raise InputError(
+            f"target rate must be at most {best.fps:.0f} frames a second on {board.name} at {clock:g} MHz, not "
+            f"{target_fps:g}: {' and '.join(best.limits)} do not allow more; ask for less or take a larger board"
+        )
+    return plan
+
+
+def fold_fastest(
+    graph: Graph,
+    board: Board,
+    clock_mhz: float | None = None,
+    budget: float = BUDGET,
+    kernels: Sequence[str] = KERNELS,
+) -> Plan:
+    """The folding of the highest rate that fits the board's budget; arguments as for `fold_for_rate`.
+
+    Raises:
+        InputError: not even the slowest fits; names the resources that are missing.
+    """
+    return _Search(graph, board, budget, kernels).fastest(float(clock_mhz or board.clocks_mhz[0]))
+
+
+@dataclass(eq=False)
+class _Search:
+    """The integer programs over all ways of all nodes."""
+
+    graph: Graph
+    board: Board
+    budget: float
+    kernels: Sequence[str] = KERNELS
+    reserve: Resources = field(default_factory=Resources)  # for FIFOs, which no single node can tell
+
+    def __post_init__(self) -> None:
+        check_budget(self.budget)
+        self.ways = Ways(self.graph, self.board.family, self.kernels)
+
+    @property
+    def capacity(self) -> Resources:
+        return self.board.resources * self.budget
+
+    def plan_at(self, cycles: int, clock: float) -> Plan | None:
+        """The cheapest plan within so many cycles, FIFOs included."""
+        return self._with_fifos(lambda: self.solve(cycles), clock)
+
+    def _with_fifos(self, solve: Callable[[], dict[str, Way] | None], clock: float) -> Plan | None:
+        """Solves again, more kept in reserve, until the FIFOs fit too, which the ways do not know of."""
+        for _ in range(5):
+            chosen = solve()
+            if chosen is None:
+                return None
+            plan = self._plan(chosen, clock)
+            if within(plan.used, self.capacity):
+                return plan
+            modelled = self._modelled(chosen)
+            lacking = {name: getattr(plan.used, name) - getattr(modelled, name) for name in RESOURCES}
+            self.reserve = Resources(
+                **{name: max(getattr(self.reserve, name), lacking[name]) for name in RESOURCES}
+            )
+        return None
+
+    def fastest(self, clock: float) -> Plan:
+        slowest = max(
+            min(way.cycles for way in ways) for ways in self.ways.all.values()
+        )  # of each the fastest way
+        counts = sorted(
+            {way.cycles for ways in self.ways.all.values() for way in ways if way.cycles >= slowest}
+        )
+        at = [0]
+
+        def solve() -> dict[str, Way] | None:
+            # What does not even fit with fractions of ways does not fit; it is quick to find out.
+            at[0] = first(
+                lambda index: self.solve(counts[index], whole=False) is not None, at[0], len(counts)
+            )
+            found: dict[int, dict[str, Way] | None] = {}
+
+            def fits(index: int) -> bool:
+                found[index] = self.solve(counts[index])
+                return found[index] is not None
+
+            at[0] = first(fits, at[0], len(counts), near=True)
+            return found.get(at[0])
+
+        plan = self._with_fifos(solve, clock)
+        if plan is None:
+            needed = " and ".join(self.limits(counts[-1]))
+            raise InputError(
+                f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}, not need more "
+                f"{needed}; take a larger board, fewer bits or fewer classes"
+            )
+        limits = self.limits(counts[at[0] - 1]) if at[0] else (self._slowest(slowest),)
+        return replace(plan, limits=limits)
+
+    def _slowest(self, cycles: int) -> str:
+        name = next(name for name, ways in self.ways.all.items() if min(way.cycles for way in ways) == cycles)
+        return f"the {cycles} cycles of {name}"
+
+    def limits(self, cycles: int) -> tuple[str, ...]:
+        """Which resources, each (or the fewest together) given without end, would let it fit so many cycles."""
+        for count in range(1, len(RESOURCES)):
+            freed = [
+                some
+                for some in itertools.combinations(RESOURCES, count)
+                if self.solve(cycles, without=some) is not None
+            ]
+            if freed:
+                return tuple(sorted({name.upper() for some in freed for name in some}))
+        return tuple(name.upper() for name in RESOURCES)
+
+    def _plan(self, chosen: Mapping[str, Way], clock: float) -> Plan:
+        folding = {name: dict(way.given) for name, way in chosen.items()}
+        return fold_as_given(self.graph, self.board, folding, clock, self.budget)
+
+    def _modelled(self, chosen: Mapping[str, Way]) -> Resources:
+        whole = total({name: way.cost for name, way in chosen.items()})
+        for source, target in self.ways.edges:
+            whole = whole + self.ways.converter(
+                self.graph.types[source], self._lanes_out(chosen, source), chosen[target].lanes_in
+            )
+        return whole
+
+    def _lanes_out(self, chosen: Mapping[str, Way], name: str) -> int:
+        return chosen[name].lanes_out if name in chosen else self.graph.input_type.shape[-1]
+
+    def solve(self, cycles: int, without: Sequence[str] = (), whole: bool = True) -> dict[str, Way] | None:
+        """The cheapest ways that fit within so many cycles, or None if none do.
+
+        Args:
+            cycles: per frame, at most.
+            without: resources that have no limit.
+            whole: a way is taken or not; otherwise fractions may be, and the result only tells whether it fits.
+        """
+        options = {name: self.ways.usable(name, cycles) for name in self.ways.nodes}
+        if not all(options.values()):
+            return None
+        program = Program(self.board, self.capacity, self.reserve, without)
+        columns = {
+            name: [program.add(way.cost, binary=True) for way in ways] for name, ways in options.items()
+        }
+        for own in columns.values():
+            program.equal([(column, 1.0) for column in own], 1.0)
+        for source, target in self.ways.edges:
+            into = _by(options[target], columns[target], "lanes_in")
+            if source in options:
+                out = _by(options[source], columns[source], "lanes_out")
+            else:
+                out = {self.graph.input_type.shape[-1]: []}
+            kind = self.graph.types[source]
+            flows = {(a, b): program.add(self.ways.converter(kind, a, b)) for a in out for b in into}
+            for a, own in out.items():
+                terms = [(flows[a, b], 1.0) for b in into]
+                program.equal([*terms, *((column, -1.0) for column in own)], 0.0 if own else 1.0)
+            for b, own in into.items():
+                program.equal([*((flows[a, b], 1.0) for a in out), *((column, -1.0) for column in own)], 0.0)
+        picked = program.solve(whole)
+        if picked is None:
+            return None
+        return {
+            name: max(zip(ways, columns[name]), key=lambda pair: picked[pair[1]])[0]
+            for name, ways in options.items()
+        }
+
+
+def _by(ways: Sequence[Way], columns: Sequence[int], key: str) -> dict[int, list[int]]:
+    result: dict[int, list[int]] = {}
+    for way, column in zip(ways, columns):
+        result.setdefault(getattr(way, key), []).append(column)
+    return result

@@ -1,0 +1,111 @@
+"""A folding on a board, with everything that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Mapping
+
+from hw.boards import RESOURCES, Board, Resources
+from hw.dataflow.build import to_dataflow
+from hw.dataflow.cost import costs, total
+from hw.dataflow.fifo import fifo_depths
+from hw.dataflow.schedule import Timing
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from hw.dataflow.network import Dataflow
+    from hw.graph import Graph
+
+BUDGET = 0.8
+"""Share of each resource that may be used: what is left lets placement and routing succeed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A folding with what comes of it.
+
+    Args:
+        board, clock_mhz, budget: for which it was made.
+        folding: for `to_dataflow`.
+        flow: the layers, with FIFOs.
+        parts: resources by layer name.
+        bottleneck: the slowest stage.
+        limits: what keeps it from being faster: resources, or the layer that cannot be folded any less.
+    """
+
+    board: Board
+    clock_mhz: float
+    budget: float
+    folding: Mapping[str, Mapping[str, Any]]
+    flow: Dataflow
+    parts: Mapping[str, Resources]
+    bottleneck: str
+    limits: tuple[str, ...] = ()
+
+    @cached_property
+    def timing(self) -> Timing:
+        return Timing(self.flow)
+
+    @property
+    def interval(self) -> int:
+        """Cycles per frame."""
+        return self.timing.interval
+
+    @property
+    def fps(self) -> float:
+        return self.clock_mhz * 1e6 / self.interval
+
+    @property
+    def latency_ms(self) -> float:
+        return self.timing.latency / self.clock_mhz / 1e3
+
+    @property
+    def used(self) -> Resources:
+        return total(self.parts)
+
+    @property
+    def fits(self) -> bool:
+        """Whether every resource stays within the budget."""
+        return all(share <= self.budget for share in self.shares.values()) and not self.missing
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Resources that are used although the board has none."""
+        return tuple(
+            name for name in RESOURCES if getattr(self.used, name) and not getattr(self.board.resources, name)
+        )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of each resource that the board has, the share used."""
+        return _shares(self.used, self.board.resources)
+
+
+def _shares(used: Resources, of: Resources) -> dict[str, float]:
+    return {name: getattr(used, name) / getattr(of, name) for name in RESOURCES if getattr(of, name)}
+
+
+def fold_as_given(
+    graph: Graph,
+    board: Board,
+    folding: Mapping[str, Mapping[str, Any]],
+    clock_mhz: float | None = None,
+    budget: float = BUDGET,
+) -> Plan:
+    """The plan of a folding, whether it fits or not: `fits`, `shares` and `missing` tell.
+
+    Raises:
+        InputError: a folding that the graph cannot have; a budget that is no share.
+    """
+    check_budget(budget)
+    bare = to_dataflow(graph, folding)
+    timing = Timing(bare)
+    flow = bare.with_fifos(fifo_depths(bare, timing=timing).depths)
+    clock = float(clock_mhz or board.clocks_mhz[0])
+    return Plan(board, clock, budget, folding, flow, costs(flow, board.family), timing.bottleneck)
+
+
+def check_budget(budget: float) -> None:
+    if not 0 < budget <= 1:
+        raise InputError(f"budget must be a share above 0 and at most 1, not {budget}; change it")

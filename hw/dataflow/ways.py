@@ -1,0 +1,167 @@
+"""The ways to fold each node of a network, and what each costs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from hw.boards import RESOURCES, Resources
+from hw.dataflow.build import Workbench, ours_can
+from hw.dataflow.cost import cost, total
+from hw.dataflow.layers import Fork, WidthConverter
+from hw.dataflow.schedule import estimated_interval
+from hw.dataflow.stream import Stream, divisors
+from hw.ops import Conv, GlobalSum, Threshold
+from hw.ops import MaxPool as MaxPoolOp
+
+if TYPE_CHECKING:
+    from hw.graph import Graph, Node
+    from hw.types import Array, TensorType
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to fold a node.
+
+    Args:
+        given: its entry in a folding.
+        lanes_in, lanes_out: of its inputs and its output.
+        cycles: per frame, of its slowest stage.
+        cost: of its layers.
+    """
+
+    given: Mapping[str, Any]
+    lanes_in: int
+    lanes_out: int
+    cycles: int
+    cost: Resources
+
+
+KERNELS = ("dsp", "lut")
+"""Matrix units that may be chosen; where ours cannot compute a convolution, FINN's does."""
+
+
+class Ways:
+    """All ways of all nodes of a graph on parts of one family, with these matrix units."""
+
+    def __init__(self, graph: Graph, family: str, kernels: Sequence[str] = KERNELS) -> None:
+        self.graph, self.family, self.kernels = graph, family, kernels
+        self.bench = Workbench(graph)
+        self.nodes = {node.name: node for node in self.bench.nodes}
+        self.edges = [(source, node.name) for node in self.bench.nodes for source in self.bench.inputs(node)]
+        self._converters: dict[tuple[int, int, int], Resources] = {}
+        self._usable: dict[tuple[str, int], list[Way]] = {}
+        self.all = {node.name: self._ways(node) for node in self.bench.nodes}
+        self._cycles = {name: [way.cycles for way in ways] for name, ways in self.all.items()}
+
+    def _ways(self, node: Node) -> list[Way]:
+        result = []
+        readers = sum(source == node.name for source, _ in self.edges)
+        for given in _choices(node, self.graph.types, self.kernels):
+            layers = self.bench.layers(node, given)
+            whole = total({layer.name: cost(layer, self.family) for layer in layers})
+            stream = layers[-1].output
+            if readers > 1:
+                whole = whole + cost(Fork("fork", (node.name,), (stream,), stream, readers), self.family)
+            lanes_in = layers[0].inputs[0].lanes
+            result.append(Way(given, lanes_in, stream.lanes, estimated_interval(layers), whole))
+        return sorted(result, key=lambda way: way.cycles)
+
+    def usable(self, name: str, cycles: int) -> list[Way]:
+        """The ways of a node within so many cycles, without those that another of the same lanes beats."""
+        count = bisect_right(self._cycles[name], cycles)
+        if (name, count) not in self._usable:
+            groups: dict[tuple[int, int], list[Way]] = {}
+            for way in self.all[name][:count]:
+                groups.setdefault((way.lanes_in, way.lanes_out), []).append(way)
+            best = [way for group in groups.values() for way in _pareto(group)]
+            self._usable[name, count] = self._needed(name, best)
+        return self._usable[name, count]
+
+    def _needed(self, name: str, ways: list[Way]) -> list[Way]:
+        """Without those that another way of other lanes beats even with the converters to their lanes."""
+        if not ways:
+            return []
+        rows = _rows([way.cost for way in ways])
+        inputs = self.bench.inputs(self.nodes[name])
+        sources = [self.graph.types[source] for source in inputs]
+        keep = []
+        for index, way in enumerate(ways):
+            closer = np.flatnonzero((rows <= rows[index]).all(axis=1))
+            for other in (ways[int(at)] for at in closer if at != index):
+                extra = other.cost + self.converter(self.graph.types[name], other.lanes_out, way.lanes_out)
+                for kind in sources:
+                    extra = extra + self.converter(kind, way.lanes_in, other.lanes_in)
+                if within(extra, way.cost) and extra != way.cost:
+                    break
+            else:
+                keep.append(way)
+        return keep
+
+    def converter(self, kind: TensorType, source: int, target: int) -> Resources:
+        """What stands between words of `source` lanes and of `target` lanes."""
+        key = (kind.bits, source, target)
+        if key not in self._converters:
+            step = source * target // math.gcd(source, target)
+            lanes = [source, target] if step in (source, target) else [source, step, target]
+            found = Resources()
+            for a, b in itertools.pairwise(lanes):
+                if a != b:
+                    shape = (1, 1, step)
+                    one, two = (Stream(shape, kind.lo, kind.hi, n) for n in (a, b))
+                    found = found + cost(WidthConverter("width", ("in",), (one,), two), self.family)
+            self._converters[key] = found
+        return self._converters[key]
+
+
+def _pareto(ways: list[Way]) -> list[Way]:
+    """Those that no other matches or beats in every resource; of equals the first."""
+    rows = _rows([way.cost for way in ways])
+    keep: list[int] = []
+    for index in np.lexsort(rows.T[::-1]):
+        if not any((rows[other] <= rows[index]).all() for other in keep):
+            keep.append(int(index))
+    return [ways[index] for index in sorted(keep)]
+
+
+def _rows(costs: Sequence[Resources]) -> Array:
+    return np.array([[getattr(price, name) for name in RESOURCES] for price in costs])
+
+
+def within(used: Resources, room: Resources) -> bool:
+    return all(getattr(used, name) <= getattr(room, name) for name in RESOURCES)
+
+
+def _choices(node: Node, types: Mapping[str, TensorType], kernels: Sequence[str]) -> Iterable[dict[str, Any]]:
+    """Every folding of a node that is worth a look, the kind of memory left open where one is clearly better."""
+    op = node.op
+    channels = [types[name].shape[-1] for name in node.inputs]
+    if isinstance(op, Conv):
+        yield from _conv_choices(op, kernels if ours_can(op, types[node.inputs[0]]) else ("finn",))
+    elif isinstance(op, Threshold):
+        yield from ({"pe": pe, "memory": kind} for pe in divisors(channels[0]) for kind in ("lut", "bram"))
+    elif isinstance(op, (MaxPoolOp, GlobalSum)):
+        yield from (
+            {"lanes": lanes, "memory": kind} for lanes in divisors(channels[0]) for kind in ("lut", "bram")
+        )
+    else:
+        yield from ({"lanes": lanes} for lanes in divisors(math.gcd(*channels)))
+
+
+def _conv_choices(op: Conv, kernels: Sequence[str]) -> Iterable[dict[str, Any]]:
+    mh, mw, channels = op.weight.shape[0], op.weight[0].size, op.weight.shape[3]
+    windowed = op.weight.shape[1:3] != (1, 1) or op.stride != (1, 1)
+    for pe, simd, kind, kernel in itertools.product(divisors(mh), divisors(mw), ("lut", "bram"), kernels):
+        # A window gives whole pixels or parts of one that SIMD takes as they are, or several for a word of SIMD:
+        # anything else would wait for its converter at every pixel, the product's buffer being a pixel deep.
+        if windowed and channels % simd and simd % channels:
+            continue
+        given = {"pe": pe, "simd": simd, "memory": kind, "kernel": kernel}
+        yield given
+        if windowed and simd > channels and channels <= 8:  # a whole window in a word: only of few channels
+            yield {**given, "parallel": True}

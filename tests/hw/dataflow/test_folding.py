@@ -1,0 +1,133 @@
+"""Costs, and the foldings chosen by them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.boards import RESOURCES, Resources, board
+from hw.dataflow.build import Workbench, to_dataflow
+from hw.dataflow.cost import Sample, cost, costs, dsps, errors, features, finn_lanes, fit, total
+from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
+from hw.dataflow.layers import MatMul
+from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram
+from hw.dataflow.program import first
+from hw.errors import InputError
+from hw.graph import Graph
+from hw.ops import Conv
+from tests.hw.networks import squeezenet
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return squeezenet(47, classes=10)
+
+
+def test_memories_pack_into_primitives() -> None:
+    assert bram36(512, 72) == bram36(1024, 36) == bram36(32768, 1) == 1
+    assert bram36(512, 36) == bram36(1024, 18) == 0.5
+    assert bram36(1025, 36) == 1.5  # a RAMB18 for the last word
+    assert (uram(4096, 72), uram(4097, 73)) == (1, 4)
+    assert rom_luts(64, 8) == 8
+    assert rom_luts(32, 8) == 4
+    assert rom_luts(1, 8) == 0
+    assert ram_luts(32, 6, "xc7") == 4
+    assert ram_luts(64, 7, "xcup") == 8
+    assert buffer_kind(33, 4) == "lut"
+    assert buffer_kind(2048, 36) == "bram"
+
+
+def test_dsps_are_counted_as_finn_packs_them() -> None:
+    layer = to_dataflow(squeezenet(47), {"fire2.squeeze": {"pe": 8, "simd": 4, "kernel": "finn"}})[
+        "fire2.squeeze"
+    ]
+    assert isinstance(layer, MatMul)
+    assert layer.narrow
+    assert dsps(layer, "xcup") == dsps(layer, "xc7") == 2 * 4
+    assert finn_lanes("xc7", 4, 4, narrow=False) == 3
+    assert finn_lanes("xcup", 6, 8, narrow=True) == 2
+
+
+def test_every_layer_has_a_cost_on_both_families(graph: Graph) -> None:
+    flow = to_dataflow(graph).with_fifos({"fire2.expand1x1.fifo0": 33})
+    for family in ("xc7", "xcup"):
+        parts = costs(flow, family)
+        assert all(part.lut > 0 and part.ff > 0 for part in parts.values())
+        assert total(parts).dsp == sum(
+            dsps(layer, family) for layer in flow.layers if isinstance(layer, MatMul)
+        )
+
+
+def test_fitting_finds_the_coefficients_that_counts_were_made_with(graph: Graph) -> None:
+    bench = Workbench(graph)
+    samples = []
+    for node in bench.nodes:
+        if isinstance(node.op, Conv):
+            for pe, simd in ((1, 1), (2, 4), (4, 2), (8, 4), (16, 1)):
+                if node.op.weight.shape[0] % pe == 0 and node.op.weight.shape[3] % simd == 0:
+                    layer = bench.layers(node, {"pe": pe, "simd": simd, "kernel": "finn"})[-1]
+                    own = features(layer, "xcup")
+                    counted = Resources(lut=3 * own["products"] + 40, ff=own["input_bits"] * 2, dsp=1)
+                    samples.append(Sample(layer, "xcup", counted))
+    found = fit(samples, pull=0)["MatMul.finn"]
+    assert set(found) == {"lut", "ff"}
+    assert found["ff"]["input_bits"] == pytest.approx(2, abs=0.05)
+    guessed = [sum(found["lut"].get(k, 0) * v for k, v in features(s.layer, "xcup").items()) for s in samples]
+    np.testing.assert_allclose(guessed, [s.counted.lut for s in samples], rtol=0.05)
+    assert set(errors(samples)["MatMul.finn"]) == {"lut", "ff", "bram36", "dsp"}
+
+
+def test_the_fastest_folding_fits_and_nothing_faster_does(graph: Graph) -> None:
+    ultra = board("Ultra96")
+    plan = fold_fastest(graph, ultra, budget=0.4)
+    assert plan.fits
+    assert max(plan.shares.values()) <= 0.4
+    assert plan.fps == pytest.approx(300e6 / plan.interval)
+    assert plan.limits
+    with pytest.raises(InputError) as caught:
+        fold_for_rate(graph, ultra, plan.fps * 1.2, budget=0.4)
+    assert "target rate must be at most" in str(caught.value)
+    assert "Ultra96-V2 at 300 MHz" in str(caught.value)
+
+
+def test_a_rate_is_reached_with_less_than_the_fastest_takes(graph: Graph) -> None:
+    kria = board("KV260")
+    slow, fast = fold_for_rate(graph, kria, 500), fold_for_rate(graph, kria, 5000)
+    assert slow.fps >= 500
+    assert fast.fps >= 5000
+    assert max(slow.shares.values()) < max(fast.shares.values())
+    assert slow.bottleneck
+    assert slow.latency_ms > fast.latency_ms
+
+
+def test_a_given_folding_is_reported_whether_it_fits_or_not(graph: Graph) -> None:
+    folding = {"conv10": {"pe": 10, "simd": 512, "memory": "bram"}}
+    plan = fold_as_given(graph, board("PYNQ-Z2"), folding)
+    assert not plan.fits
+    assert plan.shares["dsp"] > 1
+    assert fold_as_given(graph, board("ZCU104"), {}).fits
+    with pytest.raises(InputError, match="budget must be a share above 0"):
+        fold_as_given(graph, board("ZCU104"), {}, budget=80)
+
+
+def test_a_network_that_cannot_fit_is_refused_naming_the_resource(graph: Graph) -> None:
+    small = board("PYNQ-Z2")
+    none = replace(small, name="tiny", resources=replace(small.resources, dsp=4))
+    with pytest.raises(InputError, match=r"squeezenet: the network must fit 80% of tiny, not need more DSP"):
+        fold_fastest(graph, none, kernels=("finn",))
+    assert fold_fastest(graph, none).used.dsp <= 3  # ours multiplies in LUTs too
+
+
+def test_the_first_good_index_is_found() -> None:
+    for answer in range(12):
+        for near in (False, True):
+            assert first(lambda index, answer=answer: index >= answer, 0, 11, near) == min(answer, 11)
+
+
+def test_costs_grow_with_parallelism(graph: Graph) -> None:
+    for family in ("xc7", "xcup"):
+        few = cost(to_dataflow(graph, {"conv10": {"pe": 1, "simd": 4}})["conv10"], family)
+        many = cost(to_dataflow(graph, {"conv10": {"pe": 5, "simd": 64}})["conv10"], family)
+        assert all(getattr(few, name) <= getattr(many, name) for name in RESOURCES)
