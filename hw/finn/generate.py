@@ -1,0 +1,324 @@
+"""RTL of the layers that FINN has kernels for, from plain layers: self-contained, and the same bytes every time.
+
+FINN writes the Verilog of a node with absolute paths, needs Vivado's block design to join an MVAU with the
+memory of its weights, and leaves AXI-lite ports open. Here every layer becomes one module of the layer's name,
+with clock, reset and streams as its only ports, beside FINN's library files.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.dataflow.layers import Layer, MatMul, Pad, Threshold, WidthConverter, Window
+from hw.errors import InputError
+from hw.files import PathLike
+from hw.finn.environment import finn
+from hw.finn.library import library_root, library_text
+from hw.finn.wrappers import RAM_STYLES, mvau_top, tied_top
+from hw.packing import pack_bits
+from hw.types import signed_bits
+
+if TYPE_CHECKING:
+    from hw.types import Int64Array
+
+LIBRARY = "finn"
+"""The folder of FINN's library files, beside the modules of the layers."""
+MIN_OPERAND_BITS = 2
+"""FINN's multiplier wants at least this many bits on either side."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The RTL of one layer, in a folder.
+
+    Args:
+        top: the module of the layer.
+        sources: the files to compile, packages first; library files are shared by all layers of the folder.
+        images: memory images; the sources name them relative to the folder, so tools must run in it.
+        ports: bits of TDATA by stream, such as {"in0_V": 16, "out0_V": 24}.
+    """
+
+    top: str
+    sources: tuple[str, ...]
+    images: tuple[str, ...]
+    ports: Mapping[str, int]
+
+
+def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Generated:
+    """Writes the RTL of a layer into a folder, beside that of others.
+
+    Args:
+        layer: a MatMul, Threshold, Window, Pad or WidthConverter.
+        part: the FPGA, such as "xc7z020clg400-1"; decides how multiplications share a DSP.
+        clock_ns: the clock's period.
+        folder: exists, or is made.
+
+    Raises:
+        InputError: a layer that FINN's kernel cannot compute.
+    """
+    target = Path(folder)
+    try:
+        with finn():
+            node = _WRITERS[type(layer)](layer)
+            files = node.hdl(part, clock_ns)
+            for path in node.library:
+                _write(target / LIBRARY / Path(path).name, library_text(path))
+    except InputError as error:
+        raise InputError(f"{layer.name}: {error}") from None
+    for name, text in files.items():
+        _write(target / name, text)
+    sources = [f"{LIBRARY}/{Path(path).name}" for path in node.library]
+    sources += [name for name in files if not name.endswith(".dat")]
+    images = tuple(name for name in files if name.endswith(".dat"))
+    ports = {"in0_V": layer.input.tdata_bits, "out0_V": layer.output.tdata_bits}
+    return Generated(module_name(layer.name), tuple(sources), images, ports)
+
+
+def module_name(layer_name: str) -> str:
+    """The Verilog name of a layer's module.
+
+    >>> module_name("fire2.expand3x3.pad")
+    'fire2_expand3x3_pad'
+    """
+    name = re.sub(r"\W", "_", layer_name, flags=re.ASCII)
+    return name if name[:1].isalpha() else f"layer_{name}"
+
+
+class _Node:
+    """A node of FINN's in a model of its own.
+
+    Args:
+        kind: FINN's operator.
+        name: of the node and its module.
+        attributes: FINN's.
+        constant: the second input, if any, and its type.
+        extra: files that we write, by name.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        attributes: Mapping[str, Any],
+        constant: tuple[Int64Array, str] | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        from onnx import helper
+        from qonnx.core.datatype import DataType
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.custom_op.registry import getCustomOp
+        from qonnx.util.basic import qonnx_make_model
+
+        inputs = ["in"] if constant is None else ["in", "constant"]
+        domain = "finn.custom_op.fpgadataflow.rtl"
+        node = helper.make_node(kind, inputs, ["out"], name=name, domain=domain, backend="fpgadataflow", **attributes)
+        model = ModelWrapper(qonnx_make_model(helper.make_graph([node], name, [], [])))
+        if constant is not None:
+            model.set_initializer("constant", constant[0].astype(np.float32))
+            model.set_tensor_datatype("constant", DataType[constant[1]])
+        self.model = model
+        self.op = getCustomOp(model.graph.node[0])
+        self.extra = dict(extra or {})
+        self.library: tuple[str, ...] = ()
+        self.changes: dict[str, str] = {}
+
+    def hdl(self, part: str, clock_ns: float) -> dict[str, str]:
+        """The node's own files by name. Fills `library` with those it needs of FINN's."""
+        with tempfile.TemporaryDirectory(prefix="fireflow-hdl-") as folder:
+            self.op.set_nodeattr("code_gen_dir_ipgen", folder)
+            self.op.generate_hdl(self.model, part, clock_ns)
+            files = {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+        listed = [Path(path).resolve() for path in self.op.get_rtl_file_list(abspath=True)]
+        root = library_root()
+        library = [path.relative_to(root).as_posix() for path in listed if path.is_relative_to(root)]
+        # A package must be compiled before the modules that import it.
+        self.library = (*sorted(library, key=lambda path: not path.endswith("_pkg.sv")), *self.library)
+        for old, new in self.changes.items():
+            assert sum(text.count(old) for text in files.values()) == 1, f"FINN no longer writes {old}"
+            files = {name: text.replace(old, new) for name, text in files.items()}
+        files.update(self.extra)
+        for name, text in files.items():
+            assert folder not in text, f"{name} holds an absolute path"
+        return files
+
+
+def _matmul(layer: MatMul) -> _Node:
+    top = module_name(layer.name)
+    weight_bits = max(MIN_OPERAND_BITS, layer.weight_bits)
+    act_bits = max(MIN_OPERAND_BITS, layer.input.bits)
+    acc_bits = _accumulator_bits(layer, weight_bits, act_bits)
+    if act_bits - layer.input.signed > 17 or weight_bits > 25:
+        raise InputError(f"operands must fit a DSP's 25 x 18 bits, not {weight_bits} x {act_bits}; use fewer bits")
+    attributes = {
+        **{"PE": layer.pe, "SIMD": layer.simd, "MW": layer.mw, "MH": layer.mh},
+        "inputDataType": _integers(act_bits, layer.input.signed),
+        "weightDataType": _integers(weight_bits, True),
+        "outputDataType": _integers(acc_bits, True),
+        "noActivation": 1,
+        "mem_mode": "internal_decoupled",
+    }
+    image = f"{top}_weights.dat"
+    text = mvau_top(layer, top, act_bits, acc_bits, weight_bits, image)
+    weight = (layer.weight.T, _integers(weight_bits, True))
+    node = _Node("MVAU_rtl", f"{top}_mvau", attributes, weight, {f"{top}.sv": text, image: weight_image(layer)})
+    # FINN packs weights one by one in Python, seconds for a large layer; it rounds their memory up to bytes, gives
+    # it an AXI-lite port, and leaves it to Vivado's block design to connect it. `mvau_top` has it beside the MVAU.
+    node.op.generate_params = lambda model, path: None
+    node.op.generate_infra_hdl = lambda part: None
+    node.library = ("memstream/hdl/memstream.sv",)
+    return node
+
+
+def _accumulator_bits(layer: MatMul, weight_bits: int, act_bits: int) -> int:
+    """Enough for every partial sum, and for what FINN's multiplier asks for: one whole product."""
+    ends = layer.weight[:, :, None] * np.array([layer.input.lo, layer.input.hi, 0])  # (MH, MW, 3)
+    lo, hi = int(ends.min(2).sum(1).min()), int(ends.max(2).sum(1).max())
+    return max(signed_bits(lo, hi), weight_bits + act_bits, layer.output.bits)
+
+
+def weight_image(layer: MatMul) -> str:
+    """The memory of the weights, a hexadecimal word per line.
+
+    Word nf * SF + sf holds weight[nf * PE + pe, sf * SIMD + simd] as its element pe * SIMD + simd.
+    """
+    bits = max(MIN_OPERAND_BITS, layer.weight_bits)
+    folds = layer.weight.reshape(layer.mh // layer.pe, layer.pe, layer.mw // layer.simd, layer.simd)
+    return _hex_lines(folds.transpose(0, 2, 1, 3).reshape(-1, layer.pe * layer.simd), bits, True)
+
+
+def _hex_lines(words: Int64Array, bits: int, signed: bool) -> str:
+    """(N, elements) -> N lines, element 0 in the last digits."""
+    packed: NDArray[np.uint8] = pack_bits(words, bits, signed)[:, ::-1]
+    digits, step = -(-words.shape[1] * bits // 4), 2 * packed.shape[1]
+    text = packed.tobytes().hex()
+    return "".join(text[end - digits : end] + "\n" for end in range(step, len(text) + 1, step))
+
+
+def _threshold(layer: Threshold) -> _Node:
+    top, signed = module_name(layer.name), layer.input.signed
+    # A threshold outside the input's range is met always or never, and so is a clipped one, of fewer bits. FINN
+    # saturates the input into their type: it must also hold a number below all thresholds.
+    thresholds = np.clip(layer.thresholds, layer.input.lo, layer.input.hi + 1)
+    lo, hi = int(thresholds.min()) - 1, int(thresholds.max())
+    bits = signed_bits(lo, hi) if signed else max(1, hi.bit_length())
+    steps = int(thresholds.shape[1])
+    attributes = {
+        "PE": layer.pe, "NumChannels": layer.input.channels, "numSteps": steps, "ActVal": layer.out_lo,
+        "inputDataType": _integers(layer.input.bits, signed),
+        "weightDataType": _integers(bits, signed),
+        "outputDataType": _integers(layer.output.bits, layer.output.signed),
+    }
+    core = f"{top}_thresholding"
+    out_bits = _threshold_bits(layer.out_lo, steps)
+    text = tied_top(layer, top, core, layer.input.bits, out_bits, layer.out_lo < 0, ("in1_V_TVALID", "in1_V_TDATA"))
+    images = threshold_images(thresholds, layer.pe, bits, signed, f"{core}_threshs")
+    extra = {f"{top}.sv": text, **images}
+    node = _Node("Thresholding_rtl", core, attributes, (thresholds, _integers(bits, signed)), extra)
+    # FINN's images are of another layout where out_lo widens the output.
+    node.op.generate_params = lambda model, path: None
+    return node
+
+
+def _threshold_bits(out_lo: int, steps: int) -> int:
+    """Bits of an output of FINN's module."""
+    top = steps + out_lo + 1
+    return (top - 1).bit_length() if out_lo >= 0 else 1 + (max(-out_lo, top) - 1).bit_length()
+
+
+def threshold_images(thresholds: Int64Array, pe: int, bits: int, signed: bool, prefix: str) -> dict[str, str]:
+    """The memories of a binary search, PREFIX_PE_STAGE.dat, a threshold per line in hexadecimal.
+
+    Stage s compares with one of 2**s thresholds of a channel; channels c, c + PE, c + 2 * PE, ... share memories.
+    """
+    channels, steps = thresholds.shape
+    stages = steps.bit_length()  # ceil(log2(steps + 1))
+    full = np.zeros((channels, (1 << stages) - 1), np.int64)  # entries beyond `steps` are never looked at
+    full[:, :steps] = thresholds
+    images = {}
+    for stage in range(stages):
+        step = 1 << (stages - stage)
+        own = full[:, step // 2 - 1 :: step]  # (channels, 2**stage)
+        for lane in range(pe):
+            images[f"{prefix}_{lane}_{stage}.dat"] = _hex_lines(own[lane::pe].reshape(-1, 1), bits, signed)
+    return images
+
+
+def _window(layer: Window) -> _Node:
+    height, width, channels = layer.input.shape
+    attributes = {
+        "ConvKernelDim": list(layer.kernel),
+        "Stride": list(layer.stride),
+        "Dilation": [1, 1],
+        "IFMDim": [height, width],
+        "OFMDim": list(layer.output.shape[:2]),
+        "IFMChannels": channels,
+        "SIMD": layer.input.lanes,
+        "inputDataType": _integers(layer.input.bits, layer.input.signed),
+        "outputDataType": _integers(layer.input.bits, layer.input.signed),
+        "parallel_window": int(layer.parallel),
+        "is1D": int(1 in (height, width)),
+        "ram_style": RAM_STYLES[layer.memory],
+    }
+    node = _Node("ConvolutionInputGenerator_rtl", module_name(layer.name), attributes)
+    # FINN declares these parameters behind the ports that use them, which slang refuses.
+    node.changes = {
+        "[IN_WIDTH_PADDED-1:0] in0": f"[{layer.input.tdata_bits - 1}:0] in0",
+        "[OUT_WIDTH_PADDED-1:0] out0": f"[{layer.output.tdata_bits - 1}:0] out0",
+    }
+    return node
+
+
+def _pad(layer: Pad) -> _Node:
+    top = module_name(layer.name)
+    core = f"{top}_fmpadding"
+    attributes = {
+        "ImgDim": list(layer.input.shape[:2]),
+        "Padding": list(layer.pads),
+        "NumChannels": layer.input.channels,
+        "SIMD": layer.input.lanes,
+        "inputDataType": _integers(layer.input.bits, layer.input.signed),
+    }
+    text = tied_top(layer, top, core, layer.input.bits, layer.input.bits, layer.input.signed)
+    return _Node("FMPadding_rtl", core, attributes, extra={f"{top}.sv": text})
+
+
+def _width(layer: WidthConverter) -> _Node:
+    shape = [1, *layer.input.shape]
+    attributes = {
+        "inShape": shape,
+        "outShape": shape,
+        "inWidth": layer.input.width,
+        "outWidth": layer.output.width,
+        "dataType": _integers(layer.input.bits, layer.input.signed),
+    }
+    return _Node("StreamingDataWidthConverter_rtl", module_name(layer.name), attributes)
+
+
+_WRITERS: dict[type[Layer], Callable[[Any], _Node]] = {
+    MatMul: _matmul,
+    Threshold: _threshold,
+    Window: _window,
+    Pad: _pad,
+    WidthConverter: _width,
+}
+
+
+def _integers(bits: int, signed: bool) -> str:
+    """FINN's name of a type."""
+    return f"{'INT' if signed else 'UINT'}{bits}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file unless it is there already: build tools look at the time of a file."""
+    data = text.encode()
+    if not path.is_file() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)

@@ -1,0 +1,204 @@
+"""RTL simulation of an accelerator: the stitched top, or every layer on its own, against the integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hw.dataflow.layers import Layer, Pad
+from hw.dataflow.network import Dataflow
+from hw.dataflow.stream import Stream
+from hw.files import PathLike
+from hw.finn.generate import module_name
+from hw.rtl.stitch import Design, seal, write_layer
+from hw.tools.axi_stream import pack_words, unpack_words
+from hw.tools.verilator import Simulation
+
+if TYPE_CHECKING:
+    from hw.types import Array, Int64Array
+
+Progress = Callable[[int, float], None]
+MVU_MODEL = Path(__file__).parent / "finn" / "mvu_model.sv"
+"""Takes the place of FINN's mvu.sv, whose packed DSPs take minutes to compile; the same words in the same cycles."""
+_LAYERS_TOP = "layers"
+
+
+@dataclass(frozen=True, eq=False)
+class RtlRun:
+    """What a simulation of the whole accelerator gave.
+
+    Args:
+        scores: int64 (N, classes).
+        finished: the cycle of each frame's last score, int64 (N,); cycle 0 is the first after reset.
+        fifo_levels: most words that each FIFO held, by its name in the dataflow.
+    """
+
+    scores: Int64Array
+    finished: Int64Array
+    fifo_levels: Mapping[str, int]
+
+    @property
+    def latency_cycles(self) -> int:
+        """From the first pixel to the last score of the first frame."""
+        return int(self.finished[0]) + 1
+
+    @property
+    def interval_cycles(self) -> int | None:
+        """Between the last two frames; None for a single one."""
+        return int(self.finished[-1] - self.finished[-2]) if len(self.finished) > 1 else None
+
+
+def simulate(
+    dataflow: Dataflow,
+    design: Design,
+    images: Array,
+    *,
+    stalls: float = 0.0,
+    seed: int = 0,
+    optimize: bool = True,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> RtlRun:
+    """Runs pictures through the RTL, one behind the other.
+
+    Args:
+        dataflow: what `design` was stitched from.
+        design: the sources.
+        images: uint8 (N, H, W, C).
+        stalls: the probability with which the source or the sink pauses in a cycle.
+        seed: of the stalls, and of whatever the RTL leaves uninitialized.
+        optimize: compile for long runs.
+        jobs: compilers beside each other.
+        progress: called now and then with the cycles and the done part of the work.
+
+    Raises:
+        InputError: no Verilator or C++ compiler.
+        DeadlockError: the accelerator stands still.
+        SimulationError: it breaks the rules of AXI-stream.
+    """
+    simulation = Simulation.build(design.top, modelled(design), optimize=optimize, jobs=jobs)
+    words = _pack(dataflow.input, images)
+    result = simulation.run(
+        [words],
+        [len(images) * dataflow.output.words],
+        stalls=stalls,
+        seed=seed,
+        cwd=design.folder,
+        max_idle_cycles=4 * max(layer.cycles for layer in dataflow.layers) + 10_000,
+        progress=progress,
+    )
+    scores = _unpack(dataflow.output, result.outputs[0], len(images))
+    finished = result.emitted[0].reshape(len(images), -1)[:, -1]
+    names = {f"u_{module_name(layer.name)}": layer.name for layer in dataflow.layers if layer.kind == "Fifo"}
+    levels = {
+        names[part]: level
+        for path, level in result.fifo_levels.items()
+        for part in path.split(".")
+        if part in names
+    }
+    return RtlRun(scores, finished, levels)
+
+
+def modelled(design: Design) -> list[Path]:
+    """The sources for a simulation: FINN's multiplier core gives way to its model."""
+    return [MVU_MODEL if path.name == "mvu.sv" else path for path in design.paths]
+
+
+def layer_bench(layers: Sequence[Layer], part: str, clock_ns: float, folder: PathLike) -> Design:
+    """A top with every layer on its own, all streams as ports: one build serves for all of them."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    sources: dict[str, None] = {}
+    ports, instances = ["    input wire ap_clk", "    input wire ap_rst_n"], []
+    for layer in layers:
+        used = write_layer(layer, part, clock_ns, target, sources)
+        prefix = module_name(layer.name)
+        nets = {}
+        for port, ahead, back in (
+            *((port, "input", "output") for port in used.inputs),
+            *((port, "output", "input") for port in used.outputs),
+        ):
+            nets[port.name] = net = f"{prefix}_port_{port.name}"
+            ports += [
+                f"    {ahead} wire [{port.bits - 1}:0] {net}_TDATA",
+                f"    {ahead} wire {net}_TVALID",
+                f"    {back} wire {net}_TREADY",
+            ]
+        instances.append(used.instance(f"u_{prefix}", nets))
+    listed = ",\n".join(ports)
+    text = f"// Every layer on its own.\nmodule {_LAYERS_TOP} (\n{listed}\n);\n\n{chr(10).join(instances)}\nendmodule\n"
+    (target / f"{_LAYERS_TOP}.sv").write_text(text, encoding="utf-8")
+    return seal(target, _LAYERS_TOP, sources)
+
+
+def check_layers(
+    dataflow: Dataflow,
+    design: Design,
+    images: Array,
+    *,
+    stalls: float = 0.0,
+    seed: int = 0,
+    optimize: bool = True,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Int64Array]:
+    """What every layer computes in RTL from the integers that `dataflow` says it reads.
+
+    Args:
+        dataflow: the layers of `design`, which `layer_bench` wrote.
+        images, stalls, seed, optimize, jobs, progress: as in `simulate`.
+
+    Returns:
+        int64 (N, H, W, C) or (N, C) by layer; a Fork's copies are checked to agree and given once.
+    """
+    simulation = Simulation.build(design.top, modelled(design), optimize=optimize, jobs=jobs)
+    tensors = dataflow.run(images)
+    owners = {module_name(layer.name): layer for layer in dataflow.layers}
+    inputs, counts = [], []
+    for port in simulation.inputs:
+        layer, number = _owner(port.name, owners)
+        inputs.append(_pack(layer.inputs[number], tensors[layer.sources[number]]))
+    for port in simulation.outputs:
+        layer, _number = _owner(port.name, owners)
+        counts.append(len(images) * layer.output.words + _ahead(layer))
+    longest = max(layer.cycles for layer in dataflow.layers)
+    result = simulation.run(
+        inputs, counts, stalls=stalls, seed=seed, cwd=design.folder, record=False,
+        max_idle_cycles=longest + 10_000, progress=progress,
+    )  # fmt: skip
+    found: dict[str, Int64Array] = {}
+    for port, words in zip(simulation.outputs, result.outputs, strict=True):
+        layer, _number = _owner(port.name, owners)
+        values = _unpack(layer.output, words[: len(words) - _ahead(layer)], len(images))
+        if layer.name in found and not np.array_equal(found[layer.name], values):
+            # The copies of a Fork: one that differs from the first must not hide behind it.
+            values = np.where(found[layer.name] == tensors[layer.name], values, found[layer.name])
+        found[layer.name] = values
+    return found
+
+
+def _ahead(layer: Layer) -> int:
+    """Words that a layer gives of a frame before it reads any: FINN's padding starts at once with its zeros."""
+    if not isinstance(layer, Pad):
+        return 0
+    top, left, _bottom, _right = layer.pads
+    return (top * layer.output.shape[1] + left) * layer.output.groups
+
+
+def _owner(port: str, owners: Mapping[str, Layer]) -> tuple[Layer, int]:
+    """The layer of a port of the bench, and the port's number there."""
+    prefix, _, own = port.rpartition("_port_")
+    return owners[prefix], int("".join(filter(str.isdigit, own)))
+
+
+def _pack(stream: Stream, values: Array) -> Array:
+    return pack_words(values, stream.lanes, stream.bits, stream.signed)
+
+
+def _unpack(stream: Stream, words: Array, frames: int) -> Int64Array:
+    values = unpack_words(words, stream.lanes, stream.bits, stream.signed)
+    return values.reshape(frames, *stream.shape)

