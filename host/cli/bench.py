@@ -1,4 +1,4 @@
-"""`fireflow bench simulator`: how fast each way to the same scores is, measured side by side."""
+"""`fireflow bench`: how fast each way to the same scores is, measured side by side; drivers likewise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from host.cli import arguments
+from host.cli import arguments, bench_driver
 from host.cli.bench_worker import FILES
 from host.cli.inputs import FIREQ, MODEL_HELP, default_model, find_model, kind_of
 from host.cli.output import print_json, progress, table
@@ -61,10 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=arguments.positive, default=5, metavar="N", help="through all engines"
     )
     arguments.json_output(simulator)
+    simulator.set_defaults(measure=_simulator)
+    driver = kinds.add_parser("driver", help="the driver on the virtual board, beside FINN+'s own")
+    bench_driver.add_arguments(driver)
+    driver.set_defaults(measure=bench_driver.run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures; fails if integers differ or the memory of the fast simulator grows with the images."""
+    """Measures what was asked for."""
+    status: int = args.measure(args)
+    return status
+
+
+def _simulator(args: argparse.Namespace) -> int:
+    """Fails if integers differ or the memory of the fast simulator grows with the images."""
     from quant.model_file import load_model
 
     path = _model_path(args.model)

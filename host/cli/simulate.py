@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from host.cli import arguments
 from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import print_json, progress, table
+from host.cli.output import cycles_bar, print_json, progress, table
 from host.pictures import find_pictures, prepared, read_picture
 from host.scores import Guess, best
-from hw.bundle import Bundle
+from hw.bundle import RTL, Bundle
 from hw.errors import InputError
 from hw.simulator import Simulator
 
 if TYPE_CHECKING:
+    from hw.dataflow.hardware import Hardware
     from hw.types import Array, Int64Array
 
 
@@ -29,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
     parser.add_argument(
-        "--engine", choices=("fast", "interpreter"), default="fast", help="equal in every bit"
+        "--engine",
+        choices=("fast", "interpreter", "rtl"),
+        default="fast",
+        help="equal in every bit; rtl runs the Verilog of a built bundle, in minutes",
     )
     arguments.speed(parser)
     arguments.json_output(parser)
@@ -47,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
     for path in args.pictures:
         if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped
             read_picture(path, preprocessing)
-    score = engine(bundle, args.engine, args.threads, args.batch)
+    if args.engine == "rtl":
+        score = rtl_engine(bundle, args.bundle)
+    else:
+        score = engine(bundle, args.engine, args.threads, args.batch)
     damaged: list[tuple[str, str]] = []
     results: list[tuple[str, list[Guess]]] = []
     batches = prepared(paths, preprocessing, min(args.batch, len(paths)), damaged)
@@ -66,6 +73,39 @@ def engine(bundle: Bundle, name: str, threads: int, batch: int) -> Callable[[Arr
     if name == "interpreter":
         return bundle.graph.run
     return Simulator(bundle.graph, threads=threads, batch=batch).run
+
+
+def rtl_engine(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
+    """Like `engine`, from the accelerator's RTL; tells cycles on stderr.
+
+    Raises:
+        InputError: the bundle was not built.
+    """
+    from hw.rtl.simulate import simulate
+    from hw.rtl.stitch import Design
+
+    hardware = built(bundle, folder)
+    dataflow, design = hardware.dataflow(bundle.graph), Design.load(folder / RTL)
+
+    def score(images: Array) -> Int64Array:
+        with cycles_bar("simulating the RTL") as report:
+            found = simulate(dataflow, design, images, progress=report)
+        interval = f", {found.interval_cycles} from frame to frame" if found.interval_cycles else ""
+        print(
+            f"RTL: {found.latency_cycles} cycles to the first scores{interval}; "
+            f"expected {hardware.latency_cycles} and {hardware.interval_cycles}",
+            file=sys.stderr,
+        )
+        return found.scores
+
+    return score
+
+
+def built(bundle: Bundle, folder: Path) -> Hardware:
+    """How a bundle was built. Raises InputError where it was not."""
+    if bundle.hardware is None:
+        raise InputError(f"{folder}: must be built for a board, and it is not; run `fireflow build` first")
+    return bundle.hardware
 
 
 def _report(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 import numpy as np
 
 from host.cli import arguments
-from host.cli.inputs import FIREQ, QONNX, find_model, kind_of
+from host.cli.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of
 from host.cli.output import print_json
 from hw.errors import InputError
 
@@ -26,7 +26,19 @@ Stages = Mapping[str, Mapping[str, "Array"]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a .fireq or QONNX file, or a shipped model by name; with --rtl a bundle that was built",
+    )
+    parser.add_argument(
+        "--rtl",
+        action="store_true",
+        help="compare the RTL of a built bundle: every layer on its own, under random stalls, and the whole",
+    )
+    parser.add_argument(
+        "--stalls", type=float, default=0.2, metavar="P", help="with --rtl: how often ports pause (0.2)"
+    )
     parser.add_argument("--images", type=Path, help="pictures (folder, zip, file); otherwise synthetic ones")
     parser.add_argument("--count", type=arguments.positive, default=2, metavar="N", help="images to take (2)")
     arguments.json_output(parser)
@@ -35,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the table; 1 if a value differs that may not."""
     source = find_model(args.model)
+    if args.rtl:
+        return _verify_rtl(source, args)
     if kind_of(source) == FIREQ:
         from host.cli.flow import write_qonnx
         from quant.model_file import load_model
@@ -100,6 +114,63 @@ def _brevitas(network: Any, images: Array) -> tuple[Mapping[str, Array], str]:
         f"; {found.on_boundary} of them lie on a rounding boundary within float error"
     )
     return {**single.tensors, "scores": double.tensors["scores"]}, note
+
+
+def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
+    """The RTL of a built bundle: each layer from the integers that it should read, then all of them stitched."""
+    from host.cli.flow import real_images, synthetic_images
+    from host.cli.output import cycles_bar
+    from host.cli.simulate import built
+    from hw.bundle import RTL, Bundle
+    from hw.compare import compare
+    from hw.rtl.simulate import check_layers, layer_bench, simulate
+    from hw.rtl.stitch import Design
+
+    if kind_of(folder) != BUNDLE:
+        raise InputError(
+            f"{folder}: must be a bundle for --rtl, not {folder.name}; run `fireflow build` first"
+        )
+    if not 0 <= args.stalls < 1:
+        raise InputError(f"stalls: must be 0 to below 1, not {args.stalls}; give 0.2")
+    bundle = Bundle.load(folder)
+    hardware = built(bundle, folder)
+    graph, dataflow = bundle.graph, hardware.dataflow(bundle.graph)
+    if args.images is None:
+        images = synthetic_images(args.count, graph.input_type.shape)
+    else:
+        images = real_images(args.images, bundle.manifest.preprocessing, args.count)
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = layer_bench(dataflow.layers, hardware.part, hardware.clock_ns, scratch)
+        with cycles_bar("simulating every layer") as report:
+            layers = check_layers(dataflow, bench, images, stalls=args.stalls, progress=report)
+    with cycles_bar("simulating the accelerator") as report:
+        whole = simulate(dataflow, Design.load(folder / RTL), images, progress=report)
+    stages = {
+        REFERENCE: graph.trace(images),
+        "dataflow": dataflow.run(images),
+        "RTL layer": layers,
+        "RTL whole": {dataflow.output_name: whole.scores},
+    }
+    table = compare(stages, REFERENCE)
+    cycles = {
+        "interval_cycles": whole.interval_cycles,
+        "latency_cycles": whole.latency_cycles,
+        "expected_interval_cycles": hardware.interval_cycles,
+        "expected_latency_cycles": hardware.latency_cycles,
+    }
+    bundle.with_verification(
+        {"images": len(images), "stalls": args.stalls, "differing": table.differing, **cycles}
+    ).save(folder, folder / RTL)
+    notes = [
+        '"-": the stage has no such tensor; dataflow: the layers and FIFOs of the accelerator, in NumPy',
+        f"layers paused with probability {args.stalls} at every port; the whole ran freely",
+        *(f"{name.replace('_', ' ')}: {value}" for name, value in cycles.items() if value is not None),
+    ]
+    if args.json:
+        print_json({**_document(table, notes, table.differing == 0), **cycles})
+    else:
+        print(table.render(), *notes, sep="\n")
+    return 0 if table.differing == 0 else 1
 
 
 def integers_of(tensors: Mapping[str, Array], scales: Mapping[str, float]) -> dict[str, Array]:

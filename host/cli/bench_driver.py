@@ -1,0 +1,263 @@
+"""`fireflow bench driver`: frames per second on the virtual board, beside FINN+'s own driver.
+
+This file is also the program that measures under `pynq`, in the environment of another Python:
+`python -m host.cli.bench_driver BUNDLE FRAMES INTERVAL LATENCY` prints its rows as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from host.cli import arguments
+from host.cli.inputs import BUNDLE_HELP
+from host.cli.output import print_json, table
+from host.design import Design
+from host.devices.fabric import Fabric, Memory
+from host.devices.virtual import VirtualDevice
+from host.driver import Accelerator
+from hw.bundle import Bundle
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from hw.types import Array, Int64Array
+
+ROOT = Path(__file__).resolve().parents[2]
+BOARD = "KV260"
+_OURS, _OURS_PYNQ, _FINN = "fireflow", "fireflow, under pynq", "FINN+ 1.6.1, under pynq"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement; `cpu_ms` is the host's processor time for a frame, without the model's own."""
+
+    driver: str
+    batch: int
+    slots: int
+    frames: int
+    fps: float
+    ceiling: float
+    cpu_ms: float
+    wrong: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
+    parser.add_argument("--frames", type=arguments.positive, default=300, metavar="N", help="of each row")
+    parser.add_argument("--interval-ms", type=float, default=10.0, metavar="MS", help="of the accelerator")
+    parser.add_argument("--latency-ms", type=float, default=30.0, metavar="MS", help="of the accelerator")
+    parser.add_argument(
+        "--pynq-python",
+        type=Path,
+        metavar="PYTHON",
+        help="a Python with pynq 4 and finn-plus-driver, to compare",
+    )
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures; fails if a score is wrong, or one image a transfer reaches less than 95 % of the ceiling."""
+    bundle = Bundle.load(args.bundle)
+    interval, latency = args.interval_ms / 1e3, args.latency_ms / 1e3
+    rows = []
+    for batch, slots in ((1, 1), (1, 2), (1, 4), (1, 6), (4, 3)):
+        rows.append(_ours(bundle, args.frames, interval, latency, batch, slots))
+    rows.append(_ours(bundle, args.frames, 0.0, 0.0, 1, 4))
+    if args.pynq_python is not None:
+        rows += _elsewhere(args.pynq_python, args.bundle, args.frames, interval, latency)
+    if args.json:
+        print_json([asdict(row) for row in rows])
+    else:
+        lines = [
+            (
+                row.driver,
+                f"{row.batch} x {row.slots}",
+                f"{row.fps:.1f}",
+                f"{100 * row.fps / row.ceiling:.1f}" if row.ceiling else "-",
+                f"{row.cpu_ms:.3f}",
+                row.wrong,
+            )
+            for row in rows
+        ]
+        print(table(("driver", "batch x slots", "fps", "% of ceiling", "CPU ms/frame", "wrong"), lines))
+    best = max(
+        row.fps / row.ceiling for row in rows if row.driver == _OURS and row.batch == 1 and row.ceiling
+    )
+    return int(any(row.wrong for row in rows) or best < 0.95)
+
+
+class Recorded:
+    """The arithmetic of known images, looked up: the host alone is measured.
+
+    Args:
+        bundle: its golden images and scores.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        golden = bundle.golden
+        self._scores = {
+            zlib.crc32(image.tobytes()): golden.scores[n : n + 1] for n, image in enumerate(golden.images)
+        }
+
+    def __call__(self, images: Array) -> Int64Array:
+        return self._scores[zlib.crc32(images.tobytes())]
+
+
+def _timed(
+    stream: Callable[[], int],
+    fabric: Fabric,
+    driver: str,
+    batch: int,
+    slots: int,
+    frames: int,
+    interval: float,
+) -> Row:
+    start, cpu = time.perf_counter(), time.process_time() - fabric.busy_s
+    wrong = stream()
+    seconds, busy = time.perf_counter() - start, time.process_time() - fabric.busy_s - cpu
+    ceiling = 1 / interval if interval else 0.0
+    return Row(driver, batch, slots, frames, frames / seconds, ceiling, 1000 * busy / frames, wrong)
+
+
+def _accelerator_row(
+    accelerator: Accelerator,
+    fabric: Fabric,
+    driver: str,
+    batch: int,
+    slots: int,
+    frames: int,
+    interval: float,
+) -> Row:
+    golden = accelerator.bundle.golden
+    count = len(golden.images)
+
+    def stream() -> int:
+        pairs = ((n % count, golden.images[n % count]) for n in range(frames))
+        return sum(not np.array_equal(f.scores, golden.scores[f.key]) for f in accelerator.frames(pairs))
+
+    return _timed(stream, fabric, driver, batch, slots, frames, interval)
+
+
+def _ours(bundle: Bundle, frames: int, interval: float, latency: float, batch: int, slots: int) -> Row:
+    design = replace(
+        Design.of(bundle.graph), interval_cycles=int(interval * 2e8), latency_cycles=int(latency * 2e8)
+    )
+    device = VirtualDevice(design, bundle.graph, interval, latency, score=Recorded(bundle))
+    with Accelerator(bundle, device, slots, batch, design=design) as accelerator:
+        return _accelerator_row(accelerator, device.fabric, _OURS, batch, slots, frames, interval)
+
+
+def _elsewhere(python: Path, bundle: Path, frames: int, interval: float, latency: float) -> list[Row]:
+    command = [
+        str(python),
+        "-m",
+        "host.cli.bench_driver",
+        str(bundle),
+        str(frames),
+        str(interval),
+        str(latency),
+    ]
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{python}: must run pynq 4 and finn-plus-driver ({reason}); install both there")
+    return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+
+
+# --- under pynq -----------------------------------------------------------------------------------------------
+
+
+def _under_pynq(bundle: Bundle, frames: int, interval: float, latency: float, folder: Path) -> list[Row]:
+    from host.devices.machine import Machine, virtual_bitstream
+    from host.devices.overlay import family_of
+    from host.devices.pynq import PynqDevice
+    from host.devices.pynq_virtual import make_board
+
+    family = family_of(BOARD)
+    bitstream = folder / "bench.bit"
+    plain = replace(
+        Design.of(bundle.graph),
+        interval_cycles=int(interval * 2e8),
+        latency_cycles=int(latency * 2e8),
+        board=BOARD,
+    )
+    bitstream.write_bytes(virtual_bitstream(plain, "xck26"))
+    design = replace(plain, bitstream=bitstream)
+    memory = Memory(0x8_0000_0000, 1 << 28)
+    fabric = Fabric(design, Recorded(bundle), memory, interval, latency)
+    board = make_board(Machine(fabric, family, BOARD))
+    device = PynqDevice(design, board)
+    rows = []
+    for batch, slots in ((1, 4), (4, 3)):
+        with Accelerator(bundle, device, slots, batch, design=design) as accelerator:
+            rows.append(_accelerator_row(accelerator, fabric, _OURS_PYNQ, batch, slots, frames, interval))
+    for batch in (1, 4):
+        rows.append(_finn(device.overlay_file, fabric, board, bundle, frames, batch, interval))
+    fabric.close()
+    return rows
+
+
+def _finn(
+    file: Path, fabric: Fabric, board: Any, bundle: Bundle, frames: int, batch: int, interval: float
+) -> Row:
+    """FINN+'s driver as its documentation uses it: `execute` for a batch, then the next."""
+    driver = finn_overlay(file, fabric.design, board, batch)
+    golden = bundle.golden
+    count = len(golden.images)
+
+    def stream() -> int:
+        wrong = 0
+        for first in range(0, frames, batch):
+            picks = [n % count for n in range(first, first + batch)]
+            wrong += int(np.any(driver.execute(golden.images[picks]) != golden.scores[picks]))
+        return wrong
+
+    return _timed(stream, fabric, _FINN, batch, 1, frames // batch * batch, interval)
+
+
+def finn_overlay(file: Path, design: Design, board: Any, batch: int) -> Any:
+    """FINN+'s driver on an overlay."""
+    from finn_plus_driver.overlays import FINNDMAOverlay
+
+    given, taken = design.input, design.output
+    height, width, channels = given.kind.shape
+    kind = "INT" if taken.kind.signed else "UINT"
+    shapes = {
+        "idt": [f"DataType['UINT{given.kind.bits}']"],
+        "odt": [f"DataType['{kind}{taken.kind.bits}']"],
+        "ishape_normal": [(1, height, width, channels)],
+        "oshape_normal": [(1, *taken.kind.shape)],
+        "ishape_folded": [(1, height, width, channels, 1)],
+        "oshape_folded": [(1, *taken.kind.shape, 1)],
+        "ishape_packed": [(1, height, width, channels, 1)],
+        "oshape_packed": [(1, *taken.kind.shape, taken.word_bytes)],
+        "input_dma_name": ["idma0"],
+        "output_dma_name": ["odma0"],
+        "num_inputs": 1,
+        "num_outputs": 1,
+    }
+    return FINNDMAOverlay(str(file), "zynq-iodma", shapes, batch_size=batch, device=board)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        path, *numbers = sys.argv[1:]
+        measured = _under_pynq(
+            Bundle.load(path), int(numbers[0]), float(numbers[1]), float(numbers[2]), Path(scratch)
+        )
+        print(json.dumps([asdict(row) for row in measured]))

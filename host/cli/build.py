@@ -1,0 +1,149 @@
+"""`fireflow build`: an accelerator for a board, from a folding chosen for it to Verilog."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from host.cli import arguments
+from host.cli.inputs import find_model
+from host.cli.output import print_json, table
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from hw.bundle import Bundle
+    from hw.dataflow.folding import Plan
+    from hw.dataflow.hardware import Hardware
+
+_NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a bundle, a .fireq or QONNX file, or a shipped model by name"
+    )
+    arguments.output(parser, "the bundle to write, NAME.fire")
+    parser.add_argument("--board", required=True, help="PYNQ-Z1, PYNQ-Z2, Ultra96-V2, KV260 or ZCU104")
+    parser.add_argument(
+        "--target-fps", type=float, metavar="F", help="frames a second; by default as many as fit the board"
+    )
+    parser.add_argument("--clock-mhz", type=float, metavar="MHZ", help="by default the board's usual clock")
+    parser.add_argument(
+        "--budget", type=float, default=0.8, metavar="S", help="share of each resource to use at most (0.8)"
+    )
+    parser.add_argument(
+        "--folding", type=Path, metavar="FILE", help="JSON: take this folding and say whether it fits"
+    )
+    parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the verdict, then writes the bundle with folding, FIFO depths and RTL; 1 if it does not fit."""
+    from host.cli.flow import load_bundle
+    from host.cli.inputs import check_suffix
+    from hw.bundle import SUFFIX
+
+    output = check_suffix(args.output, SUFFIX)
+    bundle = load_bundle(find_model(args.model))
+    plan = _plan(args, bundle)
+    hardware = _hardware(plan)
+    fits = all(share <= args.budget for share in plan.shares.values())
+    if not args.json:
+        print(verdict(plan, hardware, fits), flush=True)
+    if not fits:
+        if args.json:
+            print_json({**_document(plan, hardware), "fits": False, "output": None})
+        return 1
+    with tempfile.TemporaryDirectory() as scratch:
+        rtl = None
+        if not args.no_rtl:
+            from hw.rtl.stitch import stitch
+
+            rtl = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl").folder
+        bundle.with_hardware(hardware).save(output, rtl)
+    if args.json:
+        print_json({**_document(plan, hardware), "fits": True, "output": str(output)})
+    else:
+        print(output)
+    return 0
+
+
+def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
+    from hw.boards import board
+    from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
+    from hw.files import read_json
+
+    chosen = board(args.board)
+    if args.clock_mhz is not None and not args.clock_mhz > 0:
+        raise InputError(
+            f"clock: must be above 0 MHz, not {args.clock_mhz}; leave it out for {chosen.clocks_mhz[0]}"
+        )
+    if args.folding is not None:
+        if args.target_fps is not None:
+            raise InputError("folding: must come without --target-fps, not with it; leave one of them out")
+        return fold_as_given(bundle.graph, chosen, read_json(args.folding), args.clock_mhz, args.budget)
+    if args.target_fps is not None:
+        return fold_for_rate(bundle.graph, chosen, args.target_fps, args.clock_mhz, args.budget)
+    return fold_fastest(bundle.graph, chosen, args.clock_mhz, args.budget)
+
+
+def _hardware(plan: Plan) -> Hardware:
+    from hw.dataflow.hardware import Hardware
+    from hw.dataflow.layers import Fifo
+
+    depths = {layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)}
+    return Hardware(
+        board=plan.board.name,
+        part=plan.board.part,
+        clock_mhz=plan.clock_mhz,
+        budget=plan.budget,
+        folding=plan.folding,
+        fifo_depths=depths,
+        bottleneck=plan.bottleneck,
+        limits=plan.limits,
+        interval_cycles=plan.interval,
+        latency_cycles=plan.timing.latency,
+        resources=plan.used,
+    )
+
+
+def verdict(plan: Plan, hardware: Hardware, fits: bool) -> str:
+    """What a user wants to know before anything slow runs."""
+    board, used = plan.board, plan.used
+    rows = []
+    for name, share in plan.shares.items():
+        count, whole = getattr(used, name), getattr(board.resources, name)
+        over = count - whole * plan.budget
+        rows.append(
+            (
+                _NAMES[name],
+                f"{count:.0f}",
+                f"{whole:.0f}",
+                f"{share:.0%}",
+                f"{over:.0f} too many" if over > 0 else "fits",
+            )
+        )
+    limits = f", limited by {' and '.join(plan.limits)}" if plan.limits else ""
+    lines = [
+        f"{board.name} ({board.part}) at {plan.clock_mhz:g} MHz, at most {plan.budget:.0%} of each resource",
+        f"{plan.fps:.1f} frames a second: {plan.interval} cycles a frame, the bottleneck is {plan.bottleneck}{limits}",
+        f"latency {plan.latency_ms:.2f} ms: {plan.timing.latency} cycles",
+        f"{len(hardware.fifo_depths)} FIFOs, {sum(hardware.fifo_depths.values())} words",
+        table(("resource", "used", "available", "share", ""), rows),
+        "fits" if fits else "does not fit",
+    ]
+    return "\n".join(lines)
+
+
+def _document(plan: Plan, hardware: Hardware) -> dict[str, Any]:
+    return {
+        **hardware.to_json(),
+        "frames_per_second": plan.fps,
+        "latency_ms": plan.latency_ms,
+        "available": plan.board.resources.to_json(),
+        "shares": plan.shares,
+    }

@@ -1,0 +1,31 @@
+"""`fireflow report`: one HTML page about a bundle that was built for a board."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from host.cli.inputs import BUNDLE_HELP
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=f"{BUNDLE_HELP} that was built")
+    parser.add_argument("-o", "--output", type=Path, help="the page; NAME.html beside the bundle by default")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the page."""
+    from host.cli.simulate import built
+    from hw.bundle import Bundle
+    from hw.files import atomic_file
+    from hw.report import report_page
+
+    bundle = Bundle.load(args.bundle)
+    built(bundle, args.bundle)
+    output = args.output or args.bundle.with_suffix(".html")
+    page = report_page(bundle)
+    with atomic_file(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(output)
+    return 0

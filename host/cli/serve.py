@@ -1,0 +1,53 @@
+"""`fireflow serve`: an accelerator for many clients over HTTP, with a page for people."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from host.cli import arguments
+from host.cli.inputs import BUNDLE_HELP
+from host.cli.run import device, open_accelerator
+from host.devices import DeviceError
+from hw.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
+    device(parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="8000 by default")
+    parser.add_argument("--token", help="clients must send it: Authorization: Bearer TOKEN")
+    parser.add_argument(
+        "--queue", type=arguments.positive, default=256, metavar="N", help="requests held at once; 503 beyond"
+    )
+    parser.add_argument(
+        "--max-bytes", type=arguments.positive, default=1 << 24, metavar="N", help="of an upload, 16 MiB"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGINT or SIGTERM; what was accepted is answered."""
+    import uvicorn
+
+    from host.cli.service import Service, make_app
+
+    if not 0 <= args.port < 1 << 16:
+        raise InputError(f"serve: the port must be 0 to 65535, not {args.port}; choose another")
+    try:
+        with open_accelerator(args) as accelerator:
+            if accelerator.bundle.manifest.preprocessing is None:
+                raise InputError(f"{args.bundle}: must say how pictures are prepared; lower it again")
+            app = make_app(Service(accelerator, args.queue), args.token, args.max_bytes)
+            print(f"serving {accelerator.bundle.graph.name} on http://{args.host}:{args.port}/", flush=True)
+            uvicorn.run(
+                app, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=30
+            )
+    except DeviceError as error:
+        print(f"fireflow: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,179 @@
+"""What the host must know of the accelerator: how its ports pack integers, and how fast it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw.bundle import Bundle
+from hw.errors import InputError
+from hw.files import read_json
+from hw.ops import Conv
+from hw.packing import pack_bits, unpack_bits
+
+if TYPE_CHECKING:
+    from hw.dataflow.hardware import Hardware
+    from hw.graph import Graph
+    from hw.types import Array, Int64Array, TensorType
+
+# Without a build nothing is known of the speed; then this many multiplications a cycle are assumed (the 360
+# DSPs of an Ultra96-V2, four each), this clock, and this many frames under way.
+_MULTIPLICATIONS, _CLOCK_MHZ, _FRAMES_UNDER_WAY = 1440, 200.0, 3
+
+
+@dataclass(frozen=True)
+class Port:
+    """One stream of the accelerator as it lies in memory.
+
+    A frame is words of `lanes` elements; a word is a little-endian bit string, element 0 lowest, padded to
+    whole bytes.
+
+    Args:
+        kind: shape and range of a frame.
+        lanes: elements of a word; divides the last axis.
+    """
+
+    kind: TensorType
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.lanes < 1 or self.kind.shape[-1] % self.lanes:
+            raise InputError(
+                f"port: lanes must divide {self.kind.shape[-1]} channels, not {self.lanes}; build again"
+            )
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.kind.shape))
+
+    @property
+    def word_bytes(self) -> int:
+        return -(-self.lanes * self.kind.bits // 8)
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.elements // self.lanes * self.word_bytes
+
+    def pack(self, frames: Array, target: Array) -> None:
+        """Writes integers (N, *shape), which lie in the range, into uint8 (N * frame_bytes,)."""
+        if self._plain:
+            flat = np.ascontiguousarray(frames, self._dtype).reshape(-1)
+            np.copyto(target[: flat.nbytes], flat.view(np.uint8))
+            return
+        words = frames.reshape(-1, self.lanes)
+        target[: len(frames) * self.frame_bytes] = pack_bits(words, self.kind.bits, self.kind.signed).reshape(
+            -1
+        )
+
+    def unpack(self, data: Array, frames: int) -> Int64Array:
+        """Reads uint8 (N * frame_bytes,): int64 (N, *shape)."""
+        kind = self.kind
+        data = data[: frames * self.frame_bytes]
+        if self._plain:
+            values = data.view(self._dtype)
+        elif self.lanes == 1 and self.word_bytes <= 4:
+            # Whole bytes for each element: four of them make an integer, whose upper bits are cut off.
+            wide = np.zeros((frames * self.elements, 4), np.uint8)
+            wide[:, : self.word_bytes] = data.reshape(-1, self.word_bytes)
+            values = wide.view("<u4")[:, 0] & np.uint32((1 << kind.bits) - 1)
+            if kind.signed:
+                sign = 1 << (kind.bits - 1)
+                values = (values.astype(np.int64) ^ sign) - sign
+        else:
+            values = unpack_bits(data.reshape(-1, self.word_bytes), kind.bits, kind.signed, self.lanes)
+        return values.reshape(frames, *kind.shape).astype(np.int64)
+
+    @property
+    def _plain(self) -> bool:
+        return self.kind.bits in (8, 16, 32)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(f"<{'i' if self.kind.signed else 'u'}{self.kind.bits // 8}")
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The accelerator that a bundle describes.
+
+    Args:
+        name: of the network.
+        input, output: the streams.
+        clock_mhz: what the design asks for.
+        interval_cycles: from one frame to the next.
+        latency_cycles: from the first input word to the last output word of a frame.
+        estimated: True if clock, interval and latency are a guess, not a build's figures.
+        board: the build's board, or "".
+        bitstream: the file, or None.
+    """
+
+    name: str
+    input: Port
+    output: Port
+    clock_mhz: float
+    interval_cycles: int
+    latency_cycles: int
+    estimated: bool
+    board: str = ""
+    bitstream: Path | None = None
+
+    @property
+    def interval_s(self) -> float:
+        return self.interval_cycles / self.clock_mhz / 1e6
+
+    @property
+    def latency_s(self) -> float:
+        return self.latency_cycles / self.clock_mhz / 1e6
+
+    @classmethod
+    def of(cls, graph: Graph, hardware: Hardware | None = None, bitstream: Path | None = None) -> Design:
+        """The design of a graph.
+
+        Args:
+            graph: the integers.
+            hardware: how it was built; without it, the speed is a guess.
+            bitstream: a .bit file of it.
+        """
+        if hardware is None:
+            interval = max(1, _multiplications(graph) // _MULTIPLICATIONS)
+            latency = interval * _FRAMES_UNDER_WAY
+            ports = Port(graph.input_type), Port(graph.output_type)
+            return cls(graph.name, *ports, _CLOCK_MHZ, interval, latency, estimated=True, bitstream=bitstream)
+        flow = hardware.dataflow(graph)
+        return cls(
+            graph.name,
+            Port(graph.input_type, flow.input.lanes),
+            Port(graph.output_type, flow.output.lanes),
+            hardware.clock_mhz,
+            hardware.interval_cycles,
+            hardware.latency_cycles,
+            estimated=False,
+            board=hardware.board,
+            bitstream=bitstream,
+        )
+
+
+def load(path: Path) -> tuple[Bundle, Design]:
+    """A bundle and its design; a .bit file among the bundle's files is its bitstream.
+
+    Raises:
+        InputError: as `Bundle.load`.
+    """
+    bundle = Bundle.load(path)
+    files = read_json(path / "manifest.json")["files"]  # only what is listed there was compared with its hash
+    bitstreams = sorted(name for name in files if name.endswith(".bit"))
+    bitstream = path / bitstreams[0] if bitstreams else None
+    return bundle, Design.of(bundle.graph, bundle.hardware, bitstream)
+
+
+def _multiplications(graph: Graph) -> int:
+    """Of one frame."""
+    return sum(
+        math.prod(graph.types[node.name].shape[:2]) * node.op.weight.size
+        for node in graph.nodes
+        if isinstance(node.op, Conv)
+    )

@@ -1,0 +1,40 @@
+"""Devices that the driver runs on: a model, a board under PYNQ, a board over the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from host.devices.base import Buffer, Clocks, Device, DeviceError, DeviceLost, DeviceTimeout, Registers
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from host.design import Design
+    from hw.graph import Graph
+
+__all__ = [
+    "Buffer",
+    "Clocks",
+    "Device",
+    "DeviceError",
+    "DeviceLost",
+    "DeviceTimeout",
+    "Registers",
+    "open_device",
+]
+
+
+def open_device(text: str, design: Design, graph: Graph) -> Device:
+    """The device that a word names: "virtual", "pynq" or "remote:ADDRESS".
+
+    Raises:
+        InputError: another word.
+    """
+    if text == "virtual":
+        from host.devices.virtual import VirtualDevice
+
+        return VirtualDevice(design, graph)
+    if text == "pynq" or text.startswith("remote:"):
+        from host.devices.pynq import PynqDevice, remote_device
+
+        return PynqDevice(design, None if text == "pynq" else remote_device(text[len("remote:") :]))
+    raise InputError(f"device: must be virtual, pynq or remote:ADDRESS, not {text!r}; choose one")

@@ -1,0 +1,328 @@
+"""A model of the board under the driver: memory, both DMAs with FINN's registers, the accelerator, its time.
+
+Time is real (`time.monotonic`), and events are computed, not waited for: every register access first does
+all that would have happened until now, at the times at which it would have happened. So the model keeps its
+interval and latency exactly, however late it is looked at. The arithmetic runs in a thread of its own; a frame whose
+scores are not there yet is late, as if the accelerator were slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable, Iterator, Sequence
+
+import numpy as np
+
+from host.devices.base import DeviceLost
+from host.devices.dma import (
+    ADDRESS_HIGH,
+    ADDRESS_LOW,
+    CONTROL,
+    DONE,
+    FRAMES,
+    IDLE,
+    START,
+)
+from host.devices.faults import Fault
+
+if TYPE_CHECKING:
+    from host.design import Design
+    from hw.types import Array, Int64Array
+
+PAGE = 4096
+_BUS_HANG_S = 4.0
+
+
+class Memory:
+    """The board's memory for DMA buffers.
+
+    Args:
+        base: address of its first byte.
+        size_bytes: how much there is (on a board, CMA).
+    """
+
+    def __init__(self, base: int, size_bytes: int) -> None:
+        self.base, self.size_bytes = base, size_bytes
+        self._regions: dict[int, Array] = {}
+        self._next = base
+
+    @property
+    def allocated(self) -> int:
+        """Buffers that were not freed."""
+        return len(self._regions)
+
+    def allocate(self, size_bytes: int) -> int:
+        """Address of a new region of zeros, at the start of a page. Raises MemoryError."""
+        room = -(-size_bytes // PAGE) * PAGE
+        if sum(-(-len(region) // PAGE) * PAGE for region in self._regions.values()) + room > self.size_bytes:
+            raise MemoryError(f"{size_bytes} bytes of contiguous memory")
+        address = self._find(room)
+        self._regions[address] = np.zeros(size_bytes, np.uint8)
+        return address
+
+    def _find(self, room: int) -> int:
+        address = self.base
+        for start in sorted(self._regions):
+            if start - address >= room:
+                break
+            address = start + -(-len(self._regions[start]) // PAGE) * PAGE
+        return address
+
+    def free(self, address: int) -> None:
+        del self._regions[address]
+
+    def region(self, address: int) -> Array:
+        """The bytes of the buffer that starts here."""
+        return self._regions[address]
+
+    def view(self, address: int, size_bytes: int) -> Array | None:
+        """The bytes at an address, or None where no buffer holds them all."""
+        for start, region in self._regions.items():
+            if start <= address and address + size_bytes <= start + len(region):
+                return region[address - start : address - start + size_bytes]
+        return None
+
+
+@dataclass
+class _Job:
+    """A transfer under way: where, and how many bytes or frames are left."""
+
+    address: int
+    left: int
+
+
+@dataclass
+class _Dma:
+    """The registers of one IODMA."""
+
+    registers: dict[int, int] = field(default_factory=dict)
+    job: _Job | None = None
+    done: bool = False
+
+    def read(self, offset: int) -> int:
+        if offset != CONTROL:
+            return self.registers.get(offset, 0)
+        value = (DONE if self.done else 0) | (0 if self.job else IDLE) | (START if self.job else 0)
+        self.done = False  # as in HLS: clear on read
+        return value
+
+    @property
+    def address(self) -> int:
+        return self.registers.get(ADDRESS_LOW, 0) | self.registers.get(ADDRESS_HIGH, 0) << 32
+
+
+class Fabric:
+    """The programmable logic with a design in it.
+
+    Args:
+        design: what is loaded.
+        score: the arithmetic: images (1, H, W, C) -> int64 (1, classes).
+        memory: what the DMAs reach.
+        interval_s, latency_s: of the accelerator; of the design by default.
+        faults: what goes wrong.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        score: Callable[[Array], Int64Array],
+        memory: Memory,
+        interval_s: float | None = None,
+        latency_s: float | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        self.design, self.memory = design, memory
+        self.interval_s = design.interval_s if interval_s is None else interval_s
+        self.latency_s = max(self.interval_s, design.latency_s if latency_s is None else latency_s)
+        # Frames that the accelerator holds when nobody takes its results.
+        self._depth = 2 + (int(self.latency_s / self.interval_s) if self.interval_s > 0 else 2)
+        self._score = score
+        self._lock = threading.RLock()
+        self._worker = ThreadPoolExecutor(1, "virtual-accelerator")
+        self.violations: list[str] = []
+        self.faults = list(faults)
+        self._loads = self.frames_total = 0
+        self.busy_s = 0.0  # the processor time of the model itself, arithmetic included
+        self._clear()
+
+    def configure(self) -> None:
+        """Loads the design: nothing is under way afterwards; faults that are not sticky are gone."""
+        with self._lock:
+            if self._loads:
+                self.faults = [fault for fault in self.faults if fault.sticky]
+            self._loads += 1
+            self._clear()
+
+    def _clear(self) -> None:
+        self.idma, self.odma = _Dma(), _Dma()
+        self._accepted: tuple[float, Array, Array] | None = None
+        self._results: deque[tuple[float, Future[Array]]] = deque()
+        self._stream = bytearray()
+        self.frames = 0
+
+    def violation(self, text: str) -> None:
+        """Notes something that would be a defect of the driver, or the end of a faulty transfer."""
+        if text not in self.violations:
+            self.violations.append(text)
+
+    def check_free(self) -> None:
+        """Notes a violation if a buffer is freed now."""
+        if self.idma.job is not None or self.odma.job is not None:
+            self.violation("a buffer was freed while a DMA was under way")
+
+    def close(self) -> None:
+        """Ends the thread of the arithmetic."""
+        self._worker.shutdown(wait=True)
+
+    def active(self, kind: str) -> bool:
+        """Whether a fault hits the frame that is taken now, or an earlier one."""
+        return any(fault.kind == kind and self.frames >= fault.frame for fault in self.faults)
+
+    def _hits(self, kind: str) -> bool:
+        return any(fault.kind == kind and self.frames == fault.frame for fault in self.faults)
+
+    # --- registers ------------------------------------------------------------------------------------------
+
+    def read(self, block: str, offset: int) -> int:
+        """A register of "idma0" or "odma0"."""
+        with self._lock, self._timed():
+            self._check_bus()
+            self._advance(time.monotonic())
+            return self._dma(block).read(offset)
+
+    def write(self, block: str, offset: int, value: int) -> None:
+        """Sets a register of "idma0" or "odma0"."""
+        with self._lock, self._timed():
+            self._check_bus()
+            now = time.monotonic()
+            self._advance(now)
+            dma = self._dma(block)
+            if offset != CONTROL:
+                wrong = block == "idma0" and offset == ADDRESS_LOW and self.active("wrong address")
+                dma.registers[offset] = value ^ 0x40 if wrong else value
+            elif value & START and dma.job is None:
+                self._start(block, dma, now)
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            self.busy_s += time.thread_time() - start
+
+    def _check_bus(self) -> None:
+        if self.active("device lost"):
+            raise DeviceLost("device", "the board must answer, not be gone", "check power and cable")
+        if self.active("bus hang"):  # one access hangs
+            self.faults = [fault for fault in self.faults if fault.kind != "bus hang"]
+            time.sleep(_BUS_HANG_S)
+
+    def _dma(self, block: str) -> _Dma:
+        return self.idma if block == "idma0" else self.odma
+
+    def _start(self, block: str, dma: _Dma, now: float) -> None:
+        frames = dma.registers.get(FRAMES, 0)
+        address = dma.address & 0xFFFFFFFF if self.active("address truncated") else dma.address
+        dma.done = False
+        if block == "idma0":
+            if not self.active("input ignored"):
+                dma.job = _Job(address, frames)
+                self._accept(now)
+        elif not self.active("output ignored"):
+            size_bytes = frames * self.design.output.frame_bytes
+            word = self.design.output.word_bytes
+            size_bytes += word * (self.active("long transfer") - self.active("short transfer"))
+            if self.active("wrong output address"):
+                address += PAGE // 2
+            dma.job = _Job(address, size_bytes)
+            self._advance(now)
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        """Does everything that happens until now."""
+        moved = True
+        while moved:
+            moved = self._end_input(now) or self._emit(now)
+            if self.idma.job is not None and self._accepted is None:
+                self._accept(now)
+
+    def _accept(self, when: float) -> None:
+        """The accelerator begins to take the next frame of the input transfer."""
+        job = self.idma.job
+        if job is None or self._accepted is not None or len(self._results) >= self._depth:
+            return
+        if self.active("input hang"):
+            return
+        source = self.memory.view(job.address, self.design.input.frame_bytes)
+        if source is None:
+            self.violation(f"input DMA reads 0x{job.address:x}, which is no buffer")
+            self.idma.job = _Job(job.address, 1 << 62)  # it waits for an answer of the bus for ever
+            self._accepted = (float("inf"), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+            return
+        frame = source.copy()
+        self._accepted = (when + self.interval_s, source, frame)
+        if not self.active("compute hang"):
+            cut = -1 if self._hits("short frame") else int(self._hits("long frame"))
+            self._results.append((when + self.latency_s, self._worker.submit(self._compute, frame, cut)))
+        self.frames += 1
+        self.frames_total += 1
+
+    def _end_input(self, now: float) -> bool:
+        if self._accepted is None or self._accepted[0] > now or self.idma.job is None:
+            return False
+        when, source, frame = self._accepted
+        if not np.array_equal(source, frame):
+            self.violation("an input buffer was changed while the DMA read it")
+        job, self._accepted = self.idma.job, None
+        job.address += len(frame)
+        job.left -= 1
+        if job.left == 0:
+            self.idma.job, self.idma.done = None, True
+        else:
+            self._accept(when)
+        return True
+
+    def _emit(self, now: float) -> bool:
+        """One frame leaves the accelerator for the output stream, and what fits goes to memory."""
+        moved = False
+        job = self.odma.job
+        if job is None:
+            return False
+        if self._results and self._results[0][0] <= now and self._results[0][1].done():
+            self._stream += self._results.popleft()[1].result().tobytes()
+            moved = True
+        size = min(job.left, len(self._stream))
+        if self.active("output hang") or size == 0:
+            return moved
+        target = self.memory.view(job.address, size)
+        if target is None:
+            self.violation(f"output DMA writes 0x{job.address:x}, which is no buffer")
+            self.odma.job = _Job(job.address, 1 << 62)
+            return moved
+        target[:] = np.frombuffer(bytes(self._stream[:size]), np.uint8)
+        del self._stream[:size]
+        job.address += size
+        job.left -= size
+        if job.left == 0:
+            self.odma.job, self.odma.done = None, True
+        return True
+
+    def _compute(self, frame: Array, cut: int) -> Array:
+        """The bytes of a frame's scores; `cut` words more or less."""
+        design, start = self.design, time.thread_time()
+        image = design.input.unpack(frame, 1).astype(design.input.kind.dtype)
+        packed = np.zeros(design.output.frame_bytes, np.uint8)
+        design.output.pack(self._score(image), packed)
+        word = design.output.word_bytes
+        with self._lock:
+            self.busy_s += time.thread_time() - start
+        if cut < 0:
+            return packed[:-word]
+        return np.concatenate([packed, packed[:word]]) if cut else packed

@@ -1,0 +1,377 @@
+"""`Accelerator`: images in, class scores out, on any device."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from host.design import Design, load
+from host.devices import open_device
+from host.devices.base import Device, DeviceError, DeviceTimeout
+from host.engine import PHASES, Engine, Finished
+from host.scores import Guess, best
+from hw.bundle import Bundle, GoldenCheck
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hw.types import Array, Int64Array
+
+KEPT = 10_000
+"""Transfers whose times are kept for percentiles."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image's result.
+
+    Args:
+        key: what came with the image.
+        scores: int64 (classes,).
+        seconds: of its transfer, by phase (`host.engine.PHASES`).
+    """
+
+    key: Any
+    scores: Int64Array
+    seconds: Mapping[str, float]
+
+
+class Accelerator:
+    """A bundle on a device.
+
+    Scores are integers; real scores are these times `scale`. After a DeviceError nothing is accepted until
+    `reset()`. Between the images, now and then, the bundle's golden image is sent (`audit`): an accelerator that
+    has lost its place in the stream, or a cache that is not flushed, does not show otherwise.
+
+    Args:
+        bundle: a Bundle, or the path of one.
+        device: "virtual", "pynq", "remote:ADDRESS", or a Device.
+        slots: transfers that may be prepared or under way at once.
+        batch: frames of one transfer.
+        deadline_s: how long a transfer may take beyond what the design says.
+        audit: a golden image follows at most this many images, and the last of a call with several; 0 for never.
+        check: run one golden image at once, so that a wrong design is found here.
+        design: of a Bundle that does not come from a folder; an estimate by default.
+
+    Raises:
+        InputError: a bundle that is not whole, or an argument outside its range.
+        DeviceError: the device is not there, or gives other scores than the golden ones.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        device: str | Device = "virtual",
+        slots: int = 4,
+        batch: int = 1,
+        deadline_s: float = 2.0,
+        audit: int = 256,
+        check: bool = True,
+        design: Design | None = None,
+    ) -> None:
+        for name, value in (("slots", slots), ("batch", batch)):
+            if value < 1:
+                raise InputError(f"accelerator: {name} must be at least 1, not {value}; use 1")
+        if not deadline_s > 0 or audit < 0:
+            raise InputError(
+                f"accelerator: deadline_s must be above 0 and audit at least 0, not {deadline_s} and {audit}; "
+                "leave them out"
+            )
+        if isinstance(bundle, Bundle):
+            self.bundle, self.design = bundle, design or Design.of(bundle.graph)
+        else:
+            self.bundle, self.design = load(Path(bundle))
+        golden = self.bundle.golden
+        if audit and not len(golden.images):
+            raise InputError(f"{self.bundle.graph.name}: must hold a golden image; lower it again")
+        self.scale, self.labels = self.bundle.graph.output_scale, self.bundle.manifest.labels
+        self._audit, self._since_audit, self._deadline_s = audit, 0, deadline_s
+        self.frames_done = 0
+        self._times: deque[Mapping[str, float]] = deque(maxlen=KEPT)
+        self.device = (
+            open_device(device, self.design, self.bundle.graph) if isinstance(device, str) else device
+        )
+        self._engine: Engine | None = None
+        try:
+            self.device.program()
+            self._engine = Engine(self.device, self.design, slots, batch, deadline_s)
+            if check:
+                self._check_design()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets what was accepted finish, frees the buffers and the device. Again: nothing happens."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+            self.device.close()
+
+    def reset(self) -> None:
+        """After a DeviceError: loads the design again and checks it with a golden image."""
+        self._live.reset()
+        self._since_audit = 0
+        self._check_design()
+
+    @property
+    def fault(self) -> DeviceError | None:
+        """What poisoned the session; None while it is whole."""
+        return self._live.fault
+
+    # --- images ---------------------------------------------------------------------------------------------
+
+    def infer(self, images: Array) -> Int64Array:
+        """Scores of images.
+
+        Args:
+            images: uint8 (N, H, W, C), as `hw.preprocessing.Preprocessing.prepare` gives them.
+
+        Returns:
+            int64 (N, classes). With `audit` on and N > 1, only after a golden image came out right behind them.
+        """
+        self.bundle.graph.check_images(images)
+        scores = np.empty((len(images), *self.design.output.kind.shape), np.int64)
+        for frame in self.frames(enumerate(images)):
+            scores[frame.key] = frame.scores
+        return scores
+
+    def stream(self, images: Iterable[Array]) -> Iterator[Int64Array]:
+        """Scores of any number of images, in order, in memory that does not grow.
+
+        Args:
+            images: uint8 (H, W, C) each; taken in a thread of its own, a few ahead of the results.
+
+        Yields:
+            int64 (classes,).
+        """
+        for frame in self.frames((None, image) for image in images):
+            yield frame.scores
+
+    def frames(self, pairs: Iterable[tuple[Any, Array]]) -> Iterator[Frame]:
+        """As `stream`, with a key beside each image that its result gets, and with the times it took.
+
+        Raises:
+            DeviceError: after the results of the frames before; says which may be wrong if an audit failed.
+            Exception: whatever `pairs` raises, after the results of the frames before it.
+        """
+        engine = self._live
+        ready: queue.Queue[_Item] = queue.Queue(maxsize=2 * self._slots)
+        stop = threading.Event()
+        feeder = threading.Thread(
+            target=self._feed, args=(engine, pairs, ready, stop), name="fireflow-feed", daemon=True
+        )
+        feeder.start()
+        try:
+            while True:
+                item = ready.get()
+                if item.error is not None:
+                    raise item.error
+                if item.future is None:
+                    return
+                finished = self._result(engine, item.future)
+                if item.keys is None:
+                    self._check_audit(engine, finished)
+                    continue
+                self.frames_done += len(item.keys)
+                self._times.append(finished.seconds)
+                for key, scores in zip(item.keys, finished.scores):
+                    yield Frame(key, scores, finished.seconds)
+        finally:
+            stop.set()
+            feeder.join(0.1)  # it may wait for the next image for ever, and then ends with the process
+
+    def submit(self, images: Array, timeout_s: float | None = None) -> Future[Finished]:
+        """Queues images, at most `batch`, for whoever waits for the result elsewhere; any thread may.
+
+        Args:
+            images: uint8 (N, H, W, C).
+            timeout_s: how long to wait for a free slot; the deadline of everything before by default.
+
+        Raises:
+            DeviceTimeout: no slot became free in time.
+            DeviceError: the session is poisoned; or later, in the future.
+        """
+        engine = self._live
+        self.bundle.graph.check_images(images)
+        future = engine.submit(images, timeout_s)
+        self._since_audit += len(images)
+        if self._audit and self._since_audit >= self._audit:
+            self._since_audit = 0
+            audited = engine.submit(self.bundle.golden.images[:1], timeout_s)
+            audited.add_done_callback(lambda done: self._check_later(engine, done))
+        return future
+
+    def classify(self, image: Array, k: int = 5) -> list[Guess]:
+        """The k best classes of one image, uint8 (H, W, C) or whatever preprocessing makes one of.
+
+        Raises:
+            InputError: neither the accelerator's input nor a picture that can be prepared.
+        """
+        kind = self.design.input.kind
+        preprocessing = self.bundle.manifest.preprocessing
+        if preprocessing is not None and not (isinstance(image, np.ndarray) and image.shape == kind.shape):
+            image = preprocessing.prepare(image)
+        return best(self.infer(np.asarray(image)[None])[0], self.labels, self.scale, k)
+
+    # --- checks and measurements ----------------------------------------------------------------------------
+
+    def selftest(self) -> GoldenCheck:
+        """Computes the bundle's golden images again."""
+        return self.bundle.verify_golden(self.infer)
+
+    def benchmark(self, frames: int = 200) -> dict[str, Any]:
+        """Frames per second of a stream, beside the design's ceiling, and the times by phase.
+
+        Args:
+            frames: how many; every one is compared with its golden scores.
+        """
+        golden = self.bundle.golden
+        self._times.clear()
+        wrong, start = 0, time.monotonic()
+        for frame in self.frames(
+            (n % len(golden.images), golden.images[n % len(golden.images)]) for n in range(frames)
+        ):
+            wrong += not np.array_equal(frame.scores, golden.scores[frame.key])
+        seconds = time.monotonic() - start
+        return {
+            "frames": frames,
+            "wrong": wrong,
+            "fps": frames / seconds,
+            "ceiling_fps": 1 / self.design.interval_s,
+            "ceiling_estimated": self.design.estimated,
+            **self.device.facts(),
+            "ms": self.milliseconds(),
+        }
+
+    def milliseconds(self) -> dict[str, dict[str, float]]:
+        """Median, 90th, 99th percentile and maximum of each phase, over the last transfers."""
+        result: dict[str, dict[str, float]] = {}
+        times = list(self._times)
+        for phase in PHASES if times else ():
+            values = 1000 * np.array([seconds[phase] for seconds in times])
+            p50, p90, p99 = np.percentile(values, [50, 90, 99])
+            named = {"p50": p50, "p90": p90, "p99": p99, "max": values.max()}
+            result[phase] = {name: round(float(value), 4) for name, value in named.items()}
+        return result
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    @property
+    def _live(self) -> Engine:
+        if self._engine is None:
+            raise DeviceError("open", "the accelerator must be open, not closed", "open it again")
+        return self._engine
+
+    @property
+    def _slots(self) -> int:
+        return len(self._live.slots)
+
+    def _feed(
+        self,
+        engine: Engine,
+        pairs: Iterable[tuple[Any, Array]],
+        ready: queue.Queue[_Item],
+        stop: threading.Event,
+    ) -> None:
+        """Submits images until there are none, or nobody wants their results."""
+
+        def give(item: _Item) -> bool:
+            while not stop.is_set():
+                try:
+                    ready.put(item, timeout=0.1)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def audit() -> bool:
+            self._since_audit = 0
+            return give(_Item(None, engine.submit(self.bundle.golden.images[:1])))
+
+        source, count = iter(pairs), 0
+        try:
+            while not stop.is_set():
+                piece = list(itertools.islice(source, engine.batch))
+                if not piece:
+                    break
+                images = np.stack([np.asarray(image) for _key, image in piece])
+                self.bundle.graph.check_images(images)
+                if not give(_Item([key for key, _image in piece], engine.submit(images))):
+                    return
+                count += len(piece)
+                self._since_audit += len(piece)
+                if self._audit and self._since_audit >= self._audit and not audit():
+                    return
+            if self._audit and count > 1 and self._since_audit and not audit():
+                return
+            give(_Item())
+        except BaseException as error:  # it belongs to the thread that takes the results
+            give(_Item(error=error))
+
+    def _result(self, engine: Engine, future: Future[Finished]) -> Finished:
+        try:
+            return future.result(engine.patience_s)
+        except FutureTimeout:
+            error = DeviceTimeout(
+                "result",
+                f"the board must answer within {engine.patience_s:.3g} s, not hang",
+                "the bus or the connection does not answer; switch the board off and on",
+            )
+            engine.poison(error)
+            raise error from None
+
+    def _check_audit(self, engine: Engine, finished: Finished) -> None:
+        if np.array_equal(finished.scores[0], self.bundle.golden.scores[0]):
+            return
+        error = DeviceError(
+            "audit",
+            "the golden image's scores must be the bundle's, not others",
+            f"up to {self._audit} frames before may be wrong: a shifted stream or a cache that is not "
+            "flushed; reset() and send them again",
+            engine.dump(),
+        )
+        engine.poison(error)
+        raise error
+
+    def _check_later(self, engine: Engine, done: Future[Finished]) -> None:
+        with contextlib.suppress(DeviceError):  # it has poisoned the session: the next frame says so
+            if done.exception() is None:
+                self._check_audit(engine, done.result())
+
+    def _check_design(self) -> None:
+        engine, golden = self._live, self.bundle.golden
+        if len(golden.images):
+            self._check_audit(engine, self._result(engine, engine.submit(golden.images[:1])))
+
+
+@dataclass(frozen=True)
+class _Item:
+    """From the feeder: frames under way (keys None: an audit), an error, or the end (neither)."""
+
+    keys: list[Any] | None = None
+    future: Future[Finished] | None = None
+    error: BaseException | None = None

@@ -1,0 +1,296 @@
+"""Where pictures come from: folders, archives, videos, cameras, streams, arrays.
+
+Each source gives pictures one after the other, prepared as `fireflow evaluate` prepares them; decoding and resizing
+run in worker threads a few pictures ahead. Nothing grows with the number of pictures, nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+import time
+import zipfile
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
+
+import numpy as np
+
+from host.pictures import EXTENSIONS, read_picture
+from host.streams import camera_frames, http_frames, stdin_frames, video_frames
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from hw.preprocessing import Preprocessing
+    from hw.types import Array
+
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".mjpg", ".ts")
+SOURCE_HELP = (
+    "a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), "
+    "or - (JPEG frames on stdin)"
+)
+SHOWN_PIXELS = 640
+_KEPT_DAMAGED = 100
+_POLL_S = 0.25
+_Job = Callable[[], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One prepared picture.
+
+    Args:
+        name: for people: a path, or a frame's number and time.
+        pixels: uint8 (size, size, 3), what the accelerator takes.
+        shown: the picture itself for people, at most SHOWN_PIXELS wide and high, if the source keeps it.
+    """
+
+    name: str
+    pixels: Array
+    shown: Any = None
+
+
+class Source:
+    """Prepared pictures.
+
+    Args:
+        jobs: names with a function each that gives a PIL image, a uint8 RGB array or a path; taken one at a time.
+        preprocessing: of the bundle.
+        total: how many, if that is known.
+        live: a camera or the like: the newest picture counts, so nothing is taken ahead.
+        workers: threads that decode and resize.
+        keep: keep each picture for people, small.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[tuple[str, _Job]],
+        preprocessing: Preprocessing,
+        total: int | None = None,
+        live: bool = False,
+        workers: int = 2,
+        keep: bool = False,
+    ) -> None:
+        self._jobs, self._preprocessing, self.total, self.live = jobs, preprocessing, total, live
+        self._workers, self._keep = max(1, workers), keep
+        self.closing: Callable[[], None] = _nothing
+        self.damaged: list[tuple[str, str]] = []
+        self.damaged_count = 0
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Ends the source soon: no further picture is taken."""
+        self.stopped.set()
+
+    def __iter__(self) -> Iterator[Picture]:
+        ahead = 0 if self.live else 2 * self._workers
+        window: deque[tuple[str, Future[Picture]]] = deque()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.closing)
+            pool = stack.enter_context(ThreadPoolExecutor(self._workers, "fireflow-decode"))
+            for name, job in self._jobs:
+                if self.stopped.is_set():
+                    break
+                window.append((name, pool.submit(self._prepare, name, job)))
+                if len(window) > ahead:
+                    yield from self._whole(*window.popleft())
+            while window and not self.stopped.is_set():
+                yield from self._whole(*window.popleft())
+
+    def _whole(self, name: str, future: Future[Picture]) -> Iterator[Picture]:
+        try:
+            yield future.result()
+        except InputError as error:
+            self.damaged_count += 1
+            if len(self.damaged) < _KEPT_DAMAGED:
+                self.damaged.append((name, str(error)))
+
+    def _prepare(self, name: str, job: _Job) -> Picture:
+        given = job()
+        if isinstance(given, Path):
+            pixels = read_picture(given, self._preprocessing)
+            return Picture(name, pixels, self._shown(given) if self._keep else None)
+        try:
+            return Picture(
+                name, self._preprocessing.prepare(given), self._shown(given) if self._keep else None
+            )
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow decodes at the first use
+            raise InputError(f"{name}: must be a picture that can be decoded ({error}); remove it") from None
+
+    @staticmethod
+    def _shown(given: Any) -> Any:
+        import PIL.Image
+
+        if isinstance(given, Path):
+            if given.suffix.lower() == ".npy":
+                given = np.load(str(given), allow_pickle=False)
+            else:
+                with PIL.Image.open(str(given)) as picture:
+                    given = picture.convert("RGB")
+        shown = PIL.Image.fromarray(given) if isinstance(given, np.ndarray) else given.convert("RGB")
+        shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+        return shown
+
+
+def open_source(
+    text: str,
+    preprocessing: Preprocessing,
+    watch: bool = False,
+    workers: int = 2,
+    keep: bool = False,
+    patience_s: float = 10.0,
+) -> Source:
+    """The source that a word names.
+
+    Args:
+        text: see SOURCE_HELP.
+        preprocessing: of the bundle.
+        watch: after a folder's pictures, wait for new ones until `stop`.
+        workers: threads that decode.
+        keep: keep each picture for people.
+        patience_s: how long a camera or a stream may give nothing.
+
+    Raises:
+        InputError: nothing is there, or nothing in it is a picture.
+    """
+    options: dict[str, Any] = {"workers": workers, "keep": keep}
+    stopped = threading.Event()
+    path = Path(text)
+    total, live, closing = None, True, _nothing
+    jobs: Iterable[tuple[str, _Job]]
+    if watch and not path.is_dir():
+        raise InputError(f"{text}: only a folder can be watched; leave out --watch")
+    if text == "-":
+        jobs = _frames("stdin", stdin_frames(sys.stdin.buffer, stopped, patience_s))
+    elif text.startswith(("http://", "https://")):
+        jobs = _frames("frame", http_frames(text, stopped, patience_s))
+    elif text.startswith(("/dev/video", "camera:")):
+        jobs = _frames("frame", camera_frames(text.replace("camera:", ""), stopped, patience_s))
+    elif path.is_dir():
+        names = [] if watch else _folder(path)
+        total, live = (None, True) if watch else (len(names), False)
+        jobs = _watched(path, stopped) if watch else _paths(names)
+    elif not path.exists():
+        raise InputError(f"{text}: must be {SOURCE_HELP}, and it is not there; check the path")
+    else:
+        live = False
+        jobs, total, closing = _file(path)
+    source = Source(jobs, preprocessing, total, live, **options)
+    source.stopped, source.closing = stopped, closing
+    return source
+
+
+def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> Source:
+    """Pictures as uint8 RGB arrays (H, W, 3)."""
+    return Source(_frames("image", images), preprocessing)
+
+
+def _file(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[], None]]:
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        return _zip(path)
+    if suffix in (".npy", ".npz"):
+        images = _arrays(path)
+        return _frames(path.name, images), len(images), _nothing
+    if suffix in VIDEOS:
+        return _frames("frame", video_frames(path)), None, _nothing
+    return _paths([path]), 1, _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+def _folder(path: Path) -> list[Path]:
+    inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    if not inside:
+        raise InputError(
+            f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png"
+        )
+    return inside
+
+
+def _paths(paths: Iterable[Path]) -> Iterator[tuple[str, _Job]]:
+    for path in paths:
+        yield str(path), lambda path=path: path  # type: ignore[misc]
+
+
+def _watched(path: Path, stopped: threading.Event) -> Iterator[tuple[str, _Job]]:
+    """A folder's pictures, and then each new one as soon as its size no longer changes."""
+    seen: set[Path] = set()
+    sizes: dict[Path, int] = {}
+    while not stopped.is_set():
+        now: dict[Path, int] = {}
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in EXTENSIONS and file not in seen:
+                with contextlib.suppress(OSError):  # it may go while we look
+                    now[file] = file.stat().st_size
+        whole = [file for file, size in now.items() if sizes.get(file) == size and size > 0]
+        yield from _paths(whole)
+        seen.update(whole)
+        sizes = now
+        stopped.wait(_POLL_S)
+
+
+def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[], None]]:
+    try:
+        archive = zipfile.ZipFile(str(path))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: must be a zip archive ({error}); pack it again") from None
+    names = sorted(name for name in archive.namelist() if name.lower().endswith(EXTENSIONS))
+    if not names:
+        archive.close()
+        raise InputError(
+            f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png"
+        )
+    lock = threading.Lock()
+
+    def read(name: str) -> Any:
+        import PIL.Image
+
+        try:
+            with lock:
+                data = archive.read(name)
+            picture = PIL.Image.open(io.BytesIO(data))
+            picture.load()
+            return picture
+        except ImportError:
+            raise
+        except Exception as error:  # decoders raise nearly anything on damaged bytes
+            raise InputError(
+                f"{path}/{name}: must be a picture that can be decoded ({error}); replace it"
+            ) from None
+
+    def jobs() -> Iterator[tuple[str, _Job]]:
+        for name in names:
+            yield f"{path.name}/{name}", lambda name=name: read(name)  # type: ignore[misc]
+
+    return jobs(), len(names), archive.close
+
+
+def _arrays(path: Path) -> Array:
+    try:
+        loaded = np.load(str(path), allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
+        images = loaded["images"] if path.suffix.lower() == ".npz" else loaded
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: must hold an array of pictures, in an .npz called images ({error})"
+        ) from None
+    if images.ndim == 3:
+        images = images[None]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise InputError(
+            f"{path}: pictures must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"
+        )
+    array: Array = images
+    return array
+
+
+def _frames(name: str, frames: Iterable[Any]) -> Iterator[tuple[str, _Job]]:
+    start = time.monotonic()
+    for number, frame in enumerate(frames):
+        yield f"{name} {number} ({time.monotonic() - start:.2f} s)", lambda frame=frame: frame  # type: ignore[misc]

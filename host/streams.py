@@ -1,0 +1,175 @@
+"""Frames of videos, cameras, HTTP and stdin, one at a time; every wait ends after a while."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterator
+
+import numpy as np
+
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
+
+    from hw.types import Array
+
+MAX_FRAME_BYTES = 1 << 25
+_SLICE_S = 0.2
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class StreamStopped(RuntimeError):
+    """A camera or a stream gave nothing for too long, or broke off."""
+
+
+def video_frames(path: Path) -> Iterator[Array]:
+    """RGB frames of a video file.
+
+    Raises:
+        InputError: it cannot be decoded.
+    """
+    capture = _capture(str(path))
+    if not capture.isOpened():
+        raise InputError(f"{path}: must be a video that can be decoded; convert it, for example to .mp4")
+    return _read(
+        capture, lambda number: None if number else InputError(f"{path}: must have frames; replace it")
+    )
+
+
+def camera_frames(device: str, stopped: threading.Event, patience_s: float) -> Iterator[Array]:
+    """RGB frames of a V4L2 camera, /dev/videoN.
+
+    Raises:
+        InputError: no camera is there.
+        StreamStopped: it gives no frame any more.
+    """
+    import cv2
+
+    capture = _capture(device, cv2.CAP_V4L2) if device.startswith("/") else _capture(int(device or 0))
+    if not capture.isOpened():
+        raise InputError(
+            f"{device}: must be a camera that this user may read; plug it in, or join the group video"
+        )
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    capture.set(getattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC", 54), 1000 * patience_s)
+
+    def broken(number: int) -> Exception:
+        return StreamStopped(
+            f"{device}: the camera must give frames, not stop after {number}; plug it in again"
+        )
+
+    return _read(capture, broken, stopped)
+
+
+def _capture(*arguments: Any) -> Any:
+    import cv2
+
+    return cv2.VideoCapture(*arguments)
+
+
+def _read(
+    capture: Any, end: Callable[[int], Exception | None], stopped: threading.Event | None = None
+) -> Iterator[Array]:
+    number = 0
+    try:
+        while stopped is None or not stopped.is_set():
+            whole, frame = capture.read()
+            if not whole:
+                error = end(number)
+                if error is not None:
+                    raise error
+                return
+            number += 1
+            yield np.ascontiguousarray(frame[:, :, ::-1])  # OpenCV gives BGR
+    finally:
+        capture.release()
+
+
+def http_frames(url: str, stopped: threading.Event, patience_s: float) -> Iterator[Any]:
+    """Frames of an MJPEG stream over HTTP, as most network cameras give.
+
+    Raises:
+        InputError: nobody answers there.
+        StreamStopped: no frame for `patience_s`, or the connection ended.
+    """
+    import urllib.error
+    import urllib.request
+
+    try:
+        response = urllib.request.urlopen(url, timeout=patience_s)
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise InputError(f"{url}: must be a stream that answers ({error}); check the address") from None
+
+    def read() -> bytes | None:
+        try:
+            data: bytes = response.read1(1 << 16)
+            return data
+        except OSError as error:  # also after patience_s; such a socket cannot be read again
+            raise StreamStopped(
+                f"{url}: the stream must go on, not break off ({error}); start it again"
+            ) from None
+
+    return _jpegs(url, read, stopped, patience_s, response.close, endless=True)
+
+
+def stdin_frames(file: BinaryIO, stopped: threading.Event, patience_s: float) -> Iterator[Any]:
+    """JPEG frames one after the other on stdin, as `ffmpeg -f mjpeg -` writes them; a single picture too."""
+    number = file.fileno()
+    os.set_blocking(number, True)
+
+    def read() -> bytes | None:
+        ready, _, _ = select.select([number], [], [], _SLICE_S)
+        return os.read(number, 1 << 16) if ready else None
+
+    return _jpegs("stdin", read, stopped, patience_s, lambda: None, endless=False)
+
+
+def _jpegs(
+    place: str,
+    read: Callable[[], bytes | None],
+    stopped: threading.Event,
+    patience_s: float,
+    close: Callable[[], None],
+    endless: bool,
+) -> Iterator[Any]:
+    """Cuts JPEG files out of a stream; what lies between them (headers of parts) is skipped.
+
+    A JPEG's end marker cannot occur inside its data, except in a thumbnail of its header; cameras send none.
+    """
+    import PIL.Image
+
+    data, last, number = b"", time.monotonic(), 0
+    with contextlib.ExitStack() as stack:
+        stack.callback(close)
+        while not stopped.is_set():
+            start = data.find(_JPEG_START)
+            end = data.find(_JPEG_END, start + 2) if start >= 0 else -1
+            if end >= 0:
+                whole, data = data[start : end + 2], data[end + 2 :]
+                number, last = number + 1, time.monotonic()
+                yield PIL.Image.open(io.BytesIO(whole))
+                continue
+            data = data[start:] if start >= 0 else data[-2:]
+            if len(data) > MAX_FRAME_BYTES:
+                raise StreamStopped(
+                    f"{place}: a frame must be below {MAX_FRAME_BYTES} bytes; send JPEG frames"
+                )
+            more = read()
+            if more:
+                data += more
+            elif more == b"":
+                if endless or number == 0:
+                    raise StreamStopped(
+                        f"{place}: JPEG frames must go on, not end after {number}; start it again"
+                    )
+                return
+            elif time.monotonic() - last > patience_s:
+                raise StreamStopped(
+                    f"{place}: a frame must come within {patience_s:.3g} s, not stop after {number}; check the sender"
+                )

@@ -1,0 +1,116 @@
+"""Small networks on the virtual board, for the tests of the driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host.design import Design
+from host.devices.base import Device
+from host.devices.fabric import Fabric, Memory
+from host.devices.faults import Fault
+from host.devices.overlay import ZYNQ, family_of
+from host.devices.virtual import VirtualDevice
+from host.driver import Accelerator
+from hw.bundle import Bundle, Golden, Manifest
+from hw.graph import Graph, Node
+from hw.ops import Conv, GlobalSum, MaxPool, Threshold
+from hw.preprocessing import Preprocessing
+from hw.simulator import Simulator
+from hw.types import TensorType
+from tests.hw.networks import pictures
+
+LABELS = tuple(f"class {number}" for number in range(5))
+
+
+@lru_cache
+def graph() -> Graph:
+    """12x12 pixels, five classes; some scores are negative."""
+    random = np.random.default_rng(4)
+    thresholds = np.sort(random.integers(-2000, 4000, (6, 15)), axis=1)
+    nodes = (
+        Node(
+            "conv1",
+            Conv(random.integers(-7, 8, (6, 3, 3, 3)), (1, 1), (1, 1, 1, 1), weight_bits=4),
+            ("image",),
+        ),
+        Node("conv1.act", Threshold(thresholds), ("conv1",)),
+        Node("pool1", MaxPool((2, 2), (2, 2), (0, 0, 0, 0)), ("conv1.act",)),
+        Node(
+            "conv2",
+            Conv(random.integers(-7, 8, (5, 1, 1, 6)), (1, 1), (0, 0, 0, 0), weight_bits=4),
+            ("pool1",),
+        ),
+        Node("scores", GlobalSum(), ("conv2",)),
+    )
+    return Graph("small", "image", TensorType((12, 12, 3), 0, 255), nodes, 0.25)
+
+
+@lru_cache
+def bundle() -> Bundle:
+    images = pictures(3, (12, 12, 3), seed=9)
+    manifest = Manifest(Preprocessing(size=12, resize=14), LABELS)
+    return Bundle(graph(), manifest, Golden.record(graph(), images))
+
+
+def design() -> Design:
+    return Design.of(graph())
+
+
+def open_board(*faults: Fault, **options: Any) -> tuple[Device, Fabric]:
+    """The device that the tests run on, and the model under it.
+
+    The variable FIREFLOW_TEST_BOARD places the same model under the `pynq` package, as a board of this name.
+    """
+    name = os.environ.get("FIREFLOW_TEST_BOARD")
+    options = {"interval_s": 0.0, "latency_s": 0.0, **options}
+    if not name:
+        device = VirtualDevice(design(), graph(), faults=faults, **options)
+        return device, device.fabric
+    from host.devices.machine import Machine, virtual_bitstream
+    from host.devices.pynq import PynqDevice
+
+    remote, _, name = name.rpartition(":")
+    family = family_of(name)
+    bitstream = Path(os.environ["XDG_CACHE_HOME"]) / f"small-{name}.bit"
+    bitstream.write_bytes(virtual_bitstream(design(), family.parts[0] + "020"))
+    built = replace(design(), board=name, bitstream=bitstream)
+    base = 0x10000000 if family is ZYNQ else 0x8_0000_0000
+    memory = Memory(base, options.pop("memory_bytes", 1 << 28))
+    fabric = Fabric(built, options.pop("score", Simulator(graph()).run), memory, faults=faults, **options)
+    machine = Machine(fabric, family, name)
+    if remote:
+        from host.devices.pynq import remote_device
+        from host.devices.pynq_server import Server
+
+        fabric.server = Server(machine)
+        board = remote_device(f"127.0.0.1:{fabric.server.port}")
+    else:
+        from host.devices.pynq_virtual import make_board
+
+        board = make_board(machine)
+    return PynqDevice(built, board), fabric
+
+
+@contextmanager
+def accelerator(
+    *faults: Fault, interval_s: float = 0.0, latency_s: float = 0.0, leaks: bool = False, **options: Any
+) -> Iterator[tuple[Accelerator, Fabric]]:
+    """An open accelerator and its board; afterwards no buffer may be left and no rule broken."""
+    device, fabric = open_board(*faults, interval_s=interval_s, latency_s=latency_s)
+    options = {"deadline_s": 0.5 if faults else 10, "check": False, **options}
+    try:
+        with Accelerator(bundle(), device, **options) as opened:
+            yield opened, fabric
+    finally:
+        if hasattr(fabric, "server"):
+            fabric.server.stop()
+    assert leaks or fabric.memory.allocated == 0
+    assert leaks or [text for text in fabric.violations if "buffer was" in text] == []

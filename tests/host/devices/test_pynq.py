@@ -1,0 +1,136 @@
+"""What only a board under pynq has: overlay files, clocks, caches. Runs where pynq is installed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.devices import DeviceError
+from host.devices.overlay import family_of
+from hw.errors import InputError
+from tests.host.boards import accelerator, design, graph, open_board
+from tests.hw.networks import pictures
+
+BOARD = os.environ.get("FIREFLOW_TEST_BOARD", "").rpartition(":")[2]
+pytestmark = pytest.mark.skipif(not BOARD, reason="no pynq here: test_pynq_versions runs this")
+IMAGES = pictures(5, (12, 12, 3))
+
+
+def test_clocks_are_set() -> None:
+    with accelerator() as (device, _board):
+        clocks = device.device.clocks()
+        pll = family_of(BOARD).pll_mhz
+        assert clocks.asked_mhz == 200
+        assert clocks.actual_mhz == pytest.approx(pll / {1000: 5, 1500: 8}[pll], rel=1e-3)
+
+
+def test_a_changed_bitstream_is_another_overlay() -> None:
+    names = set()
+    for text in (b"one", b"two"):
+        device, board = open_board()
+        source = device._design.bitstream
+        source.write_bytes(source.read_bytes()[:-8] + text.ljust(8))
+        from host.devices.overlay import place_overlay
+
+        names.add(place_overlay(device._design).name)
+        board.close()
+    assert len(names) == 2
+    assert all(name.startswith("fireflow-") for name in names)
+
+
+def test_corrupted_bitstream() -> None:
+    device, _board = open_board()
+    source = device._design.bitstream
+    whole = source.read_bytes()
+    device.overlay_file.write_bytes(whole[:-3])
+    with pytest.raises(DeviceError, match=r"must load on .*, not fail with"):
+        device.program()
+    source.write_bytes(whole)
+
+
+def test_bitstream_of_another_board() -> None:
+    device, _board = open_board()
+    from host.devices.pynq import PynqDevice
+
+    other = "KV260" if family_of(BOARD).name == "zynq" else "Pynq-Z1"
+    with pytest.raises(InputError, match="must be a bitstream for a part of"):
+        PynqDevice(replace(device._design, board=other), device._board)
+    neighbour = {"Pynq-Z1": "Pynq-Z2", "Pynq-Z2": "Pynq-Z1", "KV260": "ZCU104", "ZCU104": "KV260"}[BOARD]
+    with pytest.raises(InputError, match=f"must be built for this board, {BOARD}, not for {neighbour}"):
+        PynqDevice(replace(device._design, board=neighbour), device._board)
+    with pytest.raises(InputError, match="the bitstream must be there"):
+        PynqDevice(replace(device._design, bitstream=Path("missing.bit")), device._board)
+    with pytest.raises(InputError, match=r"must have a bitstream .*; build it, or use --device virtual"):
+        PynqDevice(design())
+
+
+def test_not_on_a_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    from host.devices.pynq import PynqDevice
+
+    device, _board = open_board()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(DeviceError, match="must run as root, not as user 1000; use sudo -E"):
+        PynqDevice(device._design)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("XILINX_XRT", raising=False)
+    with pytest.raises(DeviceError, match="XILINX_XRT must be set"):
+        PynqDevice(device._design)
+
+
+def test_large_buffers_are_refused() -> None:
+    device, _board = open_board()
+    with pytest.raises(DeviceError, match="below 2 GiB"):
+        device.allocate(1 << 31)
+
+
+def test_notebook_example(tmp_path: Path) -> None:
+    """pynq's own classes see the design as they see any other."""
+    with accelerator() as (device, _board):
+        overlay = device.device._overlay
+        assert {"idma0", "odma0"} <= set(overlay.ip_dict)
+        assert overlay.is_loaded()
+        assert overlay.idma0.read(0) == 4
+        np.testing.assert_array_equal(device.infer(IMAGES), graph().run(IMAGES))
+
+
+def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """pynq's own test of a PYNQ.remote board. It wants a GPIO in the design."""
+    runner = pytest.importorskip("pynq.remote.selftest.runner")
+    device, board = open_board()
+    if not hasattr(board, "server"):
+        pytest.skip("the board is not remote")
+    bit = tmp_path / "gpio.bit"
+    bit.write_bytes(device.overlay_file.read_bytes())
+    address = family_of(BOARD).base + 0x20000
+    memory = f"""<MEMRANGE ADDRESSBLOCK="Reg" BASEVALUE="0x{address:X}" HIGHVALUE="0x{address + 0xFFFF:X}"
+        INSTANCE="leds" MASTERBUSINTERFACE="{family_of(BOARD).bus}" MEMTYPE="REGISTER" SLAVEBUSINTERFACE="S_AXI"/>"""
+    module = """<MODULE FULLNAME="/leds" INSTANCE="leds" MODTYPE="axi_gpio" VLNV="xilinx.com:ip:axi_gpio:2.0">
+        <PARAMETERS/><PORTS/><BUSINTERFACES>
+        <BUSINTERFACE NAME="S_AXI" TYPE="SLAVE" VLNV="xilinx.com:interface:aximm:1.0"/></BUSINTERFACES></MODULE>"""
+    text = device.overlay_file.with_suffix(".hwh").read_text()
+    text = text.replace("</MEMORYMAP>", memory + "</MEMORYMAP>").replace("</MODULES>", module + "</MODULES>")
+    bit.with_suffix(".hwh").write_text(text)
+    from pynq import Clocks
+
+    if "_real_instance" in vars(Clocks):  # pynq's clocks stay with the first device of a process
+        del Clocks._real_instance
+    Clocks.set_device(None)
+    status = runner.main(["--ip", "127.0.0.1", "--port", str(board.server.port), "--bitstream", str(bit)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert "leds@" in printed
+
+
+def test_driver_of_finn_plus() -> None:
+    """An independent driver finds the virtual board as it finds a real one."""
+    pytest.importorskip("finn_plus_driver")
+    from host.cli.bench_driver import finn_overlay
+
+    device, board = open_board()
+    driver = finn_overlay(device.overlay_file, board.design, device._board, 5)
+    np.testing.assert_array_equal(driver.execute(IMAGES), graph().run(IMAGES))
+    board.close()

@@ -1,0 +1,95 @@
+"""The driver's tests again, on the virtual board under the real `pynq`, in an environment for each version.
+
+FIREFLOW_PYNQ=all runs every test on every version and both families; otherwise each version runs a part of them
+on one board.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.hw.test_old_numpy import interpreter
+
+ROOT = Path(__file__).parents[3]
+# pynq, Python and NumPy as on the images that carry them, and a board.
+VERSIONS = {
+    "2.7.0": ("3.8", "1.20.3", "Pynq-Z2"),
+    "3.0.1": ("3.10", "1.26.4", "KV260"),
+    "3.1.2": ("3.10", "1.26.4", "Pynq-Z1"),
+    "4.0.0": ("3.12", "1.26.4", "ZCU104"),
+}
+ALL = os.environ.get("FIREFLOW_PYNQ") == "all"
+PART = "scores or early or threads or clocks or (recovered and (hang or address or invalidate))"
+REMOTE_PART = "(scores and 3-2) or clocks or notebook or selftest or (recovered and 60 and (hang or flush))"
+TESTS = ("tests/host/test_driver.py", "tests/host/test_driver_faults.py", "tests/host/devices/test_pynq.py")
+
+
+def environment(version: str) -> str:
+    """A virtual environment with this pynq, kept from one run of the tests to the next."""
+    python, numpy, _board = VERSIONS[version]
+    cache = Path(os.environ.get("FIREFLOW_TEST_CACHE") or Path.home() / ".cache" / "fireflow-tests")
+    folder = cache / f"pynq{version}-python{python}"
+    program = folder / "bin" / "python"
+    check = [str(program), "-c", "import numpy, pytest, pytest_timeout, pynq; print(pynq.__version__)"]
+    if program.is_file() and subprocess.run(check, capture_output=True, check=False).returncode == 0:
+        return str(program)
+    subprocess.run([interpreter(python), "-m", "venv", "--clear", str(folder)], check=True)
+    pip = [str(program), "-m", "pip", "install", "-q", "--disable-pip-version-check", f"numpy=={numpy}"]
+    # The versions before 4 read C headers with a pycparser that is no more; 70 took pkg_resources from setuptools.
+    for packages in (
+        ["setuptools<70", "wheel", "cython", "pycparser<3"],
+        [f"pynq=={version}", "pycparser<3"],
+    ):
+        done = subprocess.run([*pip, *packages], capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            pytest.skip(f"pynq {version} cannot be installed: {done.stderr.strip()[-200:]}")
+    subprocess.run([*pip, "pytest", "pytest-timeout"], capture_output=True, check=True)
+    return str(program)
+
+
+def run(version: str, board: str, cache: Path, *options: str) -> None:
+    pytest_ = [environment(version), "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(ROOT)]
+    plugins = ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "--timeout", "120"]
+    done = subprocess.run(
+        [*pytest_, *plugins, *options, *TESTS],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "XDG_CACHE_HOME": str(cache),
+            "FIREFLOW_TEST_BOARD": board,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.timeout(900)
+def test_version(version: str, tmp_path: Path) -> None:
+    run(version, VERSIONS[version][2], tmp_path, "-k", PART)
+
+
+@pytest.mark.parametrize(("version", "board"), [("3.1.2", "Pynq-Z2"), ("4.0.0", "KV260")])
+@pytest.mark.timeout(900)
+def test_remote(version: str, board: str, tmp_path: Path) -> None:
+    run(version, f"remote:{board}", tmp_path, *(() if ALL else ("-k", REMOTE_PART)))
+
+
+@pytest.mark.skipif(not ALL, reason="8 runs of a minute: set FIREFLOW_PYNQ=all")
+@pytest.mark.parametrize("board", ["Pynq-Z2", "KV260"])
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.timeout(900)
+def test_everything(version: str, board: str, tmp_path: Path) -> None:
+    run(version, board, tmp_path)

@@ -1,0 +1,140 @@
+"""`fireflow build`, `report`, `verify --rtl` and `simulate --engine rtl`, on a network with one Fire module."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import data_dir
+
+from host.cli import main
+from hw.bundle import RTL, Bundle, Golden, Manifest
+from hw.preprocessing import Preprocessing
+from hw.rtl.stitch import SOURCES
+from hw.simulator import Simulator
+from tests.hw.networks import squeezenet
+
+SIZE = 32
+PHOTO = Path(data_dir) / "chelsea.png"
+
+
+@pytest.fixture(scope="module")
+def lowered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    graph = squeezenet(size=SIZE, classes=5, narrow=8, stages=(((16, 64),),))
+    images = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("bundle") / "small.fire"
+    Bundle(graph, Manifest(Preprocessing(size=SIZE, resize=SIZE)), Golden.record(graph, images)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(lowered: Path) -> Path:
+    path = lowered.with_name("built.fire")
+    assert main(["build", str(lowered), "--board", "pynq-z2", "--target-fps", "5000", "-o", str(path)]) == 0
+    return path
+
+
+def test_verdict(lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "build",
+        str(lowered),
+        "--board",
+        "PYNQ-Z1",
+        "-o",
+        str(tmp_path / "a.fire"),
+        "--no-rtl",
+        "--json",
+    ]
+    assert main([*command, "--target-fps", "5000"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fits"] is True
+    assert found["frames_per_second"] >= 5000
+    assert found["resources"].keys() == found["available"].keys()
+    bundle = Bundle.load(tmp_path / "a.fire")
+    assert bundle.hardware is not None
+    assert bundle.hardware.interval_cycles == found["interval_cycles"]
+    assert not (tmp_path / "a.fire" / RTL).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--board", "zedboard"], "board: must be one of PYNQ-Z1, PYNQ-Z2, .*, not 'zedboard'"),
+        (
+            ["--board", "pynq-z2", "--target-fps", "1e9"],
+            "target rate must be at most .* frames a second on PYNQ-Z2",
+        ),
+        (["--board", "pynq-z2", "--target-fps", "0"], "target rate must be above 0"),
+        (["--board", "pynq-z2", "--budget", "0"], "budget must be a share above 0"),
+        (["--board", "pynq-z2", "--budget", "0.0001"], "must fit 0% of PYNQ-Z2, not need more"),
+        (["--board", "pynq-z2", "--clock-mhz", "-1"], "clock: must be above 0 MHz"),
+    ],
+)
+def test_bad_input(
+    lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], says: str
+) -> None:
+    assert main(["build", str(lowered), "-o", str(tmp_path / "a.fire"), *more]) == 2
+    assert re.search(says, capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_was_not_built(lowered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        ["simulate", str(lowered), str(PHOTO), "--engine", "rtl"],
+        ["verify", str(lowered), "--rtl"],
+        ["report", str(lowered)],
+    ):
+        assert main(command) == 2
+        assert (
+            "must be built for a board, and it is not; run `fireflow build` first" in capsys.readouterr().err
+        )
+
+
+def test_every_file_of_the_rtl_is_hashed(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = tmp_path / "copy.fire"
+    shutil.copytree(built, copy)
+    image = next(path for path in sorted((copy / RTL).iterdir()) if path.suffix == ".dat")
+    image.write_bytes(image.read_bytes()[:-2] + b"0\n")
+    assert main(["simulate", str(copy), str(PHOTO), "--engine", "rtl"]) == 2
+    assert f"{image.name}: must match the hash in the manifest" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(600)  # the first build takes a minute or more
+def test_rtl_verified_simulated_reported(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (built / RTL / SOURCES).is_file()
+    assert main(["verify", str(built), "--rtl", "--images", str(PHOTO), "--count", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] is True
+    assert found["differing"] == 0
+    columns = {name for row in found["rows"] for name, count in row["differing"].items() if count == 0}
+    assert columns == {"interpreter", "dataflow", "RTL layer", "RTL whole"}
+    assert (
+        abs(found["latency_cycles"] - found["expected_latency_cycles"])
+        <= 0.1 * found["expected_latency_cycles"]
+    )
+
+    assert main(["simulate", str(built), str(PHOTO), "--engine", "rtl", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"RTL: \d+ cycles to the first scores", captured.err)
+    bundle = Bundle.load(built)
+    assert bundle.manifest.preprocessing is not None
+    picture = bundle.manifest.preprocessing.prepare(Image.open(PHOTO))[None]
+    scores = Simulator(bundle.graph).run(picture)[0] * bundle.graph.output_scale
+    top = json.loads(captured.out)["images"][0]["top"]
+    assert [guess["score"] for guess in top] == pytest.approx(sorted(scores, reverse=True))
+
+    assert main(["report", str(built)]) == 0
+    page = built.with_suffix(".html").read_text()
+    assert "bit-exact" in page
+    assert page.count("<svg") == 3
+    assert "src=" not in page  # nothing is fetched
+    for layer in bundle.hardware.dataflow(bundle.graph).layers if bundle.hardware else ():
+        assert layer.name in page
