@@ -1,6 +1,6 @@
 # Everything a user or a developer runs. The first target of a fresh clone installs a virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test rtl lint bench clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -18,6 +18,9 @@ demo: $(STAMP) ## classify a real photo with the shipped 4-bit network, every st
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+rtl: $(STAMP) ## simulate the shipped networks in RTL, every layer and the whole, on a photo (under an hour)
+	$(BIN)/python scripts/verify_rtl.py --out build/rtl
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check

@@ -18,6 +18,10 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from hw.bundle import Bundle, Golden, Manifest
+from hw.preprocessing import Preprocessing
+from tests.hw.networks import pictures, squeezenet
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_BYTES = 600_000
@@ -34,7 +38,14 @@ FACTS = {
         "float_accuracy": "accuracy(float_scores)",
         "agreement": "agreement(calibrated_scores['w6a6'])",
         "sizes_kb": "sizes_kb",
-    }
+    },
+    "02_build_accelerator": {
+        "differing": "[differing, differing_under_stalls]",
+        "interval": "[interval, plan.interval]",
+        "fps": "[plan.fps for plan in plans]",
+        "held": "[[words, layer.depth] for words, layer in zip(most, fifos)]",
+    },
+    "03_run_on_board": {"passed": "bool(check.passed)", "wrong": "[differing, wrong]"},
 }
 
 
@@ -91,6 +102,11 @@ def small_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("FIREFLOW_DATA", str(tmp_path / "none"))
     monkeypatch.delenv("FIREFLOW_NOTEBOOK", raising=False)
+    graph = squeezenet(size=32, classes=5, narrow=8, stages=(((16, 64),),))
+    manifest = Manifest(Preprocessing(size=32, resize=32), labels=tuple("abcde"))
+    bundle = tmp_path / "small.fire"
+    Bundle(graph, manifest, Golden.record(graph, pictures(2, (32, 32, 3)))).save(bundle)
+    monkeypatch.setenv("FIREFLOW_BUNDLE", str(bundle))
 
 
 def test_there_are_notebooks() -> None:
@@ -105,6 +121,10 @@ def test_runs_from_top_to_bottom(path: Path) -> None:
     assert_no_machine_paths(notebook)
     if path.stem == "01_quantize_and_simulate":
         check_first(notebook, facts)
+    if path.stem == "02_build_accelerator":
+        check_second(facts)
+    if path.stem == "03_run_on_board":
+        assert facts == {"passed": True, "wrong": [0, 0]}
 
 
 def check_first(notebook: NotebookNode, facts: dict[str, Any]) -> None:
@@ -124,14 +144,24 @@ def check_first(notebook: NotebookNode, facts: dict[str, Any]) -> None:
     assert len(pictures) == 6
 
 
+def check_second(facts: dict[str, Any]) -> None:
+    """The numbers of the second: the RTL agrees, keeps its interval, and no FIFO overflows."""
+    assert facts["differing"] == [0, 0]
+    measured, expected = facts["interval"]
+    assert abs(measured - expected) <= 0.02 * expected
+    assert facts["fps"] == sorted(facts["fps"])
+    assert all(0 < held <= depth for held, depth in facts["held"])
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_copy_in_the_repository(path: Path) -> None:
     assert path.stat().st_size < MAX_BYTES
     notebook = read(path)
     assert_no_machine_paths(notebook)
     parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    assert len(parameters) == 1
-    assert "SMALL" in parameters[0].source
+    if path.stem != "03_run_on_board":  # it takes whatever bundle there is
+        assert len(parameters) == 1
+        assert "SMALL" in parameters[0].source
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     runs = [cell.execution_count for cell in code]
     assert runs in ([None] * len(code), list(range(1, len(code) + 1))), (

@@ -1,0 +1,181 @@
+"""One self-contained HTML page about a bundle that was built for a board."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from hw.boards import RESOURCES, Board, Resources, board
+from hw.bundle import Bundle
+from hw.dataflow.cost import costs, total
+from hw.dataflow.hardware import Hardware
+from hw.dataflow.layers import Add, Fifo, Head, Layer, MatMul, MaxPool
+from hw.dataflow.network import Dataflow
+from hw.dataflow.schedule import Timing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_TEMPLATE = Path(__file__).with_name("page.html.j2")
+_NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
+_HELD = {"MatMul": "weights", "Threshold": "thresholds", "Fifo": "words", "Head": "sums"}
+_BLUE, _RED, _GREY = "#3b6ea5", "#c0392b", "#9aa5b1"
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer as the page shows it."""
+
+    name: str
+    kind: str
+    shape: str
+    stream: str
+    folding: str
+    cycles: int
+    resources: Resources
+
+
+def report_page(bundle: Bundle) -> str:
+    """The page of a bundle with hardware: layers, folding, cycles, resources, FIFOs, memory, verification."""
+    hardware = bundle.hardware
+    assert hardware is not None, "only a bundle that was built has a report"
+    flow, chosen = hardware.dataflow(bundle.graph), board(hardware.board)
+    parts = costs(flow, chosen.family)
+    timing = Timing(flow)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(
+        bundle=bundle,
+        hardware=hardware,
+        board=chosen,
+        shares=_shares(hardware, chosen),
+        rows=[_row(layer, parts[layer.name]) for layer in flow.layers if not isinstance(layer, Fifo)],
+        fifos=[layer for layer in flow.layers if isinstance(layer, Fifo)],
+        memories=_memories(flow, parts),
+        kinds=_kinds(flow, parts),
+        verification=bundle.verification,
+        names=_NAMES,
+        cycles_plot=_cycles_plot(timing, hardware),
+        resources_plot=_resources_plot(flow, parts, chosen, hardware.budget),
+        fifo_plot=_fifo_plot(flow),
+    )
+
+
+def _shares(hardware: Hardware, chosen: Board) -> list[dict[str, Any]]:
+    rows = []
+    for name in RESOURCES:
+        used, whole = getattr(hardware.resources, name), getattr(chosen.resources, name)
+        if whole:
+            share = used / whole
+            good = share <= hardware.budget
+            rows.append({"name": _NAMES[name], "used": used, "whole": whole, "share": share, "good": good})
+    return rows
+
+
+def _row(layer: Layer, used: Resources) -> LayerRow:
+    shown = ", ".join(f"{name} {value}" for name, value in layer.parameters().items())
+    sign = "int" if layer.output.signed else "uint"
+    stream = f"{layer.output.lanes} × {sign}{layer.output.bits}"
+    return LayerRow(
+        layer.name, layer.kind, " × ".join(map(str, layer.output.shape)), stream, shown, layer.cycles, used
+    )
+
+
+def _memories(flow: Dataflow, parts: Mapping[str, Resources]) -> list[dict[str, Any]]:
+    """Every layer that keeps something, the largest first."""
+    rows = []
+    for layer in flow.layers:
+        words = getattr(layer, "storage", ())
+        bits = sum(depth * width for depth, width in words)
+        if bits:
+            row = {
+                "name": layer.name,
+                "what": _HELD.get(layer.kind, "rows"),
+                "bits": bits,
+                "shapes": ", ".join(f"{depth} × {width}" for depth, width in dict.fromkeys(words)),
+                "kind": getattr(layer, "memory", ""),
+                "bram36": parts[layer.name].bram36,
+                "uram": parts[layer.name].uram,
+            }
+            rows.append(row)
+    return sorted(rows, key=lambda row: -row["bits"])
+
+
+def _kinds(flow: Dataflow, parts: Mapping[str, Resources]) -> dict[str, Resources]:
+    grouped: dict[str, dict[str, Resources]] = {}
+    for layer in flow.layers:
+        grouped.setdefault(layer.kind, {})[layer.name] = parts[layer.name]
+    return {kind: total(own) for kind, own in grouped.items()}
+
+
+def _cycles_plot(timing: Timing, hardware: Hardware) -> Markup:
+    """The stages that compute, and whichever is the slowest."""
+    shown = {
+        stage.output for stage in timing.stages if isinstance(stage.layers[-1], (MatMul, MaxPool, Add, Head))
+    }
+    stages = {n: cycles for n, cycles in timing.intervals.items() if n in shown or n == timing.bottleneck}
+    figure, axes = _figure(0.19 * len(stages) + 0.9)
+    colours = [_RED if name == timing.bottleneck else _BLUE for name in stages]
+    axes.barh(list(stages), list(stages.values()), color=colours)
+    axes.axvline(hardware.interval_cycles, color=_RED, linewidth=0.8, linestyle="--")
+    axes.margins(y=0.01)
+    axes.invert_yaxis()
+    axes.set_xlabel("busy cycles a frame; dashed: the interval from frame to frame")
+    return _svg(figure)
+
+
+def _resources_plot(flow: Dataflow, parts: Mapping[str, Resources], chosen: Board, budget: float) -> Markup:
+    figure, axes = _figure(2.6)
+    kinds = _kinds(flow, parts)
+    names = [name for name in RESOURCES if getattr(chosen.resources, name)]
+    left = dict.fromkeys(names, 0.0)
+    for kind, used in kinds.items():
+        widths = [100 * getattr(used, name) / getattr(chosen.resources, name) for name in names]
+        axes.barh([_NAMES[name] for name in names], widths, left=list(left.values()), label=kind)
+        left = {name: left[name] + width for name, width in zip(names, widths, strict=True)}
+    axes.axvline(100 * budget, color=_RED, linewidth=0.8, linestyle="--")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"% of {chosen.name}; dashed: the budget")
+    axes.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.3), frameon=False)
+    return _svg(figure)
+
+
+def _fifo_plot(flow: Dataflow) -> Markup:
+    fifos = [layer for layer in flow.layers if isinstance(layer, Fifo)]
+    figure, axes = _figure(0.19 * len(fifos) + 0.9)
+    axes.barh(
+        [layer.name for layer in fifos],
+        [layer.depth * layer.input.width / 1024 for layer in fifos],
+        color=_GREY,
+    )
+    axes.margins(y=0.01)
+    axes.invert_yaxis()
+    axes.set_xlabel("Kibit")
+    return _svg(figure)
+
+
+def _figure(height_inches: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(9, height_inches), layout="constrained")
+    axes = figure.add_subplot()
+    axes.tick_params(labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> Markup:
+    text = io.StringIO()
+    # Text stays text: smaller than its outlines, and a reader can search it. The salt names clip paths alike each time.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fireflow"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    drawn = text.getvalue()
+    return Markup(drawn[drawn.index("<svg") :])  # matplotlib escapes its texts

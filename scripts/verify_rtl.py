@@ -1,0 +1,49 @@
+"""Builds the shipped networks for a board each and compares their RTL with the integers, on photos.
+
+`make rtl` runs it. Every layer is simulated on its own under random stalls, and the whole accelerator with two photos
+one behind the other, which gives its cycles per frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from skimage.data import data_dir
+
+from host.cli import main as fireflow
+
+CASES = (("squeezenet1_1-w4a4-imagenette", "PYNQ-Z2"), ("squeezenet1_1-w4a4-imagenet", "Ultra96-V2"))
+PHOTOS = ("chelsea.png", "coffee.png")
+
+
+def main() -> int:
+    """Returns 0 if nothing differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/rtl"), help="folder for bundles and reports")
+    parser.add_argument("--only", choices=[name for name, _board in CASES], help="one of the networks")
+    args = parser.parse_args()
+    photos = args.out / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    for name in PHOTOS:
+        (photos / name).write_bytes((Path(data_dir) / name).read_bytes())
+    status = 0
+    for name, board in CASES:
+        if args.only not in (None, name):
+            continue
+        start, bundle = time.monotonic(), args.out / f"{name}.fire"
+        for command in (
+            ["build", name, "--board", board, "-o", str(bundle)],
+            ["verify", str(bundle), "--rtl", "--images", str(photos), "--count", str(len(PHOTOS))],
+            ["report", str(bundle)],
+        ):
+            print("fireflow", *command, flush=True)
+            status = max(status, fireflow(command))
+        print(f"{name} on {board}: {time.monotonic() - start:.0f} s", flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
