@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def simulate(
     stalls: float = 0.0,
     seed: int = 0,
     optimize: bool = True,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> RtlRun:
     """Runs pictures through the RTL, one behind the other.
@@ -72,7 +73,7 @@ def simulate(
         stalls: the probability with which the source or the sink pauses in a cycle.
         seed: of the stalls, and of whatever the RTL leaves uninitialized.
         optimize: compile for long runs.
-        jobs: compilers beside each other.
+        jobs: compilers beside each other; by default one for each core.
         progress: called now and then with the cycles and the done part of the work.
 
     Raises:
@@ -80,7 +81,9 @@ def simulate(
         DeadlockError: the accelerator stands still.
         SimulationError: it breaks the rules of AXI-stream.
     """
-    simulation = Simulation.build(design.top, modelled(design), optimize=optimize, jobs=jobs)
+    simulation = Simulation.build(
+        design.top, modelled(design), optimize=optimize, jobs=jobs or os.cpu_count() or 1
+    )
     words = _pack(dataflow.input, images)
     result = simulation.run(
         [words],
@@ -143,7 +146,7 @@ def check_layers(
     stalls: float = 0.0,
     seed: int = 0,
     optimize: bool = True,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Int64Array]:
     """What every layer computes in RTL from the integers that `dataflow` says it reads.
@@ -155,7 +158,9 @@ def check_layers(
     Returns:
         int64 (N, H, W, C) or (N, C) by layer; a Fork's copies are checked to agree and given once.
     """
-    simulation = Simulation.build(design.top, modelled(design), optimize=optimize, jobs=jobs)
+    simulation = Simulation.build(
+        design.top, modelled(design), optimize=optimize, jobs=jobs or os.cpu_count() or 1
+    )
     tensors = dataflow.run(images)
     owners = {module_name(layer.name): layer for layer in dataflow.layers}
     inputs, counts = [], []

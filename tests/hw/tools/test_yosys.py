@@ -28,7 +28,7 @@ def counter(tmp_path: Path) -> Path:
 
 
 def test_counter_and_cache(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(counter / "cache"))
+    monkeypatch.setattr(yosys, "cache_folder", lambda tool: counter / tool)
     first = resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12})
     assert (first.ff, first.bram36, first.uram, first.dsp, first.lutram) == (12, 0.0, 0, 0, 0)
     assert 1 <= first.lut <= 13
@@ -63,7 +63,9 @@ def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
         images=list(used.images),
         parameters=used.parameters,
     )
-    assert (counted.dsp, counted.bram36) == (dsps, 1.0)  # 2 of 3 lanes in use; a ROM per position
+    chain = used.parameters["CHAIN"]
+    assert isinstance(chain, int)
+    assert (counted.dsp, counted.bram36) == (dsps, 0.5 * chain)  # a ROM for each position of the chain
 
 
 def test_finn_multiplier(tmp_path: Path) -> None:
