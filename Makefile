@@ -1,6 +1,6 @@
 # Everything a user or a developer runs. The first target of a fresh clone installs a virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help demo test rtl lint bench clean
+.PHONY: help demo test rtl pynq lint bench clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -21,6 +21,9 @@ test: $(STAMP) ## run every test
 
 rtl: $(STAMP) ## simulate the shipped networks in RTL, every layer and the whole, on a photo (under an hour)
 	$(BIN)/python scripts/verify_rtl.py --out build/rtl
+
+pynq: $(STAMP) ## the driver's tests under pynq 2.7, 3.0.1, 3.1.2 and 4.0.0, in environments of their own
+	FIREFLOW_PYNQ=part $(BIN)/python -m pytest tests/host/devices/test_pynq_versions.py
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check

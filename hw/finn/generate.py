@@ -119,7 +119,9 @@ class _Node:
 
         inputs = ["in"] if constant is None else ["in", "constant"]
         domain = "finn.custom_op.fpgadataflow.rtl"
-        node = helper.make_node(kind, inputs, ["out"], name=name, domain=domain, backend="fpgadataflow", **attributes)
+        node = helper.make_node(
+            kind, inputs, ["out"], name=name, domain=domain, backend="fpgadataflow", **attributes
+        )
         model = ModelWrapper(qonnx_make_model(helper.make_graph([node], name, [], [])))
         if constant is not None:
             model.set_initializer("constant", constant[0].astype(np.float32))
@@ -156,9 +158,14 @@ def _matmul(layer: MatMul) -> _Node:
     act_bits = max(MIN_OPERAND_BITS, layer.input.bits)
     acc_bits = _accumulator_bits(layer, weight_bits, act_bits)
     if act_bits - layer.input.signed > 17 or weight_bits > 25:
-        raise InputError(f"operands must fit a DSP's 25 x 18 bits, not {weight_bits} x {act_bits}; use fewer bits")
+        raise InputError(
+            f"operands must fit a DSP's 25 x 18 bits, not {weight_bits} x {act_bits}; use fewer bits"
+        )
     attributes = {
-        **{"PE": layer.pe, "SIMD": layer.simd, "MW": layer.mw, "MH": layer.mh},
+        "PE": layer.pe,
+        "SIMD": layer.simd,
+        "MW": layer.mw,
+        "MH": layer.mh,
         "inputDataType": _integers(act_bits, layer.input.signed),
         "weightDataType": _integers(weight_bits, True),
         "outputDataType": _integers(acc_bits, True),
@@ -168,7 +175,9 @@ def _matmul(layer: MatMul) -> _Node:
     image = f"{top}_weights.dat"
     text = mvau_top(layer, top, act_bits, acc_bits, weight_bits, image)
     weight = (layer.weight.T, _integers(weight_bits, True))
-    node = _Node("MVAU_rtl", f"{top}_mvau", attributes, weight, {f"{top}.sv": text, image: weight_image(layer)})
+    node = _Node(
+        "MVAU_rtl", f"{top}_mvau", attributes, weight, {f"{top}.sv": text, image: weight_image(layer)}
+    )
     # FINN packs weights one by one in Python, seconds for a large layer; it rounds their memory up to bytes, gives
     # it an AXI-lite port, and leaves it to Vivado's block design to connect it. `mvau_top` has it beside the MVAU.
     node.op.generate_params = lambda model, path: None
@@ -211,14 +220,19 @@ def _threshold(layer: Threshold) -> _Node:
     bits = signed_bits(lo, hi) if signed else max(1, hi.bit_length())
     steps = int(thresholds.shape[1])
     attributes = {
-        "PE": layer.pe, "NumChannels": layer.input.channels, "numSteps": steps, "ActVal": layer.out_lo,
+        "PE": layer.pe,
+        "NumChannels": layer.input.channels,
+        "numSteps": steps,
+        "ActVal": layer.out_lo,
         "inputDataType": _integers(layer.input.bits, signed),
         "weightDataType": _integers(bits, signed),
         "outputDataType": _integers(layer.output.bits, layer.output.signed),
     }
     core = f"{top}_thresholding"
     out_bits = _threshold_bits(layer.out_lo, steps)
-    text = tied_top(layer, top, core, layer.input.bits, out_bits, layer.out_lo < 0, ("in1_V_TVALID", "in1_V_TDATA"))
+    text = tied_top(
+        layer, top, core, layer.input.bits, out_bits, layer.out_lo < 0, ("in1_V_TVALID", "in1_V_TDATA")
+    )
     images = threshold_images(thresholds, layer.pe, bits, signed, f"{core}_threshs")
     extra = {f"{top}.sv": text, **images}
     node = _Node("Thresholding_rtl", core, attributes, (thresholds, _integers(bits, signed)), extra)

@@ -69,7 +69,9 @@ _PATCHES: dict[str, tuple[tuple[str, str, int], ...]] = {  # file: (text, replac
     ),
     "mvu/mvu.sv": ((_WATCHDOG_OLD, "", 1),),
     # For the first stage of the search this is a range of bits from low to high, never looked at, which slang refuses.
-    "thresholding/hdl/thresholding.sv": (("p.ptr[M-1:SN+1] < 2**stage", "p.ptr[M-1:0] >> (SN+1) < 2**stage", 1),),
+    "thresholding/hdl/thresholding.sv": (
+        ("p.ptr[M-1:SN+1] < 2**stage", "p.ptr[M-1:0] >> (SN+1) < 2**stage", 1),
+    ),
     # Where a result comes every cycle (SIMD = MW), those on their way when the output stalls must fit the queue:
     # one per stage of mvu.sv's pipeline, which is deeper than said here, and two until the stall is noticed.
     "mvu/mvu_vvu_axi.sv": (

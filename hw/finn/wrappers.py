@@ -10,7 +10,13 @@ _AXILITE_INPUTS = ("AWVALID", "AWADDR", "WVALID", "WDATA", "WSTRB", "BREADY", "A
 
 
 def tied_top(
-    layer: Layer, top: str, core: str, in_bits: int, out_bits: int, out_signed: bool, tied: tuple[str, ...] = ()
+    layer: Layer,
+    top: str,
+    core: str,
+    in_bits: int,
+    out_bits: int,
+    out_signed: bool,
+    tied: tuple[str, ...] = (),
 ) -> str:
     """A module `top` around FINN's `core`, whose AXI-lite port rests.
 
@@ -87,7 +93,9 @@ endmodule : {top}
 """
 
 
-def _convert(source: str, from_bits: int, sink: str, to_bits: int, lanes: int, signed: bool, declare: str) -> str:
+def _convert(
+    source: str, from_bits: int, sink: str, to_bits: int, lanes: int, signed: bool, declare: str
+) -> str:
     """Elements of one width into another: extended, or cut where the upper bits say nothing."""
     own = from_bits if declare == source else to_bits
     width = -(-lanes * to_bits // 8) * 8

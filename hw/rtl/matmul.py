@@ -61,4 +61,6 @@ def weight_images(layer: MatMul, chain: int) -> list[str]:
     words = folds.reshape(chain, nf * sf, groups * layer.pe)  # (chain, DEPTH, elements)
     packed = pack_bits(words, layer.weight_bits, True)[..., ::-1]
     digits = -(-words.shape[2] * layer.weight_bits // 4)
-    return ["".join(row.tobytes().hex()[-digits:] + "\n" for row in np.ascontiguousarray(own)) for own in packed]
+    return [
+        "".join(row.tobytes().hex()[-digits:] + "\n" for row in np.ascontiguousarray(own)) for own in packed
+    ]

