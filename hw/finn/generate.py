@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LIBRARY = "finn"
 """The folder of FINN's library files, beside the modules of the layers."""
+_NEVER = 1 << 24
+"""Deeper than any memory."""
 MIN_OPERAND_BITS = 2
 """FINN's multiplier wants at least this many bits on either side."""
 
@@ -213,6 +215,8 @@ def _hex_lines(words: Int64Array, bits: int, signed: bool) -> str:
 
 def _threshold(layer: Threshold) -> _Node:
     top, signed = module_name(layer.name), layer.input.signed
+    if layer.memory == "uram":
+        raise InputError("memory of thresholds must be lut or bram, not 'uram', which starts empty; change it")
     # A threshold outside the input's range is met always or never, and so is a clipped one, of fewer bits. FINN
     # saturates the input into their type: it must also hold a number below all thresholds.
     thresholds = np.clip(layer.thresholds, layer.input.lo, layer.input.hi + 1)
@@ -227,6 +231,8 @@ def _threshold(layer: Threshold) -> _Node:
         "inputDataType": _integers(layer.input.bits, signed),
         "weightDataType": _integers(bits, signed),
         "outputDataType": _integers(layer.output.bits, layer.output.signed),
+        # Memories of this depth or more lie in block RAM, the others do not.
+        "depth_trigger_bram": layer.BRAM_DEPTH if layer.memory == "bram" else _NEVER,
     }
     core = f"{top}_thresholding"
     out_bits = _threshold_bits(layer.out_lo, steps)
