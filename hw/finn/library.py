@@ -55,6 +55,25 @@ _WATCHDOG_OLD = """\
 	end : blkRecoveryWatch
 """
 
+# Yosys knows the attribute in small letters only, and by "distributed" a RAM, not a ROM.
+_STYLE = """\
+`ifdef YOSYS
+{tabs}(* ram_style = RAM_STYLE == "distributed"? "logic" : RAM_STYLE *)
+`else
+{tabs}(* {vivado} *)
+`endif
+"""
+
+
+def _style(tabs: str, vivado: str, memory: str) -> tuple[str, str, int]:
+    """The replacement of the attribute of a memory."""
+    return (
+        f"{tabs}(* {vivado} *)\n{tabs}{memory}",
+        f"{_STYLE.format(tabs=tabs, vivado=vivado)}{tabs}{memory}",
+        1,
+    )
+
+
 _PATCHES: dict[str, tuple[tuple[str, str, int], ...]] = {  # file: (text, replacement, occurrences)
     "mvu/add_multi.sv": (
         (_LEVELS_OLD, _LEVELS_NEW, 1),
@@ -71,6 +90,11 @@ _PATCHES: dict[str, tuple[tuple[str, str, int], ...]] = {  # file: (text, replac
     # For the first stage of the search this is a range of bits from low to high, never looked at, which slang refuses.
     "thresholding/hdl/thresholding.sv": (
         ("p.ptr[M-1:SN+1] < 2**stage", "p.ptr[M-1:0] >> (SN+1) < 2**stage", 1),
+        _style(
+            "\t\t\t\t",
+            'DONT_TOUCH = USE_CONFIG? "TRUE" : "FALSE", RAM_STYLE = RAM_STYLE',
+            "val_t  Threshs[DEPTH];",
+        ),
     ),
     # Where a result comes every cycle (SIMD = MW), those on their way when the output stalls must fit the queue:
     # one per stage of mvu.sv's pipeline, which is deeper than said here, and two until the stall is noticed.

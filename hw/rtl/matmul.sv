@@ -141,8 +141,13 @@ module matmul #(
   end
 
   logic [CHAIN-1:0][GROUPS-1:0][PE-1:0][WEIGHT_BITS-1:0] weight;
+`ifdef YOSYS
+  localparam ROM_STYLE = RAM_STYLE == "distributed" ? "logic" : RAM_STYLE;  // its name for a ROM made of LUTs
+`else
+  localparam ROM_STYLE = RAM_STYLE;
+`endif
   for (genvar k = 0; k < CHAIN; k++) begin : rom
-    (* rom_style = RAM_STYLE *)
+    (* rom_style = ROM_STYLE *)
     logic [GROUPS*PE*WEIGHT_BITS-1:0] words[DEPTH];
     initial $readmemh($sformatf("%s_%0d.dat", IMAGE, k), words);
 

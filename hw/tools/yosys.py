@@ -197,11 +197,6 @@ def _script(top: str, files: Sequence[str], target: Family, parameters: Mapping[
         [
             " ".join(read),
             f"{synth} -run begin:map_memory",
-            # What Vivado makes of a ROM that shall be distributed Yosys calls logic.
-            *(
-                f'setattr -set {style} "logic" t:$mem_v2 r:WR_PORTS=0 %i a:{style}=distributed %i'
-                for style in ("ram_style", "rom_style")
-            ),
             f"memory_libmap {target.memory}",
             "techmap -map +/xilinx/lutrams_xc5v_map.v",
             # What block RAMs hold does not change their number, and mapping it takes a second for each of them.

@@ -96,6 +96,22 @@ def test_equal_to_the_operation(bench: Bench, stalls: float, seed: int) -> None:
             assert intervals == [layer.cycles] * (FRAMES - 1), name
 
 
+@pytest.mark.parametrize("folding", [(4, 4), (2, 6), (3, 1)])
+def test_nothing_is_lost_while_the_output_waits_long(folding: tuple[int, int], tmp_path: Path) -> None:
+    """A vector a word, as FINN's queue of outputs does not bear it unchanged."""
+    pe, simd = folding
+    layer = matmul("fc", (6, 6), (2 * pe, simd), 4, U4, folding)
+    generated = generate(layer, PART, CLOCK_NS, tmp_path)
+    simulation = Simulation.build(generated.top, [tmp_path / name for name in generated.sources])
+    values = np.random.default_rng(4).integers(0, 16, (1, *layer.input.shape))
+    stalls = {"out0_V": [1] * 40 + [0] * 3}
+    result = simulation.run(
+        [pack_words(values, simd, 4, False)], [layer.output.words], stalls=stalls, cwd=tmp_path
+    )
+    got = unpack_words(result.outputs[0], pe, layer.output.bits, layer.output.signed)
+    assert_array_equal(got.reshape(1, *layer.output.shape), layer.eval([values]))
+
+
 def test_width_converter(tmp_path: Path) -> None:
     layer = width("act.width", Stream((2, 3, 12), 0, 15, 2), 6)
     generated = generate(layer, PART, CLOCK_NS, tmp_path)
