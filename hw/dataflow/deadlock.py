@@ -11,18 +11,12 @@ word each, though some hold more: depths found to be enough are, and a depth sai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hw.dataflow.layers import Fifo, Fork, Layer
 from hw.dataflow.network import Dataflow, Edge
 from hw.dataflow.timing import Model, StepModel, model
-
-if TYPE_CHECKING:
-    pass
-
-_ENDLESS = 1 << 50
 
 
 @dataclass(frozen=True)
