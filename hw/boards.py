@@ -7,7 +7,9 @@ from typing import Mapping
 
 from hw.errors import InputError
 
-RESOURCES = ("lut", "ff", "bram36", "uram", "dsp")
+LABELS = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
+"""What people call each resource."""
+RESOURCES = tuple(LABELS)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hw.dataflow.folding import Plan
     from hw.dataflow.hardware import Hardware
 
-_NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
@@ -51,10 +49,9 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(find_model(args.model))
     plan = _plan(args, bundle)
     hardware = _hardware(plan)
-    fits = all(share <= args.budget for share in plan.shares.values())
     if not args.json:
-        print(verdict(plan, hardware, fits), flush=True)
-    if not fits:
+        print(verdict(plan, hardware), flush=True)
+    if not plan.fits:
         if args.json:
             print_json({**_document(plan, hardware), "fits": False, "output": None})
         return 1
@@ -111,19 +108,21 @@ def _hardware(plan: Plan) -> Hardware:
     )
 
 
-def verdict(plan: Plan, hardware: Hardware, fits: bool) -> str:
+def verdict(plan: Plan, hardware: Hardware) -> str:
     """What a user wants to know before anything slow runs."""
+    from hw.boards import LABELS
+
     board, used = plan.board, plan.used
     rows = []
-    for name, share in plan.shares.items():
+    for name in (*plan.shares, *plan.missing):
         count, whole = getattr(used, name), getattr(board.resources, name)
         over = count - whole * plan.budget
         rows.append(
             (
-                _NAMES[name],
+                LABELS[name],
                 f"{count:.0f}",
                 f"{whole:.0f}",
-                f"{share:.0%}",
+                f"{count / whole:.0%}" if whole else "",
                 f"{over:.0f} too many" if over > 0 else "fits",
             )
         )
@@ -134,7 +133,7 @@ def verdict(plan: Plan, hardware: Hardware, fits: bool) -> str:
         f"latency {plan.latency_ms:.2f} ms: {plan.timing.latency} cycles",
         f"{len(hardware.fifo_depths)} FIFOs, {sum(hardware.fifo_depths.values())} words",
         table(("resource", "used", "available", "share", ""), rows),
-        "fits" if fits else "does not fit",
+        "fits" if plan.fits else "does not fit",
     ]
     return "\n".join(lines)
 

@@ -133,7 +133,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     if not 0 <= args.stalls < 1:
         raise InputError(f"stalls: must be 0 to below 1, not {args.stalls}; give 0.2")
     bundle = Bundle.load(folder)
-    hardware = built(bundle, folder)
+    hardware, design = built(bundle, folder), Design.load(folder / RTL)
     graph, dataflow = bundle.graph, hardware.dataflow(bundle.graph)
     if args.images is None:
         images = synthetic_images(args.count, graph.input_type.shape)
@@ -144,7 +144,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
         with cycles_bar("simulating every layer") as report:
             layers = check_layers(dataflow, bench, images, stalls=args.stalls, progress=report)
     with cycles_bar("simulating the accelerator") as report:
-        whole = simulate(dataflow, Design.load(folder / RTL), images, progress=report)
+        whole = simulate(dataflow, design, images, progress=report)
     stages = {
         REFERENCE: graph.trace(images),
         "dataflow": dataflow.run(images),

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from hw.boards import RESOURCES, Board, Resources, board
+from hw.boards import LABELS, RESOURCES, Board, Resources, board
 from hw.bundle import Bundle
 from hw.dataflow.cost import costs, total
 from hw.dataflow.hardware import Hardware
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
-_NAMES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
 _HELD = {"MatMul": "weights", "Threshold": "thresholds", "Fifo": "words", "Head": "sums"}
 _BLUE, _RED, _GREY = "#3b6ea5", "#c0392b", "#9aa5b1"
 
@@ -64,7 +63,7 @@ def report_page(bundle: Bundle) -> str:
         memories=_memories(flow, parts),
         kinds=_kinds(flow, parts),
         verification=bundle.verification,
-        names=_NAMES,
+        names=LABELS,
         cycles_plot=_cycles_plot(timing, hardware),
         resources_plot=_resources_plot(flow, parts, chosen, hardware.budget),
         fifo_plot=_fifo_plot(flow),
@@ -78,7 +77,7 @@ def _shares(hardware: Hardware, chosen: Board) -> list[dict[str, Any]]:
         if whole:
             share = used / whole
             good = share <= hardware.budget
-            rows.append({"name": _NAMES[name], "used": used, "whole": whole, "share": share, "good": good})
+            rows.append({"name": LABELS[name], "used": used, "whole": whole, "share": share, "good": good})
     return rows
 
 
@@ -141,7 +140,7 @@ def _resources_plot(flow: Dataflow, parts: Mapping[str, Resources], chosen: Boar
     left = dict.fromkeys(names, 0.0)
     for kind, used in kinds.items():
         widths = [100 * getattr(used, name) / getattr(chosen.resources, name) for name in names]
-        axes.barh([_NAMES[name] for name in names], widths, left=list(left.values()), label=kind)
+        axes.barh([LABELS[name] for name in names], widths, left=list(left.values()), label=kind)
         left = {name: left[name] + width for name, width in zip(names, widths, strict=True)}
     axes.axvline(100 * budget, color=_RED, linewidth=0.8, linestyle="--")
     axes.invert_yaxis()
