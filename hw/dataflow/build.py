@@ -116,6 +116,7 @@ class Workbench:
 
 class _Builder:
     def __init__(self, graph: Graph, folding: Folding) -> None:
+        _check_folding(folding)
         self.graph, self.folding = graph, folding
         self.layers: list[Layer] = []
         self.nodes, self.heads = _needed(graph)
@@ -234,6 +235,17 @@ class _Builder:
         first = self.append(WidthConverter(f"{reader}.widen{suffix}", (name,), (stream,), wide))
         narrow = Stream.of(stream, lanes)
         return self.append(WidthConverter(f"{reader}.narrow{suffix}", (first[0],), (wide,), narrow))
+
+
+def _check_folding(folding: Any) -> None:
+    """Raises InputError unless it is a mapping of mappings: it may come from a file."""
+    if not isinstance(folding, Mapping):
+        raise InputError(
+            f'folding must be an object of layers, {{"conv1": {{"pe": 2}}}}, not {folding!r}; correct it'
+        )
+    for name, given in folding.items():
+        if not isinstance(given, Mapping):
+            raise InputError(f'{name}: a folding must be an object, {{"pe": 2}}, not {given!r}; correct it')
 
 
 def ours_can(op: Conv, source: TensorType) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-KINDS = ("lut", "bram", "uram")
+RAM_STYLES = {"lut": "distributed", "bram": "block", "uram": "ultra"}
+"""What Vivado and Yosys call each kind of memory."""
+KINDS = tuple(RAM_STYLES)
 LUTS_PER_BRAM36 = 400
 """What a RAMB36 is worth where nobody says how scarce it is: about the ratio that the smaller parts have."""
 _RAMB36 = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.dataflow.layers import Layer, MatMul, Pad, Threshold, WidthConverter, Window
+from hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
+from hw.dataflow.memory import RAM_STYLES
 from hw.errors import InputError
 from hw.files import PathLike
 from hw.finn.environment import finn
 from hw.finn.library import library_root, library_text
-from hw.finn.wrappers import RAM_STYLES, mvau_top, tied_top
+from hw.finn.wrappers import mvau_top, tied_top
 from hw.packing import pack_bits
 from hw.types import signed_bits
 
@@ -58,7 +59,7 @@ def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Gene
     """Writes the RTL of a layer into a folder, beside that of others.
 
     Args:
-        layer: a MatMul, Threshold, Window, Pad or WidthConverter.
+        layer: a MatMul, Threshold, Window or Pad.
         part: the FPGA, such as "xc7z020clg400-1"; decides how multiplications share a DSP.
         clock_ns: the clock's period.
         folder: exists, or is made.
@@ -216,7 +217,9 @@ def _hex_lines(words: Int64Array, bits: int, signed: bool) -> str:
 def _threshold(layer: Threshold) -> _Node:
     top, signed = module_name(layer.name), layer.input.signed
     if layer.memory == "uram":
-        raise InputError("memory of thresholds must be lut or bram, not 'uram', which starts empty; change it")
+        raise InputError(
+            "memory of thresholds must be lut or bram, not 'uram', which starts empty; change it"
+        )
     # A threshold outside the input's range is met always or never, and so is a clipped one, of fewer bits. FINN
     # saturates the input into their type: it must also hold a number below all thresholds.
     thresholds = np.clip(layer.thresholds, layer.input.lo, layer.input.hi + 1)
@@ -310,24 +313,11 @@ def _pad(layer: Pad) -> _Node:
     return _Node("FMPadding_rtl", core, attributes, extra={f"{top}.sv": text})
 
 
-def _width(layer: WidthConverter) -> _Node:
-    shape = [1, *layer.input.shape]
-    attributes = {
-        "inShape": shape,
-        "outShape": shape,
-        "inWidth": layer.input.width,
-        "outWidth": layer.output.width,
-        "dataType": _integers(layer.input.bits, layer.input.signed),
-    }
-    return _Node("StreamingDataWidthConverter_rtl", module_name(layer.name), attributes)
-
-
 _WRITERS: dict[type[Layer], Callable[[Any], _Node]] = {
     MatMul: _matmul,
     Threshold: _threshold,
     Window: _window,
     Pad: _pad,
-    WidthConverter: _width,
 }
 
 

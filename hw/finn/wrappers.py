@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from hw.dataflow.layers import Layer, MatMul
+from hw.dataflow.memory import RAM_STYLES
 
-RAM_STYLES = {"auto": "auto", "lut": "distributed", "bram": "block", "uram": "ultra"}
-"""Vivado's name of what holds a memory."""
 _AXILITE_INPUTS = ("AWVALID", "AWADDR", "WVALID", "WDATA", "WSTRB", "BREADY", "ARVALID", "ARADDR", "RREADY")
 
 

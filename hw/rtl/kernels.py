@@ -15,7 +15,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from hw.dataflow.layers import Add, Concat, Fifo, Fork, Head, Layer, MaxPool, WidthConverter
-from hw.dataflow.memory import rom_kind
+from hw.dataflow.memory import RAM_STYLES, rom_kind
 from hw.dataflow.stream import Stream
 from hw.errors import InputError
 from hw.packing import pack_bits
@@ -23,8 +23,6 @@ from hw.tools.axi_stream import Port
 from hw.types import signed_bits
 
 RTL = Path(__file__).parent
-# The names that Vivado and Yosys have for what a layer calls its memory.
-RAM_STYLES = {"lut": "distributed", "bram": "block", "uram": "ultra"}
 
 
 @dataclass(frozen=True)

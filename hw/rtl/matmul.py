@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from hw.dataflow.layers import MatMul
+from hw.dataflow.memory import RAM_STYLES
 from hw.dataflow.products import product
 from hw.errors import InputError
 from hw.packing import pack_bits
-from hw.rtl.kernels import RAM_STYLES, Kernel
+from hw.rtl.kernels import Kernel
 from hw.tools.axi_stream import Port
 
 DSP_VERSIONS = {"xc7": 1, "xcup": 2}

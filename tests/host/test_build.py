@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from skimage.data import data_dir
 
 from host.cli import main
 from hw.bundle import RTL, Bundle, Golden, Manifest
+from hw.dataflow.build import to_dataflow
+from hw.dataflow.schedule import Timing
 from hw.preprocessing import Preprocessing
+from hw.rtl import simulate
 from hw.rtl.stitch import SOURCES
 from hw.simulator import Simulator
 from tests.hw.networks import squeezenet
@@ -80,6 +84,81 @@ def test_bad_input(
     assert main(["build", str(lowered), "-o", str(tmp_path / "a.fire"), *more]) == 2
     assert re.search(says, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+FOLDING: dict[str, dict[str, Any]] = {
+    "conv1": {"pe": 4, "simd": 9, "memory": "lut"},
+    "conv10": {"pe": 1, "simd": 8},
+}
+
+
+def build_folded(lowered: Path, tmp_path: Path, text: str, *more: str) -> int:
+    """`build --folding` with a file of this text, into a.fire."""
+    (tmp_path / "fold.json").write_text(text)
+    files = ["--folding", str(tmp_path / "fold.json"), "-o", str(tmp_path / "a.fire")]
+    return main(["build", str(lowered), "--board", "pynq-z2", "--no-rtl", *files, *more])
+
+
+def test_a_given_folding_is_built(lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_folded(lowered, tmp_path, json.dumps(FOLDING), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["interval_cycles"] == Timing(to_dataflow(Bundle.load(lowered).graph, FOLDING)).interval
+    assert found["folding"] == FOLDING
+    hardware = Bundle.load(tmp_path / "a.fire").hardware
+    assert hardware is not None
+    # What a build chose is a folding to give: it comes out the same.
+    again = tmp_path / "again"
+    again.mkdir()
+    assert build_folded(lowered, again, json.dumps(hardware.to_json()["folding"]), "--json") == 0
+    assert json.loads(capsys.readouterr().out) | {"output": ""} == found | {"output": ""}
+
+
+def test_a_given_folding_that_is_too_large(
+    lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = json.dumps({"conv1": {"pe": 8, "simd": 27, "kernel": "dsp"}})
+    assert build_folded(lowered, tmp_path, large, "--budget", "0.3") == 1
+    told = capsys.readouterr().out
+    assert re.search(r"^DSP +\d+ +220 +\d+% +\d+ too many", told, re.MULTILINE)
+    assert told.endswith("does not fit\n")
+    assert not (tmp_path / "a.fire").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "says"),
+    [
+        ("{", [], r"fold.json: the file must hold JSON"),
+        ("[1]", [], r"folding must be an object of layers, .*, not \[1\]; correct it"),
+        ('{"conv1": 4}', [], r"conv1: a folding must be an object, .*, not 4; correct it"),
+        ('{"conv11": {"pe": 1}}', [], r"conv11: a folding must be for a layer of \w+; correct the name"),
+        ('{"conv1": {"speed": 1}}', [], r"conv1: a folding must have pe, simd, .*, not speed; correct it"),
+        ('{"conv1": {"pe": 3}}', [], r"conv1: PE must divide MH=8, not 3; choose 1, 2, 4 or 8"),
+        ('{"conv1": {"memory": "tape"}}', [], r"conv1: memory must be one of lut, bram, uram, not 'tape'"),
+        ("{}", ["--target-fps", "9"], r"folding: must come without --target-fps, not with it"),
+    ],
+)
+def test_a_given_folding_that_is_wrong(
+    lowered: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    more: list[str],
+    says: str,
+) -> None:
+    assert build_folded(lowered, tmp_path, text, *more) == 2
+    assert re.search(says, capsys.readouterr().err)
+    assert not (tmp_path / "a.fire").exists()
+
+
+def test_rtl_that_was_not_written_is_told_before_anything_is_simulated(
+    lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate, "layer_bench", None)
+    assert build_folded(lowered, tmp_path, "{}") == 0
+    assert main(["verify", str(tmp_path / "a.fire"), "--rtl"]) == 2
+    assert re.search(
+        r"a.fire/rtl: must hold the sources of an accelerator; run `fireflow build`", capsys.readouterr().err
+    )
 
 
 def test_a_bundle_that_was_not_built(lowered: Path, capsys: pytest.CaptureFixture[str]) -> None:

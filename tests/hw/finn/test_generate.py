@@ -18,7 +18,7 @@ from hw.finn.generate import generate, module_name, threshold_images, weight_ima
 from hw.rtl.simulate import layer_bench
 from hw.tools.axi_stream import pack_words, unpack_words
 from hw.tools.verilator import Simulation
-from tests.hw.rtl.layer_cases import leading_words, matmul, pad, threshold, width, window
+from tests.hw.rtl.layer_cases import leading_words, matmul, pad, threshold, window
 
 PART, CLOCK_NS, FRAMES = "xc7z020clg400-1", 10.0, 3
 U4, U8 = (0, 15), (0, 255)
@@ -110,15 +110,6 @@ def test_nothing_is_lost_while_the_output_waits_long(folding: tuple[int, int], t
     )
     got = unpack_words(result.outputs[0], pe, layer.output.bits, layer.output.signed)
     assert_array_equal(got.reshape(1, *layer.output.shape), layer.eval([values]))
-
-
-def test_width_converter(tmp_path: Path) -> None:
-    layer = width("act.width", Stream((2, 3, 12), 0, 15, 2), 6)
-    generated = generate(layer, PART, CLOCK_NS, tmp_path)
-    simulation = Simulation.build(generated.top, [tmp_path / name for name in generated.sources])
-    values = np.arange(72).reshape(1, 2, 3, 12) % 16
-    result = simulation.run([pack_words(values, 2, 4, False)], [layer.output.words], stalls=0.3)
-    assert_array_equal(unpack_words(result.outputs[0], 6, 4, False).ravel(), values.ravel())
 
 
 def test_folder_is_self_contained_and_always_the_same(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.dataflow.layers import MatMul, Pad, Threshold, WidthConverter, Window
+from hw.dataflow.layers import MatMul, Pad, Threshold, Window
 from hw.dataflow.stream import Stream
 
 
@@ -62,10 +62,6 @@ def pad(name: str, source: Stream, pads: tuple[int, int, int, int]) -> Pad:
         Stream(shape, min(0, source.lo), max(0, source.hi), source.lanes),
         pads,
     )
-
-
-def width(name: str, source: Stream, lanes: int) -> WidthConverter:
-    return WidthConverter(name, ("image",), (source,), Stream.of(source, lanes))
 
 
 def leading_words(layer: Pad) -> int:
