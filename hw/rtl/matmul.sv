@@ -290,7 +290,10 @@ module matmul #(
   localparam int unsigned COUNT_BITS = $clog2(QUEUE + 1);
   logic [COUNT_BITS-1:0] promised;  // outputs that set out and did not leave the queue
   logic [COUNT_BITS-1:0] queued;
-  (* shreg_extract = "yes" *) logic [PE*SUM_BITS-1:0] queue[QUEUE];
+  // A RAM, not a shift register: Yosys makes flip-flops and multiplexers of one whose place to read varies.
+  localparam int unsigned PLACE_BITS = $clog2(QUEUE);
+  (* ram_style = "distributed" *) logic [PE*SUM_BITS-1:0] queue[2**PLACE_BITS];
+  logic [PLACE_BITS-1:0] put, get;
   logic [PE*SUM_BITS-1:0] result;
   wire push = last_at[CYCLES];
   wire pop = queued != '0 && (!out0_V_TVALID || out0_V_TREADY);
@@ -299,13 +302,14 @@ module matmul #(
   assign out0_V_TDATA = OUT_TDATA'(result);
   always_ff @(posedge ap_clk) begin
     if (push) begin
-      queue[0] <= total;
-      for (int unsigned i = 1; i < QUEUE; i++) queue[i] <= queue[i-1];
+      queue[put] <= total;
+      put <= put + 1'b1;
     end
     if (!out0_V_TVALID || out0_V_TREADY) begin
-      result        <= queue[queued-1'b1];
+      result        <= queue[get];
       out0_V_TVALID <= queued != '0;
     end
+    if (pop) get <= get + 1'b1;
     if (push != pop) queued <= push ? queued + 1'b1 : queued - 1'b1;
     if (promise != pop) begin
       promised <= promise ? promised + 1'b1 : promised - 1'b1;
@@ -314,6 +318,8 @@ module matmul #(
     if (!ap_rst_n) begin
       out0_V_TVALID <= 1'b0;
       queued        <= '0;
+      put           <= '0;
+      get           <= '0;
       promised      <= '0;
       room          <= 1'b1;
     end
