@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
+from hw.dataflow.counts import Counts
 from hw.dataflow.hardware import Hardware
 from hw.errors import InputError
 from hw.files import PathLike, atomic_directory, read_json, sha256
@@ -27,7 +28,7 @@ SCHEMA = 1
 SUFFIX = ".fire"
 MAX_GOLDEN_BYTES = 1 << 28
 _NEEDED = ("graph.json", "graph.arrays", "golden.npz")
-_HARDWARE, _VERIFICATION = "hardware.json", "verification.json"
+_HARDWARE, _VERIFICATION, _COUNTS = "hardware.json", "verification.json", "resources.json"
 RTL = "rtl"
 """The folder of the accelerator's sources and memory images."""
 _LAYOUT = "little-endian bit string, element 0 lowest, padded to bytes"
@@ -111,6 +112,7 @@ class Bundle:
         golden: images and their scores, for the self test.
         hardware: how the network was built for a board, if it was.
         verification: what `fireflow verify --rtl` found, if it ran.
+        counts: what `fireflow resources` counted, if it ran.
 
     Raises:
         InputError: another number of labels than classes.
@@ -121,6 +123,7 @@ class Bundle:
     golden: Golden
     hardware: Hardware | None = None
     verification: Mapping[str, Any] | None = None
+    counts: Counts | None = None
 
     def __post_init__(self) -> None:
         classes, labels = self.graph.output_type.shape[-1], len(self.manifest.labels)
@@ -156,6 +159,8 @@ class Bundle:
                 (folder / _HARDWARE).write_bytes(_render(self.hardware.to_json()))
             if self.verification is not None:
                 (folder / _VERIFICATION).write_bytes(_render(dict(self.verification)))
+            if self.counts is not None:
+                (folder / _COUNTS).write_bytes(_render(self.counts.to_json()))
             if rtl is not None:
                 shutil.copytree(str(rtl), str(folder / RTL))
             written = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -199,13 +204,15 @@ class Bundle:
                 raise InputError(f"{folder}/manifest.json: must list {missing[0]}; get the bundle again")
             arrays, _ = read_arrays(folder / "graph.arrays")
             graph = Graph.from_json(read_json(folder / "graph.json"), arrays)
-            hardware = verification = None
+            hardware = verification = counts = None
             if _HARDWARE in document["files"]:
                 hardware = Hardware.from_json(read_json(folder / _HARDWARE))
             if _VERIFICATION in document["files"]:
                 verification = read_json(folder / _VERIFICATION)
+            if _COUNTS in document["files"]:
+                counts = Counts.from_json(read_json(folder / _COUNTS))
             golden = _read_golden(folder / "golden.npz", graph)
-            bundle = cls(graph, Manifest.from_json(document), golden, hardware, verification)
+            bundle = cls(graph, Manifest.from_json(document), golden, hardware, verification, counts)
             different = [key for key, value in bundle._describe().items() if document[key] != value]
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -218,11 +225,14 @@ class Bundle:
         return bundle
 
     def with_hardware(self, hardware: Hardware) -> Bundle:
-        """A copy that was built so; what was verified before no longer counts."""
-        return replace(self, hardware=hardware, verification=None)
+        """A copy that was built so; what was verified and counted before no longer holds."""
+        return replace(self, hardware=hardware, verification=None, counts=None)
 
     def with_verification(self, found: Mapping[str, Any]) -> Bundle:
         return replace(self, verification=found)
+
+    def with_counts(self, counts: Counts) -> Bundle:
+        return replace(self, counts=counts)
 
     def verify_golden(
         self,

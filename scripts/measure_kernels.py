@@ -1,9 +1,10 @@
-"""Counts what layers of many sizes take, by Yosys, and fits the cost model to them.
+"""Counts what layers of many sizes take, by Yosys, fits the cost model to them, and says how far off it is.
 
-    python scripts/measure_kernels.py [--family both] [--only MatMul.dsp,Window] [--fit]
+    python scripts/measure_kernels.py --bundle z2.fire --bundle kv260.fire --fit
+    python scripts/measure_kernels.py --errors
 
-Writes hw/dataflow/kernel_measurements.json, a line per layer, beside what the cost model says of it; --fit then makes
-hw/dataflow/costs.json of them. Counts are cached: interrupted, it goes on where it was.
+Writes hw/dataflow/kernel_measurements.json, a line per layer; --fit then makes hw/dataflow/costs.json of it. Counts are
+cached: interrupted, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from hw import boards, ops  # noqa: E402
-from hw.dataflow import cost  # noqa: E402
+from hw.bundle import Bundle  # noqa: E402
+from hw.dataflow import cost, fit  # noqa: E402
+from hw.dataflow.counts import errors  # noqa: E402
 from hw.dataflow.layers import (  # noqa: E402
     Add,
     Concat,
@@ -39,8 +42,7 @@ from hw.dataflow.layers import (  # noqa: E402
 )
 from hw.dataflow.stream import Stream  # noqa: E402
 from hw.files import atomic_file  # noqa: E402
-from hw.rtl.stitch import write_layer  # noqa: E402
-from hw.tools.yosys import resources  # noqa: E402
+from hw.rtl.count import count_layers  # noqa: E402
 
 TABLE = ROOT / "hw" / "dataflow" / "kernel_measurements.json"
 PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
@@ -154,19 +156,6 @@ def layers() -> list[Layer]:
     return [*others(), *windows(), *thresholds(), *products]
 
 
-def count(layer: Layer, family: str) -> boards.Resources:
-    with tempfile.TemporaryDirectory() as name:
-        folder, sources = Path(name), dict[str, None]()
-        used = write_layer(layer, PARTS[family], 4.0, folder, sources)
-        images = sorted(
-            p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in (".dat", ".hex")
-        )
-        counted = resources(
-            used.module, list(sources), family, folder=folder, images=images, parameters=used.parameters
-        )
-    return boards.Resources(counted.lut, counted.ff, counted.bram36, counted.uram, counted.dsp)
-
-
 def describe(layer: Layer) -> dict[str, Any]:
     streams = {"in": layer.input, "out": layer.output}
     flat = {
@@ -177,35 +166,95 @@ def describe(layer: Layer) -> dict[str, Any]:
     return {**flat, **own, **steps, **layer.parameters()}
 
 
+def bundle_layers(path: Path) -> tuple[str, list[Layer]]:
+    """The family and the layers of a bundle that was built."""
+    bundle = Bundle.load(path)
+    if bundle.hardware is None:
+        raise SystemExit(f"{path}: must be built for a board; run `fireflow build` first")
+    return boards.board(bundle.hardware.board).family, list(bundle.hardware.dataflow(bundle.graph).layers)
+
+
+def measure(family: str, chosen: list[Layer], where: str, jobs: int | None) -> Iterator[dict[str, Any]]:
+    """Rows of the table, one for every different layer."""
+    named = [replace(layer, name=f"{number}") for number, layer in enumerate(chosen)]
+    counts = count_layers(named, PARTS[family], 4.0, jobs=jobs, progress=tell)
+    seen = set()
+    for layer in named:
+        sample = fit.Sample.of(layer, family, counts[layer.name])
+        row = {
+            "from": where,
+            "kernel": sample.variant,
+            "family": family,
+            "parameters": describe(layer),
+            "features": dict(sample.features),
+            "blocks": sample.blocks.to_json(),
+            "counted": sample.counted.to_json(),
+        }
+        text = json.dumps(row)
+        if text not in seen:
+            seen.add(text)
+            yield row
+
+
+def tell(name: str, done: int, number: int) -> None:
+    print(f"{done} of {number} counted", end="\n" if done == number else "\r", file=sys.stderr, flush=True)
+
+
+def sample_of(row: dict[str, Any]) -> fit.Sample:
+    blocks, counted = boards.Resources(**row["blocks"]), boards.Resources(**row["counted"])
+    return fit.Sample(row["kernel"], row["family"], row["features"], blocks, counted)
+
+
+def show(samples: list[fit.Sample]) -> None:
+    """For each kind, and for all: layers, LUTs and FFs counted, the mean error of a layer and that of the sum."""
+    kinds = {kind: [s for s in samples if s.variant == kind] for kind in sorted({s.variant for s in samples})}
+    print(f"{'kind':16}{'layers':>7}" + "".join(f"{name:>9}{'mean':>7}{'sum':>7}" for name in ("LUT", "FF")))
+    for kind, own in {**kinds, "all": samples}.items():
+        found = errors([(sample.counted, sample.modelled) for sample in own])
+        told = "".join(
+            f"{found[name].counted:9.0f}{found[name].mean or 0:7.1%}{found[name].total or 0:+7.1%}"
+            for name in cost.FITTED
+        )
+        print(f"{kind:16}{len(own):7}{told}")
+    for name in ("bram36", "uram", "dsp"):
+        found = errors([(sample.counted, sample.modelled) for sample in samples])
+        print(f"{name}: counted {found[name].counted:g}, modelled {found[name].modelled:g}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--family", choices=[*PARTS, "both"], default="xcup")
-    parser.add_argument("--only", default="", help="kinds of layers, by commas")
-    parser.add_argument("--fit", action="store_true", help="fit hw/dataflow/costs.json to the counts")
+    parser.add_argument("--family", choices=[*PARTS, "both"], default="both", help="of the grid of layers")
+    parser.add_argument(
+        "--bundle", type=Path, action="append", default=[], help="count its layers too; again for more"
+    )
+    parser.add_argument("--jobs", type=int, help="layers counted at once; by default one for each core")
+    parser.add_argument("--fit", action="store_true", help="fit hw/dataflow/costs.json to the table")
+    parser.add_argument(
+        "--errors", action="store_true", help="count nothing, show how far the model is from the table"
+    )
     options = parser.parse_args()
-    wanted = set(filter(None, options.only.split(",")))
-    rows, samples = [], []
-    for layer in layers():
-        kind = cost.variant(layer)
-        if wanted and kind not in wanted:
-            continue
-        for family in PARTS if options.family == "both" else [options.family]:
-            counted, guess = count(layer, family), cost.cost(layer, family)
-            samples.append(cost.Sample(layer, family, counted))
-            names = ("lut", "ff", "bram36", "uram", "dsp")
-            figures = {name: getattr(counted, name) for name in names}
-            rows.append({"kernel": kind, "family": family, "parameters": describe(layer), **figures})
-            told = ", ".join(f"{name} {figures[name]} ({getattr(guess, name):.0f})" for name in names)
-            print(f"{kind} {family} {layer.input.words}>{layer.output.words}: {told}", flush=True)
-    if not wanted:
+    if not options.errors:
+        grid = layers()
+        rows = [
+            row
+            for family in PARTS
+            if options.family in (family, "both")
+            for row in measure(family, grid, "grid", options.jobs)
+        ]
+        for path in options.bundle:
+            family, own = bundle_layers(path)
+            rows += measure(family, own, path.stem, options.jobs)
         with atomic_file(TABLE) as temporary:
             temporary.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    samples = [sample_of(row) for row in json.loads(TABLE.read_text())]
     if options.fit:
         document = json.loads(cost.TABLE.read_text())
-        document["coefficients"].update(cost.fit(samples))
-        document["source"] = f"fitted by scripts/measure_kernels.py to {len(samples)} counts of Yosys"
+        document["coefficients"].update(fit.fit(samples))
+        document["source"] = f"fitted by scripts/measure_kernels.py to {len(samples)} layers counted by Yosys"
         with atomic_file(cost.TABLE) as temporary:
             temporary.write_text(json.dumps(document, indent=1) + "\n")
+        cost.coefficients.cache_clear()
+    show(samples)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
-    *("hw/dataflow/folding.py", "hw/dataflow/program.py"),
+    *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
 STITCHING = "hw/rtl/"
 

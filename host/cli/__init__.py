@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "an accelerator for many clients over HTTP, with a page for people",
     "verify": "compare every tensor of every stage, from Brevitas to the fast simulator",
     "build": "an accelerator for a board: folding, FIFO depths, resources, Verilog",
+    "resources": "count what every layer takes of the FPGA, by Yosys, beside the model and FINN",
     "report": "one HTML page about a bundle that was built: layers, cycles, resources, FIFOs, memory",
     "bench": "measure the simulators against qonnx, FINN and ONNX Runtime",
     "models": "list the models that come with fireflow",

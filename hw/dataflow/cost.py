@@ -2,16 +2,15 @@
 
 DSPs and memory primitives are counted exactly as the RTL instantiates them; LUTs and FFs are sums of features of a
 layer (bits that its registers, adders and multiplexers are wide) times coefficients fitted to what Yosys counts.
-The coefficients are in `costs.json`; `fit` makes them from measured layers, `errors` shows how far off they are.
+The coefficients are in `costs.json`; `hw.dataflow.fit` makes them from counted layers.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache, singledispatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
@@ -36,12 +35,9 @@ from hw.errors import InputError
 
 if TYPE_CHECKING:
     from hw.dataflow.network import Dataflow
-    from hw.types import Array
 
 TABLE = Path(__file__).with_name("costs.json")
 FITTED = ("lut", "ff")
-PULL = 0.3
-"""What the present coefficients weigh in a fit, in samples."""
 
 
 def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool) -> int:
@@ -86,7 +82,7 @@ def _matmul(layer: MatMul, family: str) -> dict[str, float]:
     products = layer.pe * layer.simd
     sf, nf = layer.mw // layer.simd, layer.mh // layer.pe
     roms = weight_memories(layer, family) if layer.memory == "lut" else ()
-    common = {
+    common: dict[str, float] = {
         "layer": 1,
         "accumulator_bits": layer.pe * layer.output.bits,
         "input_bits": layer.input.width,
@@ -103,22 +99,41 @@ def _matmul(layer: MatMul, family: str) -> dict[str, float]:
             "sum_bits": sums,
             "ram_luts": memory.ram_luts(*replay, family),
         }
+    return {**common, **_ours(layer, family, sf, nf)}
+
+
+def _ours(layer: MatMul, family: str, sf: int, nf: int) -> dict[str, float]:
+    """Of `matmul.sv`, beside what every matrix unit has."""
     shared = product(layer, family)
-    replay = (max(32, 2 * sf), layer.input.width) if nf > 1 else (0, 0)
-    chains = layer.simd // shared.chain
-    own = {
-        "chains": layer.pe * chains,  # partial sums that the adder tree takes
-        "chain_bits": layer.pe * chains * (layer.weight_bits + layer.input.bits + shared.chain.bit_length()),
-        "delay_bits": layer.input.width
-        * (shared.chain + 1)
-        / 2,  # an activation waits for its place in the chain
-        "address_bits": shared.chain * layer.folds.bit_length(),
-        "ram_luts": memory.ram_luts(*replay, family),
-    }
+    chain, groups = shared.chain, layer.simd // shared.chain
     digits = (layer.weight_bits + 1) // 2
+    worst = (1 << (layer.weight_bits - 1)) * ((1 << layer.input.bits) - 1)
+    widths = [1 + (worst * (k + 1)).bit_length() for k in range(chain)]  # of the sum behind each position
+    lane_bits = min(shared.spacing, widths[-1])
+    step = 1 if layer.kernel == "dsp" else digits
+    waits = [k * step for k in range(chain)]  # cycles until an activation's place in the chain has its turn
+    ring = (max(32, 1 << (1 + (sf - 1).bit_length())), layer.input.width) if nf > 1 else (0, 0)
+    cycles = chain * step + (groups - 1).bit_length() + 4
+    queue = (1 << max(1, ((cycles + 3) // sf + 1).bit_length()), layer.pe * layer.output.bits)
+    result: dict[str, float] = {
+        "tree_bits": layer.pe * (groups - 1) * lane_bits,
+        "shift_luts": sum(wait > 2 for wait in waits) * groups * layer.input.bits,
+        "delay_bits": sum(wait for wait in waits if wait <= 2) * groups * layer.input.bits,
+        "address_bits": chain * step * layer.folds.bit_length(),
+        "flag_bits": cycles,
+        "ring_luts": memory.ram_luts(*ring, family),
+        "queue_luts": memory.ram_luts(*queue, family),
+    }
     if layer.kernel == "lut":
-        own.update(products=products, product_bits=products * digits * layer.input.bits)
-    return {**common, **own}
+        adders = sum(
+            digits * width - digits * (digits - 1) for width in widths
+        )  # digit d leaves 2 d bits as they are
+        result.update(
+            digit_bits=layer.pe * groups * adders,
+            sum_bits=layer.pe * groups * digits * sum(widths),
+            multiple_bits=layer.simd * (layer.input.bits + 2) if digits > 1 else 0,
+        )
+    return result
 
 
 @features.register
@@ -191,17 +206,26 @@ def _fifo(layer: Fifo, family: str) -> dict[str, float]:
 @features.register(Fork)
 @features.register(Concat)
 @features.register(Add)
-@features.register(WidthConverter)
 def _plain(layer: Layer, family: str) -> dict[str, float]:
-    narrow, wide = sorted((layer.input.width, layer.output.width))
     return {
         "layer": 1,
         "input_bits": sum(stream.width for stream in layer.inputs),
         "output_bits": layer.outputs * layer.output.width,
-        "ratio_bits": wide - narrow,
         "counter_bits": layer.output.words.bit_length()
         if isinstance(layer, Pad)
         else layer.output.groups.bit_length(),
+    }
+
+
+@features.register
+def _width(layer: WidthConverter, family: str) -> dict[str, float]:
+    source, sink = layer.input, layer.output
+    wider = sink.lanes > source.lanes
+    return {
+        "layer": 1,
+        "wider_bits": sink.width if wider else 0,
+        "narrower_bits": 0 if wider else source.width,
+        "counter_bits": (max(source.lanes, sink.lanes) // min(source.lanes, sink.lanes)).bit_length(),
     }
 
 
@@ -234,9 +258,13 @@ def variant(layer: Layer) -> str:
 
 def cost(layer: Layer, family: str) -> Resources:
     """What a layer takes on a part of family "xc7" or "xcup"."""
-    table, own = coefficients()[variant(layer)], features(layer, family)
-    counts = {name: sum(table[name].get(key, 0) * own[key] for key in own) for name in FITTED}
-    return Resources(**counts) + blocks(layer, family)
+    return weighted(variant(layer), features(layer, family)) + blocks(layer, family)
+
+
+def weighted(kind: str, own: Mapping[str, float]) -> Resources:
+    """LUTs and FFs of a variant of layer with these features."""
+    table = coefficients()[kind]
+    return Resources(**{name: sum(table[name].get(key, 0) * own[key] for key in own) for name in FITTED})
 
 
 def costs(flow: Dataflow, family: str) -> dict[str, Resources]:
@@ -248,85 +276,4 @@ def total(parts: Mapping[str, Resources]) -> Resources:
     result = Resources()
     for part in parts.values():
         result = result + part
-    return result
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """A layer with what a tool counted of it."""
-
-    layer: Layer
-    family: str
-    counted: Resources
-
-
-def fit(samples: Sequence[Sample], pull: float = PULL) -> dict[str, dict[str, dict[str, float]]]:
-    """Coefficients for `costs.json`: for each variant of layer in `samples`, none negative, least relative squares.
-
-    Counts of a few LUTs weigh no more than those of many: residuals are relative to the count plus 50. Few samples
-    cannot tell all features apart: each coefficient is pulled towards the present one, as `pull` samples would.
-    """
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for kind in sorted({variant(sample.layer) for sample in samples}):
-        own = [sample for sample in samples if variant(sample.layer) == kind]
-        rows = [features(sample.layer, sample.family) for sample in own]
-        names = list(rows[0])
-        matrix = np.array([[row[name] for name in names] for row in rows])
-        result[kind] = {}
-        for resource in FITTED:
-            counts = np.array([getattr(sample.counted, resource) for sample in own], float)
-            weights = 1 / (counts + 50)
-            scaled = matrix * weights[:, None]
-            strength = np.sqrt(pull * (scaled**2).mean(axis=0))
-            present = np.array(
-                [coefficients().get(kind, {}).get(resource, {}).get(name, 0.0) for name in names]
-            )
-            solution = _non_negative(
-                np.vstack([scaled, np.diag(strength)]), np.append(counts * weights, strength * present)
-            )
-            result[kind][resource] = {
-                name: round(float(value), 4) for name, value in zip(names, solution) if value > 0
-            }
-    return result
-
-
-def _non_negative(matrix: Array, target: Array) -> Array:
-    """argmin |matrix @ x - target| with x >= 0, by the active set method of Lawson and Hanson (1974)."""
-    scale = np.linalg.norm(matrix, axis=0)
-    scale[scale == 0] = 1
-    matrix = matrix / scale
-    columns = matrix.shape[1]
-    x, active = np.zeros(columns), np.zeros(columns, bool)
-    for _ in range(10 * columns):
-        gradient = matrix.T @ (target - matrix @ x)
-        gradient[active] = -np.inf
-        best = int(np.argmax(gradient))
-        if gradient[best] <= 1e-10:
-            break
-        active[best] = True
-        while True:
-            trial = np.zeros(columns)
-            trial[active] = np.linalg.lstsq(matrix[:, active], target, rcond=None)[0]
-            if (trial[active] > 0).all():
-                break
-            falling = active & (trial <= 0)
-            step = (x[falling] / (x[falling] - trial[falling])).min()
-            x = x + step * (trial - x)
-            active &= x > 1e-12
-        x = trial
-    result: Array = x / scale
-    return result
-
-
-def errors(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-    """By kind and resource the mean relative error of the model, weighted by the counts: sum |e| / sum count."""
-    result: dict[str, dict[str, float]] = {}
-    for kind in sorted({variant(sample.layer) for sample in samples}):
-        own = [sample for sample in samples if variant(sample.layer) == kind]
-        result[kind] = {}
-        for resource in ("lut", "ff", "bram36", "dsp"):
-            counted = [getattr(sample.counted, resource) for sample in own]
-            guessed = [getattr(cost(sample.layer, sample.family), resource) for sample in own]
-            off = sum(abs(a - b) for a, b in zip(counted, guessed))
-            result[kind][resource] = off / max(1.0, sum(counted))
     return result

@@ -9,7 +9,7 @@ LUTS_PER_BRAM36 = 400
 """What a RAMB36 is worth where nobody says how scarce it is: about the ratio that the smaller parts have."""
 _RAMB36 = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
 _URAM = (4096, 72)
-ROM_LUT_DEPTH = 64  # a LUT6 is 64 constant bits, or 32 words of 2
+ROM_LUT_DEPTH = 64  # a LUT6 is 64 constant bits
 RAM_LUTS = {"xc7": 4 / 3, "xcup": 8 / 7}
 """LUTs per bit of a 64-word RAM with a read and a write port: RAM64M holds 3 bits in 4 LUTs, RAM64M8 7 in 8."""
 
@@ -45,17 +45,15 @@ def uram(depth: int, width: int) -> int:
 
 
 def rom_luts(depth: int, width: int) -> float:
-    """LUTs of a memory that is never written.
+    """LUTs of a memory that is never written, as Yosys makes them: a power of two of blocks, and no two bits in a LUT.
 
-    >>> rom_luts(64, 10), rom_luts(32, 10), rom_luts(128, 10)
-    (10.0, 5.0, 25.0)
+    >>> rom_luts(32, 10), rom_luts(64, 10), rom_luts(65, 10), rom_luts(512, 10)
+    (10.0, 10.0, 20.0, 112.0)
     """
     if depth <= 1:
         return 0.0
-    if depth <= ROM_LUT_DEPTH // 2:
-        return width / 2
-    blocks = ceil_div(depth, ROM_LUT_DEPTH)
-    return float(width * (blocks + _muxes(blocks)))
+    blocks = 1 << (ceil_div(depth, ROM_LUT_DEPTH) - 1).bit_length()
+    return width * blocks * (1.0 if blocks <= 4 else 1.4)  # a slice's own multiplexers choose one of four
 
 
 def ram_luts(depth: int, width: int, family: str) -> float:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "finn"
 """The folder of FINN's library files, beside the modules of the layers."""
-_NEVER = 1 << 24
+NEVER = 1 << 24
 """Deeper than any memory."""
 MIN_OPERAND_BITS = 2
 """FINN's multiplier wants at least this many bits on either side."""
@@ -70,7 +70,7 @@ def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Gene
     target = Path(folder)
     try:
         with finn():
-            node = _WRITERS[type(layer)](layer)
+            node = finn_node(layer)
             files = node.hdl(part, clock_ns)
             for path in node.library:
                 _write(target / LIBRARY / Path(path).name, library_text(path))
@@ -95,11 +95,11 @@ def module_name(layer_name: str) -> str:
     return name if name[:1].isalpha() else f"layer_{name}"
 
 
-class _Node:
-    """A node of FINN's in a model of its own.
+class FinnNode:
+    """A node of FINN's in a model of its own, to be made and used under `finn()`.
 
     Args:
-        kind: FINN's operator.
+        kind: FINN's operator, such as "MVAU_rtl".
         name: of the node and its module.
         attributes: FINN's.
         constant: the second input, if any, and its type.
@@ -121,7 +121,7 @@ class _Node:
         from qonnx.util.basic import qonnx_make_model
 
         inputs = ["in"] if constant is None else ["in", "constant"]
-        domain = "finn.custom_op.fpgadataflow.rtl"
+        domain = f"finn.custom_op.fpgadataflow.{kind.rpartition('_')[2]}"
         node = helper.make_node(
             kind, inputs, ["out"], name=name, domain=domain, backend="fpgadataflow", **attributes
         )
@@ -155,7 +155,7 @@ class _Node:
         return files
 
 
-def _matmul(layer: MatMul) -> _Node:
+def _matmul(layer: MatMul) -> FinnNode:
     top = module_name(layer.name)
     weight_bits = max(MIN_OPERAND_BITS, layer.weight_bits)
     act_bits = max(MIN_OPERAND_BITS, layer.input.bits)
@@ -169,16 +169,16 @@ def _matmul(layer: MatMul) -> _Node:
         "SIMD": layer.simd,
         "MW": layer.mw,
         "MH": layer.mh,
-        "inputDataType": _integers(act_bits, layer.input.signed),
-        "weightDataType": _integers(weight_bits, True),
-        "outputDataType": _integers(acc_bits, True),
+        "inputDataType": integers(act_bits, layer.input.signed),
+        "weightDataType": integers(weight_bits, True),
+        "outputDataType": integers(acc_bits, True),
         "noActivation": 1,
         "mem_mode": "internal_decoupled",
     }
     image = f"{top}_weights.dat"
     text = mvau_top(layer, top, act_bits, acc_bits, weight_bits, image)
-    weight = (layer.weight.T, _integers(weight_bits, True))
-    node = _Node(
+    weight = (layer.weight.T, integers(weight_bits, True))
+    node = FinnNode(
         "MVAU_rtl", f"{top}_mvau", attributes, weight, {f"{top}.sv": text, image: weight_image(layer)}
     )
     # FINN packs weights one by one in Python, seconds for a large layer; it rounds their memory up to bytes, gives
@@ -214,7 +214,7 @@ def _hex_lines(words: Int64Array, bits: int, signed: bool) -> str:
     return "".join(text[end - digits : end] + "\n" for end in range(step, len(text) + 1, step))
 
 
-def _threshold(layer: Threshold) -> _Node:
+def _threshold(layer: Threshold) -> FinnNode:
     top, signed = module_name(layer.name), layer.input.signed
     if layer.memory == "uram":
         raise InputError(
@@ -231,11 +231,11 @@ def _threshold(layer: Threshold) -> _Node:
         "NumChannels": layer.input.channels,
         "numSteps": steps,
         "ActVal": layer.out_lo,
-        "inputDataType": _integers(layer.input.bits, signed),
-        "weightDataType": _integers(bits, signed),
-        "outputDataType": _integers(layer.output.bits, layer.output.signed),
+        "inputDataType": integers(layer.input.bits, signed),
+        "weightDataType": integers(bits, signed),
+        "outputDataType": integers(layer.output.bits, layer.output.signed),
         # Memories of this depth or more lie in block RAM, the others do not.
-        "depth_trigger_bram": layer.BRAM_DEPTH if layer.memory == "bram" else _NEVER,
+        "depth_trigger_bram": layer.BRAM_DEPTH if layer.memory == "bram" else NEVER,
     }
     core = f"{top}_thresholding"
     out_bits = _threshold_bits(layer.out_lo, steps)
@@ -244,7 +244,7 @@ def _threshold(layer: Threshold) -> _Node:
     )
     images = threshold_images(thresholds, layer.pe, bits, signed, f"{core}_threshs")
     extra = {f"{top}.sv": text, **images}
-    node = _Node("Thresholding_rtl", core, attributes, (thresholds, _integers(bits, signed)), extra)
+    node = FinnNode("Thresholding_rtl", core, attributes, (thresholds, integers(bits, signed)), extra)
     # FINN's images are of another layout where out_lo widens the output.
     node.op.generate_params = lambda model, path: None
     return node
@@ -274,7 +274,7 @@ def threshold_images(thresholds: Int64Array, pe: int, bits: int, signed: bool, p
     return images
 
 
-def _window(layer: Window) -> _Node:
+def _window(layer: Window) -> FinnNode:
     height, width, channels = layer.input.shape
     attributes = {
         "ConvKernelDim": list(layer.kernel),
@@ -284,13 +284,13 @@ def _window(layer: Window) -> _Node:
         "OFMDim": list(layer.output.shape[:2]),
         "IFMChannels": channels,
         "SIMD": layer.input.lanes,
-        "inputDataType": _integers(layer.input.bits, layer.input.signed),
-        "outputDataType": _integers(layer.input.bits, layer.input.signed),
+        "inputDataType": integers(layer.input.bits, layer.input.signed),
+        "outputDataType": integers(layer.input.bits, layer.input.signed),
         "parallel_window": int(layer.parallel),
         "is1D": int(1 in (height, width)),
         "ram_style": RAM_STYLES[layer.memory],
     }
-    node = _Node("ConvolutionInputGenerator_rtl", module_name(layer.name), attributes)
+    node = FinnNode("ConvolutionInputGenerator_rtl", module_name(layer.name), attributes)
     # FINN declares these parameters behind the ports that use them, which slang refuses.
     node.changes = {
         "[IN_WIDTH_PADDED-1:0] in0": f"[{layer.input.tdata_bits - 1}:0] in0",
@@ -299,7 +299,7 @@ def _window(layer: Window) -> _Node:
     return node
 
 
-def _pad(layer: Pad) -> _Node:
+def _pad(layer: Pad) -> FinnNode:
     top = module_name(layer.name)
     core = f"{top}_fmpadding"
     attributes = {
@@ -307,13 +307,18 @@ def _pad(layer: Pad) -> _Node:
         "Padding": list(layer.pads),
         "NumChannels": layer.input.channels,
         "SIMD": layer.input.lanes,
-        "inputDataType": _integers(layer.input.bits, layer.input.signed),
+        "inputDataType": integers(layer.input.bits, layer.input.signed),
     }
     text = tied_top(layer, top, core, layer.input.bits, layer.input.bits, layer.input.signed)
-    return _Node("FMPadding_rtl", core, attributes, extra={f"{top}.sv": text})
+    return FinnNode("FMPadding_rtl", core, attributes, extra={f"{top}.sv": text})
 
 
-_WRITERS: dict[type[Layer], Callable[[Any], _Node]] = {
+def finn_node(layer: Layer) -> FinnNode:
+    """FINN's node of a MatMul, Threshold, Window or Pad."""
+    return _WRITERS[type(layer)](layer)
+
+
+_WRITERS: dict[type[Layer], Callable[[Any], FinnNode]] = {
     MatMul: _matmul,
     Threshold: _threshold,
     Window: _window,
@@ -321,7 +326,7 @@ _WRITERS: dict[type[Layer], Callable[[Any], _Node]] = {
 }
 
 
-def _integers(bits: int, signed: bool) -> str:
+def integers(bits: int, signed: bool) -> str:
     """FINN's name of a type."""
     return f"{'INT' if signed else 'UINT'}{bits}"
 

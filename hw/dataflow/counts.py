@@ -1,0 +1,93 @@
+"""What a synthesis tool counted of an accelerator's layers, beside what our model and FINN's formulas expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
+
+from hw.boards import RESOURCES, Resources
+from hw.errors import InputError
+
+FINN_RESOURCES = ("lut", "bram36", "uram", "dsp")
+"""Those that FINN has formulas for."""
+Estimate = Optional[Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Resources layer by layer.
+
+    Args:
+        tool: what counted, with its version.
+        counted: by layer, FIFOs included.
+        finn: by layer, what FINN expects of `FINN_RESOURCES`; None for a kind of layer that it has no formula for.
+    """
+
+    tool: str
+    counted: Mapping[str, Resources]
+    finn: Mapping[str, Estimate]
+
+    def to_json(self) -> dict[str, Any]:
+        layers = {
+            name: {
+                "counted": own.to_json(),
+                "finn": None if self.finn[name] is None else dict(self.finn[name] or {}),
+            }
+            for name, own in self.counted.items()
+        }
+        return {"tool": self.tool, "layers": layers}
+
+    @classmethod
+    def from_json(cls, document: Any) -> Counts:
+        """What `to_json` gave. Raises InputError where a field is missing or of another kind."""
+        try:
+            layers = document["layers"].items()
+            counted = {name: Resources(**own["counted"]) for name, own in layers}
+            finn = {
+                name: None
+                if own["finn"] is None
+                else {key: float(own["finn"][key]) for key in FINN_RESOURCES}
+                for name, own in layers
+            }
+            return cls(str(document["tool"]), counted, finn)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"counts: fields must be complete ({error!r}); count again") from None
+
+    def finn_total(self) -> dict[str, float]:
+        """Of the layers that FINN has formulas for."""
+        known = [own for own in self.finn.values() if own is not None]
+        return {name: sum(own[name] for own in known) for name in FINN_RESOURCES}
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far a model is from the counts of one resource.
+
+    Args:
+        counted, modelled: the sums over all layers.
+        off: the sum of the absolute differences, layer by layer.
+    """
+
+    counted: float
+    modelled: float
+    off: float
+
+    @property
+    def total(self) -> float | None:
+        """Of the sum, relative: positive where the model has too much; None without a count."""
+        return (self.modelled - self.counted) / self.counted if self.counted else None
+
+    @property
+    def mean(self) -> float | None:
+        """Of a layer, relative and weighted by its count; None without a count."""
+        return self.off / self.counted if self.counted else None
+
+
+def errors(pairs: Sequence[tuple[Resources, Resources]]) -> dict[str, Error]:
+    """By resource, of pairs (counted, modelled)."""
+    result = {}
+    for name in RESOURCES:
+        values = [(getattr(counted, name), getattr(modelled, name)) for counted, modelled in pairs]
+        off = sum(abs(a - b) for a, b in values)
+        result[name] = Error(sum(a for a, _ in values), sum(b for _, b in values), off)
+    return result
