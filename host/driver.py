@@ -19,8 +19,9 @@ import numpy as np
 from host.design import Design, load
 from host.devices import open_device
 from host.devices.base import Device, DeviceError, DeviceTimeout
-from host.engine import PHASES, Engine, Finished
+from host.engine import Engine
 from host.scores import Guess, best
+from host.transfers import PHASES, Finished
 from hw.bundle import Bundle, GoldenCheck
 from hw.errors import InputError
 

@@ -7,60 +7,31 @@ submits it, another goes in, others are under way, and one is read out, all at t
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Mapping
-
-import numpy as np
 
 from host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError, DeviceLost, DeviceTimeout
 from host.devices.dma import Dma
+from host.pacing import Pace, pause
+from host.transfers import Finished, Layout, Slot
 
 if TYPE_CHECKING:
-    from host.design import Design, Port
-    from host.devices.base import Buffer, Device
-    from hw.types import Array, Int64Array
+    from concurrent.futures import Future
 
-GUARD_BYTES = 64
-PHASES = ("wait", "prepare", "input", "compute", "read", "total")
-_GUARD = 0xA5
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 5e-5, 5e-3
+    from host.design import Design
+    from host.devices.base import Device
+    from hw.types import Array
+
+_AHEAD_S, _IDLE_S = 1e-3, 5e-3
 _HINTS: Mapping[str, str] = {
     "input": "the accelerator takes no data: a stalled stream, a stopped clock, or the input DMA does not "
     "reach the buffer; reset()",
     "output": "the accelerator gives no data: a deadlock, a short frame, or the output DMA does not reach "
     "the buffer; reset()",
 }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A transfer that is through.
-
-    Args:
-        scores: int64 (N, classes).
-        seconds: by phase, see PHASES.
-    """
-
-    scores: Int64Array
-    seconds: Mapping[str, float]
-
-
-@dataclass(eq=False)
-class _Slot:
-    input: Buffer
-    output: Buffer
-    frames: int = 0
-    future: Future[Finished] = field(default_factory=Future)
-    begin: float = 0.0
-    prepare_s: float = 0.0
-    queued: float = 0.0
-    started: float = 0.0
-    sent: float = 0.0
-    received: float = 0.0
 
 
 class Engine:
@@ -76,22 +47,17 @@ class Engine:
 
     def __init__(self, device: Device, design: Design, slots: int, batch: int, deadline_s: float) -> None:
         self._device, self._design, self.batch, self._deadline_s = device, design, batch, deadline_s
-        self._pattern = _pattern(design.output, batch)
+        self._layout = Layout(design, batch)
         self._idma = Dma(INPUT_DMA, device.registers(INPUT_DMA))
         self._odma = Dma(OUTPUT_DMA, device.registers(OUTPUT_DMA))
         self._change = threading.Condition()
-        self.slots: list[_Slot] = []
+        self.slots: list[Slot] = []
         self.fault: DeviceError | None = None
         self._preparing = 0
+        self._input_pace, self._output_pace = Pace(), Pace()
         try:
             for _ in range(slots):
-                given = device.allocate(batch * design.input.frame_bytes)
-                try:
-                    taken = device.allocate(len(self._pattern))
-                except BaseException:
-                    given.free()
-                    raise
-                self.slots.append(_Slot(given, taken))
+                self.slots.append(self._layout.allocate(device))
         except BaseException:
             self._free_buffers()
             raise
@@ -142,13 +108,9 @@ class Engine:
         self._check_poison()
         return slot.future
 
-    def _prepare(self, slot: _Slot, frames: Array, begin: float) -> None:
+    def _prepare(self, slot: Slot, frames: Array, begin: float) -> None:
         slot.begin, slot.started, start = begin, 0.0, time.monotonic()
-        slot.frames, slot.future = len(frames), Future()
-        self._design.input.pack(frames, slot.input.array)
-        np.copyto(slot.output.array, self._pattern)
-        slot.output.flush()
-        slot.input.flush()
+        self._layout.fill(slot, frames)
         slot.queued = time.monotonic()
         slot.prepare_s = slot.queued - start
 
@@ -170,20 +132,24 @@ class Engine:
 
     def _run_thread(self) -> None:
         self._free = list(self.slots)
-        self._queue: deque[_Slot] = deque()
-        self._unarmed: deque[_Slot] = deque()
-        self._sending: _Slot | None = None
-        self._receiving: _Slot | None = None
+        self._queue: deque[Slot] = deque()
+        self._unarmed: deque[Slot] = deque()
+        self._unread: deque[Slot] = deque()
+        self._sending: Slot | None = None
+        self._receiving: Slot | None = None
         self._armed = self._progress = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="fireflow-dma", daemon=True)
         self._thread.start()
 
     def _busy(self) -> bool:
-        return bool(self._queue or self._unarmed or self._sending or self._receiving)
+        return bool(self._queue or self._unarmed or self._unread or self._sending or self._receiving)
 
     def _run(self) -> None:
         me = threading.current_thread()
+        # On a busy processor every look comes late without it; it needs root, as pynq does, or a limit for it.
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         try:
             while True:
                 with self._change:
@@ -195,8 +161,8 @@ class Engine:
                 moved = self._step()
                 if self._thread is not me or self.fault is not None:
                     return
-                if not moved:
-                    time.sleep(self._pause())
+                if not moved and not self._read_one():
+                    self._sleep()
         except DeviceError as error:
             self.poison(error)
         except Exception as error:  # whatever a driver of a board raises: the device is not to be trusted
@@ -207,29 +173,70 @@ class Engine:
             )
 
     def _step(self) -> bool:
-        """Looks at both DMAs once, and starts what can start; True if anything happened."""
+        """Looks at both DMAs once, and starts what can start, the input first; True if anything happened."""
         now = time.monotonic()  # before the look: a thread that is late must not blame the DMA
-        finished: _Slot | None = None
         moved = False
-        if self._sending is not None and self._idma.idle():
-            self._sending.sent, self._sending, moved = time.monotonic(), None, True
-        slot = self._receiving
-        if slot is not None and slot is not self._sending and self._odma.idle():
-            slot.received = self._progress = time.monotonic()
-            finished, self._receiving, moved = slot, None, True
-        if self._receiving is None and self._unarmed:
-            slot = self._unarmed.popleft()
-            self._odma.start(slot.output.address, slot.frames)
-            self._receiving, self._armed, moved = slot, time.monotonic(), True
+        slot = self._sending
+        if slot is not None and self._idma.idle():
+            slot.sent, self._sending, moved = time.monotonic(), None, True
+            self._input_pace.learn(slot.sent - slot.started, self._input_s(slot))
         if self._sending is None and self._queue:
             slot = self._queue.popleft()
             slot.started, slot.sent = time.monotonic(), 0.0
             self._idma.start(slot.input.address, slot.frames)
             self._sending, moved = slot, True
-        if finished is not None:
-            self._finish(finished)
+        slot = self._receiving
+        if slot is not None and slot.sent and self._odma.idle():
+            slot.received = self._progress = time.monotonic()
+            self._output_pace.learn(slot.received - slot.started, self._output_s(slot))
+            self._unread.append(slot)
+            self._receiving, moved = None, True
+        if self._receiving is None and self._unarmed:
+            slot = self._unarmed.popleft()
+            self._odma.start(slot.output.address, slot.frames)
+            self._receiving, self._armed, moved = slot, time.monotonic(), True
         self._check_deadlines(now)
         return moved
+
+    def _input_s(self, slot: Slot) -> float:
+        """How long the slot's frames take to go in, as the design says."""
+        return slot.frames * self._design.interval_s
+
+    def _output_s(self, slot: Slot) -> float:
+        """From the start of the input to the end of the output."""
+        return self._design.latency_s + (slot.frames - 1) * self._design.interval_s
+
+    def _sleep(self) -> None:
+        """Until the next look, or until there is something to start."""
+        now, pauses = time.monotonic(), []
+        slot = self._sending
+        if slot is not None:
+            pauses.append(pause(self._input_pace.left(now - slot.started, self._input_s(slot))))
+        slot = self._receiving
+        if slot is not None and slot.started:
+            pauses.append(pause(self._output_pace.left(now - slot.started, self._output_s(slot))))
+        if self._sending is not None:
+            time.sleep(min(pauses))
+            return
+        with self._change:  # the input DMA is free: what is submitted now goes in at once
+            if not self._queue:
+                self._change.wait(min(pauses, default=_IDLE_S))
+
+    def _read_one(self) -> bool:
+        """Reads a received slot; whether it did.
+
+        Not shortly before the input DMA is free: the threads that a result wakes would delay the next frame.
+        """
+        if not self._unread:
+            return False
+        now, sending = time.monotonic(), self._sending
+        if sending is not None:
+            ahead = min(_AHEAD_S, self._input_s(sending) / 2)
+            late = now - self._unread[0].received > 2 * ahead
+            if self._input_pace.left(now - sending.started, self._input_s(sending)) < ahead and not late:
+                return False
+        self._finish(self._unread.popleft())
+        return True
 
     def _limit(self, frames: int) -> float:
         design = self._design
@@ -246,7 +253,7 @@ class Engine:
             if now - since > self._limit(slot.frames):
                 raise self._timeout("output", slot)
 
-    def _timeout(self, phase: str, slot: _Slot) -> DeviceTimeout:
+    def _timeout(self, phase: str, slot: Slot) -> DeviceTimeout:
         dma = self._idma if phase == "input" else self._odma
         return DeviceTimeout(
             phase,
@@ -255,56 +262,18 @@ class Engine:
             self.dump(),
         )
 
-    def _pause(self) -> float:
-        """How long to sleep until the next look: long at first, then often."""
-        design, now = self._design, time.monotonic()
-        next_s = _LONGEST_PAUSE_S
-        if self._sending is not None:
-            next_s = self._sending.started + self._sending.frames * design.interval_s - now
-        if self._receiving is not None and self._receiving.started:
-            end = (
-                self._receiving.started + design.latency_s + (self._receiving.frames - 1) * design.interval_s
-            )
-            next_s = min(next_s, end - now)
-        return min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, next_s / 2))
-
-    def _finish(self, slot: _Slot) -> None:
+    def _finish(self, slot: Slot) -> None:
         """Reads a slot out, gives its result and frees it."""
-        port, count = self._design.output, slot.frames
-        slot.output.invalidate()
-        used = count * port.frame_bytes
-        scores = port.unpack(slot.output.array, count)
-        lo, hi = port.kind.lo, port.kind.hi
-        if scores.min() < lo or scores.max() > hi:
-            wrong = int(np.argmax((scores < lo) | (scores > hi)))
-            raise DeviceError(
-                "output",
-                f"every score must lie in {lo}..{hi}, not {scores.flat[wrong]} at position {wrong} of {scores.size}",
-                "the frame was cut short or never written; reset()",
-                self.dump(),
-            )
-        if not np.array_equal(slot.output.array[used:], self._pattern[used:]):
-            raise DeviceError(
-                "output",
-                f"the output DMA must write {used} bytes, not others behind them",
-                "the transfer is too long, the design is another one, or a cache was not flushed; reset()",
-                self.dump(),
-            )
-        end = time.monotonic()
-        seconds = {
-            "wait": slot.started - slot.begin - slot.prepare_s,
-            "prepare": slot.prepare_s,
-            "input": slot.sent - slot.started,
-            "compute": slot.received - slot.sent,
-            "read": end - slot.received,
-            "total": end - slot.begin,
-        }
-        future = slot.future
+        try:
+            scores = self._layout.read(slot)
+        except DeviceError as error:
+            raise type(error)(error.phase, error.problem, error.hint, self.dump()) from None
+        finished, future = Finished(scores, slot.seconds(time.monotonic())), slot.future
         with self._change:
             slot.started = 0.0
             self._free.append(slot)
             self._change.notify_all()
-        future.set_result(Finished(scores, seconds))
+        future.set_result(finished)
 
     # --- errors, reset, end ---------------------------------------------------------------------------------
 
@@ -335,6 +304,8 @@ class Engine:
         self.poison(DeviceError("reset", "the frame must finish before a reset", "send it again"))
         self._join("reset")
         self._device.program()
+        for dma in (self._idma, self._odma):
+            dma.forget()
         self._check_idle("reset")
         self.fault = None
         self._run_thread()
@@ -382,16 +353,3 @@ class Engine:
             slot.input.free()
             slot.output.free()
         self.slots = []
-
-
-def _pattern(port: Port, batch: int) -> Array:
-    """What an output buffer holds before a transfer: values that no score takes, and a guard behind them.
-
-    Where every code of the port's bits is a score, a part that was not written does not show.
-    """
-    kind = port.kind
-    codes = range(-(1 << (kind.bits - 1)), 1 << (kind.bits - 1)) if kind.signed else range(1 << kind.bits)
-    value = codes[-1] if codes[-1] > kind.hi else codes[0]
-    frame = np.zeros(port.frame_bytes, np.uint8)
-    port.pack(np.full((1, *kind.shape), value, np.int64), frame)
-    return np.concatenate([np.tile(frame, batch), np.full(GUARD_BYTES, _GUARD, np.uint8)])

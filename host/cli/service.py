@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Mapping
 import numpy as np
 
 from host.devices import DeviceError
-from host.engine import PHASES, Finished
 from host.scores import best
+from host.transfers import PHASES, Finished
 from hw.errors import InputError
 
 if TYPE_CHECKING:

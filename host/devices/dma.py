@@ -22,14 +22,23 @@ class Dma:
 
     def __init__(self, name: str, registers: Registers) -> None:
         self.name, self._registers = name, registers
+        self._held: dict[int, int] = {}
+
+    def forget(self) -> None:
+        """The design was loaded again: its registers hold nothing of what was written."""
+        self._held = {}
 
     def start(self, address: int, frames: int) -> None:
         """Moves `frames` frames from or to the address, in the background.
 
+        Between two transfers the accelerator may be idle, so only registers that change are written and read back:
+        over a network each access takes its time.
+
         Raises:
             DeviceError: a register does not hold what was written.
         """
-        values = {ADDRESS_LOW: address & 0xFFFFFFFF, ADDRESS_HIGH: address >> 32, FRAMES: frames}
+        wanted = {ADDRESS_LOW: address & 0xFFFFFFFF, ADDRESS_HIGH: address >> 32, FRAMES: frames}
+        values = {offset: value for offset, value in wanted.items() if self._held.get(offset) != value}
         for offset, value in values.items():
             self._registers.write(offset, int(value))  # pynq refuses NumPy's integers
         for offset, value in values.items():
@@ -41,6 +50,7 @@ class Dma:
                     "the design on the board is another one, or its bus is at fault; reset()",
                     {self.name: self.dump()},
                 )
+        self._held.update(values)
         self._registers.write(CONTROL, START)
 
     def idle(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from host.design import Design, Port
 from host.devices.virtual import VirtualDevice
 from host.driver import Accelerator
-from host.engine import PHASES
+from host.transfers import PHASES
 from hw.errors import InputError
 from hw.types import TensorType
 from tests.host.boards import LABELS, accelerator, bundle, graph
