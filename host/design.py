@@ -76,13 +76,14 @@ class Port:
         if self._plain:
             values = data.view(self._dtype)
         elif self.lanes == 1 and self.word_bytes <= 4:
-            # Whole bytes for each element: four of them make an integer, whose upper bits are cut off.
-            wide = np.zeros((frames * self.elements, 4), np.uint8)
-            wide[:, : self.word_bytes] = data.reshape(-1, self.word_bytes)
-            values = wide.view("<u4")[:, 0] & np.uint32((1 << kind.bits) - 1)
-            if kind.signed:
-                sign = 1 << (kind.bits - 1)
-                values = (values.astype(np.int64) ^ sign) - sign
+            # Whole bytes for each element: an integer of them, with what is above its bits shifted out.
+            size = 2 if self.word_bytes == 2 else 4
+            if self.word_bytes != size:
+                wide = np.zeros((frames * self.elements, size), np.uint8)
+                wide[:, : self.word_bytes] = data.reshape(-1, self.word_bytes)
+                data = wide
+            above = 8 * size - kind.bits
+            values = (data.view(f"<{'i' if kind.signed else 'u'}{size}") << above) >> above
         else:
             values = unpack_bits(data.reshape(-1, self.word_bytes), kind.bits, kind.signed, self.lanes)
         return values.reshape(frames, *kind.shape).astype(np.int64)

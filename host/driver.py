@@ -41,7 +41,7 @@ class Frame:
     Args:
         key: what came with the image.
         scores: int64 (classes,).
-        seconds: of its transfer, by phase (`host.engine.PHASES`).
+        seconds: of its transfer, by phase (`host.transfers.PHASES`).
     """
 
     key: Any
@@ -319,7 +319,9 @@ class Accelerator:
                 piece = list(itertools.islice(source, engine.batch))
                 if not piece:
                     break
-                images = np.stack([np.asarray(image) for _key, image in piece])
+                # One image goes in as it is; several must lie behind each other.
+                arrays = [np.asarray(image) for _key, image in piece]
+                images = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
                 self.bundle.graph.check_images(images)
                 if not give(_Item([key for key, _image in piece], engine.submit(images))):
                     return
