@@ -13,24 +13,23 @@ class Pace:
     >>> pace = Pace()
     >>> pace.left(0.001, expected_s=0.004)
     0.003
-    >>> pace.learn(0.002, expected_s=0.004)
+    >>> pace.learn(0.0035, expected_s=0.004)
     >>> pace.left(0.001, expected_s=0.004)
-    0.001
+    0.0025
     """
 
     def __init__(self) -> None:
-        self._ratio = 1.0
+        self._longer_s = 0.0
 
     def left(self, elapsed_s: float, expected_s: float) -> float:
         """Seconds until a transfer should end, below zero if it is late; `expected_s` is what the design says."""
-        return self._ratio * expected_s - elapsed_s
+        return expected_s + self._longer_s - elapsed_s
 
     def learn(self, took_s: float, expected_s: float) -> None:
         """A transfer was seen to be through."""
-        if expected_s > 0:
-            ratio = took_s / expected_s
-            # A late look is no slow device: what takes longer is believed little by little.
-            self._ratio += (ratio - self._ratio) * (1 if ratio < self._ratio else _SLOWER)
+        change = took_s - expected_s - self._longer_s
+        # A late look is no slow device: what takes longer is believed little by little.
+        self._longer_s += change if change < 0 else _SLOWER * change
 
 
 def pause(left_s: float) -> float:

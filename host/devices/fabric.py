@@ -147,13 +147,13 @@ class Fabric:
         self.violations: list[str] = []
         self.faults = list(faults)
         self._loads = self.frames_total = 0
-        self._registers_s = self._worker_s = 0.0
+        self._model_s = self._worker_s = 0.0
         self._clear()
 
     @property
     def busy_s(self) -> float:
         """The processor time of the model itself, arithmetic included."""
-        return self._registers_s + self._worker_s
+        return self._model_s + self._worker_s
 
     def configure(self) -> None:
         """Loads the design: nothing is under way afterwards; faults that are not sticky are gone."""
@@ -195,14 +195,14 @@ class Fabric:
 
     def read(self, block: str, offset: int) -> int:
         """A register of "idma0" or "odma0"."""
-        with self._lock, self._timed():
+        with self._lock, self.timed():
             self._check_bus()
             self._advance(time.monotonic())
             return self._dma(block).read(offset)
 
     def write(self, block: str, offset: int, value: int) -> None:
         """Sets a register of "idma0" or "odma0"."""
-        with self._lock, self._timed():
+        with self._lock, self.timed():
             self._check_bus()
             now = time.monotonic()
             self._advance(now)
@@ -214,12 +214,15 @@ class Fabric:
                 self._start(block, dma, now)
 
     @contextlib.contextmanager
-    def _timed(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
+        """Counts what happens inside as the model's own processor time."""
         start = time.thread_time()
         try:
             yield
         finally:
-            self._registers_s += time.thread_time() - start
+            spent = time.thread_time() - start
+            with self._lock:
+                self._model_s += spent
 
     def _check_bus(self) -> None:
         if self.active("device lost"):

@@ -73,11 +73,13 @@ class Machine:
 
     def flush(self, address: int, part: slice = slice(None)) -> None:
         if not self.fabric.active("lost flush"):
-            self.fabric.memory.region(address)[part] = self._host[address][part]
+            with self.fabric.timed():
+                self.fabric.memory.region(address)[part] = self._host[address][part]
 
     def invalidate(self, address: int, part: slice = slice(None)) -> None:
         if not self.fabric.active("lost invalidate"):
-            self._host[address][part] = self.fabric.memory.region(address)[part]
+            with self.fabric.timed():
+                self._host[address][part] = self.fabric.memory.region(address)[part]
 
     def free(self, address: int) -> None:
         with self._lock:

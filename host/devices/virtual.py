@@ -30,11 +30,13 @@ class VirtualBuffer(Buffer):
 
     def flush(self) -> None:
         if not self._fabric.active("lost flush"):
-            np.copyto(self._fabric.memory.region(self.address), self.array)
+            with self._fabric.timed():
+                np.copyto(self._fabric.memory.region(self.address), self.array)
 
     def invalidate(self) -> None:
         if not self._fabric.active("lost invalidate"):
-            np.copyto(self.array, self._fabric.memory.region(self.address))
+            with self._fabric.timed():
+                np.copyto(self.array, self._fabric.memory.region(self.address))
 
     def free(self) -> None:
         self._fabric.check_free()
