@@ -109,7 +109,8 @@ def _problems(rows: Sequence[Row]) -> list[str]:
     problems = [f"{row.driver}: every score must be right, not {row.wrong} wrong" for row in rows if row.wrong]
     if best < LEAST_SHARE:
         problems.append(
-            f"one image a transfer must reach {LEAST_SHARE:.0%} of the ceiling, not {best:.1%}; measure on an idle machine"
+            f"one image a transfer must reach {LEAST_SHARE:.0%} of the ceiling, not {best:.1%}; "
+            "measure on an idle machine"
         )
     if least > MOST_CPU_MS:
         problems.append(
