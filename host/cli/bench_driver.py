@@ -106,7 +106,9 @@ def _problems(rows: Sequence[Row]) -> list[str]:
     ours = [row for row in rows if row.driver == _OURS and row.batch == 1]
     best = max(row.fps / row.ceiling for row in ours if row.ceiling)
     least = min(row.cpu_ms for row in ours if not row.ceiling)
-    problems = [f"{row.driver}: every score must be right, not {row.wrong} wrong" for row in rows if row.wrong]
+    problems = [
+        f"{row.driver}: every score must be right, not {row.wrong} wrong" for row in rows if row.wrong
+    ]
     if best < LEAST_SHARE:
         problems.append(
             f"one image a transfer must reach {LEAST_SHARE:.0%} of the ceiling, not {best:.1%}; "
