@@ -49,6 +49,7 @@ PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
 SUMS = (-3000, 3000)
 
 # MH, MW, PE, SIMD, bits of weights and activations, memory of the weights
+COMPARED = ((64, 64, 8, 8, 3, 4, "lut"), (64, 64, 8, 8, 2, 4, "lut"))
 MATRICES = (
     (64, 27, 4, 27, 6, 8, "lut"),
     (64, 27, 8, 9, 6, 8, "lut"),
@@ -62,12 +63,16 @@ MATRICES = (
     (192, 432, 4, 16, 4, 4, "bram"),
     (256, 64, 2, 16, 4, 4, "bram"),
     (256, 576, 8, 16, 4, 4, "bram"),
-    (64, 64, 8, 8, 3, 4, "lut"),
-    (64, 64, 8, 8, 2, 4, "lut"),
+    *COMPARED,
     (64, 64, 4, 4, 6, 6, "bram"),
     (40, 64, 1, 1, 4, 4, "lut"),
 )
-FINN_MATRICES = ((16, 64, 4, 8, 4, 4, "lut"), (64, 16, 2, 4, 4, 4, "lut"), (64, 64, 4, 4, 2, 4, "lut"))
+FINN_MATRICES = (
+    (16, 64, 4, 8, 4, 4, "lut"),
+    (64, 16, 2, 4, 4, 4, "lut"),
+    (64, 64, 4, 4, 2, 4, "lut"),
+    *COMPARED,
+)
 
 
 def matrices() -> Iterator[Layer]:
@@ -221,11 +226,27 @@ def show(samples: list[fit.Sample]) -> None:
         print(f"{name}: counted {found[name].counted:g}, modelled {found[name].modelled:g}")
 
 
+def compare(rows: list[dict[str, Any]]) -> None:
+    """FINN's matrix unit and ours, with and without DSPs, where all of them were counted."""
+    print(f"{'family':8}{'weights':>8}{'kernel':>8}{'LUT':>8}{'FF':>8}{'DSP':>6}{'LUT a product':>15}")
+    for mh, mw, pe, simd, bits, _, _ in COMPARED:
+        shape = {"MH": mh, "MW": mw, "pe": pe, "simd": simd, "weight_bits": bits, "memory": "lut"}
+        for row in rows:
+            own, counted = row["parameters"], row["counted"]
+            if row["from"] == "grid" and all(own.get(key) == value for key, value in shape.items()):
+                figures = f"{counted['lut']:8g}{counted['ff']:8g}{counted['dsp']:6g}"
+                share = counted["lut"] / (pe * simd)
+                print(f"{row['family']:8}{bits:8}{own['kernel']:>8}{figures}{share:15.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", choices=[*PARTS, "both"], default="both", help="of the grid of layers")
     parser.add_argument(
         "--bundle", type=Path, action="append", default=[], help="count its layers too; again for more"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="show what matrix units of 2 and 3 bits take, of the table"
     )
     parser.add_argument("--jobs", type=int, help="layers counted at once; by default one for each core")
     parser.add_argument("--fit", action="store_true", help="fit hw/dataflow/costs.json to the table")
@@ -233,7 +254,7 @@ def main() -> None:
         "--errors", action="store_true", help="count nothing, show how far the model is from the table"
     )
     options = parser.parse_args()
-    if not options.errors:
+    if not (options.errors or options.compare):
         grid = layers()
         rows = [
             row
@@ -246,7 +267,8 @@ def main() -> None:
             rows += measure(family, own, path.stem, options.jobs)
         with atomic_file(TABLE) as temporary:
             temporary.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
-    samples = [sample_of(row) for row in json.loads(TABLE.read_text())]
+    rows = json.loads(TABLE.read_text())
+    samples = [sample_of(row) for row in rows]
     if options.fit:
         document = json.loads(cost.TABLE.read_text())
         document["coefficients"].update(fit.fit(samples))
@@ -254,7 +276,10 @@ def main() -> None:
         with atomic_file(cost.TABLE) as temporary:
             temporary.write_text(json.dumps(document, indent=1) + "\n")
         cost.coefficients.cache_clear()
-    show(samples)
+    if options.compare:
+        compare(rows)
+    else:
+        show(samples)
 
 
 if __name__ == "__main__":

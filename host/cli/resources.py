@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from hw.dataflow.counts import Counts
     from hw.finn.estimate import finn_estimate
     from hw.rtl.count import count_layers
-    from hw.tools.yosys import version
+    from hw.tools.yosys import wasm_version
 
     bundle = Bundle.load(args.bundle)
     hardware = built(bundle, args.bundle)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     with _progress() as report:
         counted = count_layers(flow.layers, hardware.part, hardware.clock_ns, jobs=args.jobs, progress=report)
     finn = {layer.name: finn_estimate(layer, hardware.part) for layer in flow.layers}
-    counts = Counts(f"Yosys {version()}", counted, finn)
+    counts = Counts(f"Yosys {wasm_version()}", counted, finn)
     rtl = args.bundle / RTL
     bundle.with_counts(counts).save(args.bundle, rtl if rtl.is_dir() else None)
     modelled = costs(flow, chosen.family)

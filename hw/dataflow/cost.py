@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache, singledispatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -77,6 +77,13 @@ def features(layer: Layer, family: str) -> dict[str, float]:
     raise InputError(f"{layer.name}: costs must be known of {layer.kind}, not missing; add its features")
 
 
+def _choices(layer: Layer, words: Sequence[tuple[int, int]]) -> float:
+    """LUTs behind block RAMs that are not deep enough."""
+    return (
+        sum(memory.bram_choices(*each) for each in words) if getattr(layer, "memory", "") == "bram" else 0.0
+    )
+
+
 @features.register
 def _matmul(layer: MatMul, family: str) -> dict[str, float]:
     products = layer.pe * layer.simd
@@ -88,6 +95,7 @@ def _matmul(layer: MatMul, family: str) -> dict[str, float]:
         "input_bits": layer.input.width,
         "counter_bits": sf.bit_length() + nf.bit_length() + layer.folds.bit_length(),
         "rom_luts": sum(memory.rom_luts(*rom) for rom in roms),
+        "choice_luts": _choices(layer, weight_memories(layer, family)),
         "weight_bits": products * layer.weight_bits,
     }
     if layer.kernel == "finn":
@@ -147,6 +155,7 @@ def _threshold(layer: Threshold, family: str) -> dict[str, float]:
         "pointer_bits": layer.stages * pointer * layer.pe,
         "output_bits": layer.output.width,
         "rom_luts": sum(memory.rom_luts(*words) for words in small),
+        "choice_luts": _choices(layer, layer.storage),
     }
 
 
@@ -160,6 +169,7 @@ def _window(layer: Window, family: str) -> dict[str, float]:
         "window_bits": layer.output.width if layer.parallel else 0,
         "counter_bits": layer.input.words.bit_length() + layer.buffer_words.bit_length(),
         "ram_luts": sum(memory.ram_luts(*each, family) for each in words),
+        "choice_luts": _choices(layer, layer.storage),
     }
 
 
@@ -173,6 +183,7 @@ def _max_pool(layer: MaxPool, family: str) -> dict[str, float]:
         "delay_bits": slots * layer.input.width * layer.input.groups,
         "counter_bits": layer.input.words.bit_length(),
         "ram_luts": sum(memory.ram_luts(*each, family) for each in words),
+        "choice_luts": _choices(layer, layer.storage),
     }
 
 
@@ -187,6 +198,7 @@ def _head(layer: Head, family: str) -> dict[str, float]:
         "counter_bits": layer.input.words.bit_length(),
         "rom_luts": memory.rom_luts(layer.input.groups, layer.lanes * span),
         "ram_luts": sum(memory.ram_luts(*each, family) for each in words),
+        "choice_luts": _choices(layer, layer.storage),
     }
 
 
@@ -199,6 +211,7 @@ def _fifo(layer: Fifo, family: str) -> dict[str, float]:
         "register_bits": layer.input.width if layer.depth == 2 else 0,
         "counter_bits": layer.depth.bit_length(),
         "ram_luts": sum(memory.ram_luts(*each, family) for each in words),
+        "choice_luts": _choices(layer, layer.storage),
     }
 
 
@@ -239,7 +252,7 @@ def blocks(layer: Layer, family: str) -> Resources:
         words = tuple(each for each in words if each[0] >= Threshold.BRAM_DEPTH)
     return Resources(
         bram36=sum(memory.bram36(*each) for each in words) if kind == "bram" else 0,
-        uram=sum(memory.uram(*each) for each in words) if kind == "uram" else 0,
+        uram=sum(memory.uram_blocks(*each) for each in words) if kind == "uram" else 0,
         dsp=dsps(layer, family) if isinstance(layer, MatMul) else 0,
     )
 

@@ -12,7 +12,7 @@ from hw.boards import Resources
 from hw.dataflow import cost
 from hw.dataflow.layers import Layer
 
-PULL = 0.05
+PULL = 0.3
 """What the present coefficients weigh in a fit, in samples."""
 SMALL = 50
 """A count of a few LUTs weighs no more than one of so many."""
@@ -65,9 +65,11 @@ def fit(samples: Sequence[Sample], pull: float = PULL) -> Coefficients:
             weights = 1 / (counts + SMALL)
             scaled = matrix * weights[:, None]
             strength = np.sqrt(pull * (scaled**2).mean(axis=0))
-            present = cost.coefficients().get(kind, {}).get(resource, {})
-            pulled = strength * np.array([present.get(name, 0.0) for name in names])
-            solution, _ = nnls(np.vstack([scaled, np.diag(strength)]), np.append(counts * weights, pulled))
+            known = cost.coefficients().get(kind, {}).get(resource, {})
+            present = np.array([known.get(name, 0.0) for name in names])
+            rows = np.vstack([scaled, np.diag(strength)])
+            solution, _ = nnls(rows, np.append(counts * weights, strength * present))
+            solution = np.where(matrix.any(axis=0), solution, present)  # of what no sample has nothing is learnt
             result[kind][resource] = {
                 name: round(float(value), 4) for name, value in zip(names, solution, strict=True) if value > 0
             }

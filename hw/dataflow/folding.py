@@ -13,13 +13,16 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hw.boards import RESOURCES, Board, Resources
+from hw.boards import LABELS, RESOURCES, Board, Resources
 from hw.dataflow.cost import total
 from hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
 from hw.dataflow.program import Program, first
 from hw.dataflow.ways import KERNELS, Way, Ways, within
 from hw.errors import InputError
 from hw.graph import Graph
+
+ENDLESS = 1e3
+"""A share that no network needs."""
 
 __all__ = ["BUDGET", "Plan", "fold_as_given", "fold_fastest", "fold_for_rate"]
 
@@ -85,7 +88,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         check_budget(self.budget)
-        self.ways = Ways(self.graph, self.board.family, self.kernels)
+        self.ways = Ways(self.graph, self.board.family, self.kernels, self.board.has_uram)
 
     @property
     def capacity(self) -> Resources:
@@ -136,13 +139,28 @@ class _Search:
 
         plan = self._with_fifos(solve, clock)
         if plan is None:
-            needed = " and ".join(self.limits(counts[-1]))
+            least = self._least(counts[-1], clock)
+            over = [
+                f"{share:.0%} of {LABELS[name]}"
+                for name, share in least.shares.items()
+                if share > self.budget
+            ]
             raise InputError(
-                f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}, not need more "
-                f"{needed}; take a larger board, fewer bits or fewer classes"
+                f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}, not need at least "
+                f"{' and '.join(over)}; take a larger board, fewer bits or fewer classes"
             )
         limits = self.limits(counts[at[0] - 1]) if at[0] else (self._slowest(slowest),)
         return replace(plan, limits=limits)
+
+    def _least(self, cycles: int, clock: float) -> Plan:
+        """The plan that leaves the most of the scarcest resource, or lacks the least of it."""
+        budget, self.budget = self.budget, ENDLESS
+        try:
+            chosen = self.solve(cycles)
+        finally:
+            self.budget = budget
+        assert chosen is not None, "without limits something fits"
+        return self._plan(chosen, clock)
 
     def _slowest(self, cycles: int) -> str:
         name = next(name for name, ways in self.ways.all.items() if min(way.cycles for way in ways) == cycles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Mapping
 
-from hw.boards import Resources
+from hw.boards import Resources, board
 from hw.dataflow.build import to_dataflow
 from hw.errors import InputError
 
@@ -59,7 +59,7 @@ class Hardware:
 
     def dataflow(self, graph: Graph) -> Dataflow:
         """The layers, FIFOs included. Raises InputError where the folding is not of this graph."""
-        return to_dataflow(graph, self.folding).with_fifos(self.fifo_depths)
+        return to_dataflow(graph, self.folding).with_fifos(self.fifo_depths, board(self.board).has_uram)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

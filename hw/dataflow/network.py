@@ -129,8 +129,8 @@ class Dataflow:
             tensors[layer.name] = layer.eval([tensors[source] for source in layer.sources])
         return tensors
 
-    def with_fifos(self, depths: Mapping[str, int]) -> Dataflow:
-        """A copy with a Fifo on every edge whose label has a depth of at least 1.
+    def with_fifos(self, depths: Mapping[str, int], uram: bool = False) -> Dataflow:
+        """A copy with a Fifo on every edge whose label has a depth of at least 1; uram: there is UltraRAM to use.
 
         Raises InputError where a label is no edge's.
         """
@@ -144,7 +144,7 @@ class Dataflow:
                 depth = depths.get(edge.label, 0)
                 if depth:
                     stream = self.stream(edge)
-                    kind = buffer_kind(depth - 1, stream.width)
+                    kind = buffer_kind(depth - 1, stream.width, uram)
                     layers.append(Fifo(edge.label, (edge.source,), (stream,), stream, depth, kind))
                     sources[edge.target_port] = edge.label
             layers.append(replace(layer, sources=tuple(sources)))

@@ -101,7 +101,7 @@ def fold_as_given(
     check_budget(budget)
     bare = to_dataflow(graph, folding)
     timing = Timing(bare)
-    flow = bare.with_fifos(fifo_depths(bare, timing=timing).depths)
+    flow = bare.with_fifos(fifo_depths(bare, timing=timing).depths, board.has_uram)
     clock = float(clock_mhz or board.clocks_mhz[0])
     return Plan(board, clock, budget, folding, flow, costs(flow, board.family), timing.bottleneck)
 

@@ -13,7 +13,8 @@ import numpy as np
 from hw.boards import RESOURCES, Resources
 from hw.dataflow.build import Workbench, ours_can
 from hw.dataflow.cost import cost, total
-from hw.dataflow.layers import Fork, WidthConverter
+from hw.dataflow.layers import Fork, WidthConverter, Window
+from hw.dataflow.memory import KINDS, buffer_kind
 from hw.dataflow.schedule import estimated_interval
 from hw.dataflow.stream import Stream, divisors
 from hw.ops import Conv, GlobalSum, Threshold
@@ -47,10 +48,12 @@ KERNELS = ("dsp", "lut")
 
 
 class Ways:
-    """All ways of all nodes of a graph on parts of one family, with these matrix units."""
+    """All ways of all nodes of a graph on parts of one family, with these matrix units; uram: and with UltraRAM."""
 
-    def __init__(self, graph: Graph, family: str, kernels: Sequence[str] = KERNELS) -> None:
-        self.graph, self.family, self.kernels = graph, family, kernels
+    def __init__(
+        self, graph: Graph, family: str, kernels: Sequence[str] = KERNELS, uram: bool = False
+    ) -> None:
+        self.graph, self.family, self.kernels, self.uram = graph, family, kernels, uram
         self.bench = Workbench(graph)
         self.nodes = {node.name: node for node in self.bench.nodes}
         self.edges = [(source, node.name) for node in self.bench.nodes for source in self.bench.inputs(node)]
@@ -62,8 +65,12 @@ class Ways:
     def _ways(self, node: Node) -> list[Way]:
         result = []
         readers = sum(source == node.name for source, _ in self.edges)
-        for given in _choices(node, self.graph.types, self.kernels):
+        for given in _choices(node, self.graph.types, self.kernels, self.uram):
             layers = self.bench.layers(node, given)
+            rows = next((layer for layer in layers if isinstance(layer, Window) and layer.storage), None)
+            if self.uram and rows is not None and buffer_kind(*rows.storage[0], uram=True) == "uram":
+                given = {**given, "window_memory": "uram"}
+                layers = self.bench.layers(node, given)
             whole = total({layer.name: cost(layer, self.family) for layer in layers})
             stream = layers[-1].output
             if readers > 1:
@@ -137,7 +144,9 @@ def within(used: Resources, room: Resources) -> bool:
     return all(getattr(used, name) <= getattr(room, name) for name in RESOURCES)
 
 
-def _choices(node: Node, types: Mapping[str, TensorType], kernels: Sequence[str]) -> Iterable[dict[str, Any]]:
+def _choices(
+    node: Node, types: Mapping[str, TensorType], kernels: Sequence[str], uram: bool
+) -> Iterable[dict[str, Any]]:
     """Every folding of a node that is worth a look, the kind of memory left open where one is clearly better."""
     op = node.op
     channels = [types[name].shape[-1] for name in node.inputs]
@@ -146,9 +155,8 @@ def _choices(node: Node, types: Mapping[str, TensorType], kernels: Sequence[str]
     elif isinstance(op, Threshold):
         yield from ({"pe": pe, "memory": kind} for pe in divisors(channels[0]) for kind in ("lut", "bram"))
     elif isinstance(op, (MaxPoolOp, GlobalSum)):
-        yield from (
-            {"lanes": lanes, "memory": kind} for lanes in divisors(channels[0]) for kind in ("lut", "bram")
-        )
+        kinds = KINDS if uram else ("lut", "bram")
+        yield from ({"lanes": lanes, "memory": kind} for lanes in divisors(channels[0]) for kind in kinds)
     else:
         yield from ({"lanes": lanes} for lanes in divisors(math.gcd(*channels)))
 

@@ -49,7 +49,7 @@ def matmul_kernel(layer: MatMul, family: str) -> Kernel:
     }
     ports = (Port("in0_V", layer.input.tdata_bits),), (Port("out0_V", layer.output.tdata_bits),)
     images = {f"{image}_{k}.dat": text for k, text in enumerate(weight_images(layer, shared.chain))}
-    return Kernel("matmul", parameters, *ports, 0, ("multiply_dsp", "multiply_lut"), images)
+    return Kernel("matmul", parameters, *ports, 0, ("lut_rom", "multiply_dsp", "multiply_lut"), images)
 
 
 def weight_images(layer: MatMul, chain: int) -> list[str]:

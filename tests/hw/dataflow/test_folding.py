@@ -14,7 +14,7 @@ from hw.dataflow.counts import errors
 from hw.dataflow.fit import Sample, fit
 from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
 from hw.dataflow.layers import MatMul
-from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram
+from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
 from hw.dataflow.program import first
 from hw.errors import InputError
 from hw.graph import Graph
@@ -31,7 +31,7 @@ def test_memories_pack_into_primitives() -> None:
     assert bram36(512, 72) == bram36(1024, 36) == bram36(32768, 1) == 1
     assert bram36(512, 36) == bram36(1024, 18) == 0.5
     assert bram36(1025, 36) == 1.5  # a RAMB18 for the last word
-    assert (uram(4096, 72), uram(4097, 73)) == (1, 4)
+    assert (uram_blocks(4096, 72), uram_blocks(4097, 73)) == (1, 4)
     assert rom_luts(64, 8) == 8
     assert rom_luts(32, 8) == 8
     assert rom_luts(1, 8) == 0
@@ -39,6 +39,8 @@ def test_memories_pack_into_primitives() -> None:
     assert ram_luts(64, 7, "xcup") == 8
     assert buffer_kind(33, 4) == "lut"
     assert buffer_kind(2048, 36) == "bram"
+    assert buffer_kind(2048, 36, uram=True) == "uram"
+    assert buffer_kind(33, 4, uram=True) == "lut"
 
 
 def test_dsps_are_counted_as_finn_packs_them() -> None:
@@ -108,7 +110,7 @@ def test_a_rate_is_reached_with_less_than_the_fastest_takes(graph: Graph) -> Non
     slow, fast = fold_for_rate(graph, kria, 500), fold_for_rate(graph, kria, 5000)
     assert slow.fps >= 500
     assert fast.fps >= 5000
-    assert max(slow.shares.values()) < max(fast.shares.values())
+    assert sum(slow.shares.values()) < sum(fast.shares.values())
     assert slow.bottleneck
     assert slow.latency_ms > fast.latency_ms
 
@@ -126,7 +128,9 @@ def test_a_given_folding_is_reported_whether_it_fits_or_not(graph: Graph) -> Non
 def test_a_network_that_cannot_fit_is_refused_naming_the_resource(graph: Graph) -> None:
     small = board("PYNQ-Z2")
     none = replace(small, name="tiny", resources=replace(small.resources, dsp=4))
-    with pytest.raises(InputError, match=r"squeezenet: the network must fit 80% of tiny, not need more DSP"):
+    with pytest.raises(
+        InputError, match=r"squeezenet: the network must fit 80% of tiny, not need at least \d+% of DSP"
+    ):
         fold_fastest(graph, none, kernels=("finn",))
     assert fold_fastest(graph, none).used.dsp <= 3  # ours multiplies in LUTs too
 

@@ -55,11 +55,11 @@ def test_every_kind_of_cell() -> None:
         "MUXF7": 9,
         "BUFG": 1,
     }
-    counted = yosys._count("top", {"design": {"num_cells_by_type": cells}})
+    counted = yosys.count_cells("top", {"design": {"num_cells_by_type": cells}})
     assert counted == Resources(lut=33, ff=8, bram36=3.5, uram=1, dsp=4, lutram=20, carry=6)
     assert counted + Resources(lut=1, bram36=0.5) == Resources(34, 8, 4.0, 1, 4, 20, 6)
     with pytest.raises(SynthesisError, match=r"top: Yosys mapped to 2 cells STRANGE"):
-        yosys._count("top", {"design": {"num_cells_by_type": {"STRANGE": 2}}})
+        yosys.count_cells("top", {"design": {"num_cells_by_type": {"STRANGE": 2}}})
 
 
 @pytest.mark.parametrize(("part_family", "dsps"), [("xc7", 4), ("xcup", 4)])
