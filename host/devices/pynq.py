@@ -102,19 +102,15 @@ class PynqDevice(Device):
             del self._pynq.Clocks._real_instance
         if hasattr(self._pynq.Clocks, "set_device"):
             self._pynq.Clocks.set_device(self._board)
-        for last in (False, True):
-            overlay = self._pynq.Overlay(str(self.overlay_file), download=False, device=self._board)
-            found = {name: overlay.ip_dict.get(name, {}).get("phys_addr") for name in self._addresses}
-            if found == self._addresses:
-                break
-            # pynq keeps the last design's description, recognized by its bitstream alone.
-            if last:
-                raise DeviceError(
-                    "open",
-                    f"the DMAs must be at {self._addresses}, not at {found} from pynq's cache",
-                    "delete pynq/pl_server/_current_metadata.pkl and global_pl_state_.json, then try again",
-                )
-            _clear_cache()
+        _clear_cache(self.overlay_file)
+        overlay = self._pynq.Overlay(str(self.overlay_file), download=False, device=self._board)
+        found = {name: overlay.ip_dict.get(name, {}).get("phys_addr") for name in self._addresses}
+        if found != self._addresses:
+            raise DeviceError(
+                "open",
+                f"the DMAs must be at {self._addresses}, not at {found} as pynq says",
+                "delete pynq/pl_server/_current_metadata.pkl, then try again",
+            )
         clock = family_of(self._design.board).pll_mhz
         for number, record in overlay.clock_dict.items():
             # pynq 4.0 sets a clock by its frequency, which descriptions for Zynq-7000 do not have.
@@ -228,13 +224,22 @@ def _check_board(design: Design, device: Any, given: bool) -> None:
         )
 
 
-def _clear_cache() -> None:
-    with contextlib.suppress(ImportError, OSError):
+def _clear_cache(overlay: Path) -> None:
+    """Makes pynq 3 and 4 read this overlay's description.
+
+    They take the description of the last bitstream from a cache, which knows a bitstream by its contents alone: with
+    another description, such as another clock, it would give the old one. The names of our overlays carry the hash of
+    both files, so what the cache holds is right if it is of this name. What pynq knows beside it, how to shut down the
+    design that is loaded, stays.
+    """
+    with contextlib.suppress(ImportError):
         from pynq.pl_server import global_state
 
-        global_state.clear_global_state()
-        for pickle in Path(global_state.__file__).parent.glob("_current_metadata.pkl"):
-            pickle.unlink()
+        with contextlib.suppress(Exception):  # a state that cannot be read is not of this overlay
+            if Path(global_state.load_global_state().bitfile_name) == overlay:
+                return
+        with contextlib.suppress(OSError):
+            (Path(global_state.__file__).parent / "_current_metadata.pkl").unlink()
 
 
 def _hint(error: Exception) -> str:

@@ -87,15 +87,24 @@ def make_board(machine: Machine) -> Any:
 
         def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
             path = hwh_parser.get_hwh_name(bitfile_name)
+            handler = embedded_device.BitfileHandler(bitfile_name)
+            if hasattr(handler, "_get_cache"):  # as a board does it, right or not; not in pynq 2.7
+                with contextlib.suppress(embedded_device.CacheMetadataError):
+                    return self._with_data(handler._get_cache(), handler)
             if hasattr(embedded_device, "RuntimeMetadataParser"):
                 parser = embedded_device.RuntimeMetadataParser(embedded_device.Metadata(input=path))
             else:  # pynq 2.7
                 parser = hwh_parser.HWH(path)
-            with open(bitfile_name, "rb") as file:
-                parser.bin_data = embedded_device.bit2bin(file.read())
+            return self._with_data(parser, handler)
+
+        @staticmethod
+        def _with_data(parser: Any, handler: Any) -> Any:
+            parser.bin_data = handler.get_bin_data()
             return parser
 
         def download(self, bitstream: Any, parser: Any = None) -> None:
+            if hasattr(embedded_device.EmbeddedDevice, "gen_cache"):  # not in pynq 2.7
+                embedded_device.EmbeddedDevice.gen_cache(self, bitstream, parser)
             machine.configure(parser.bin_data)
             embedded_device.EmbeddedDevice.set_axi_port_width(self, parser)
             wants_name = "name" in inspect.signature(Device.post_download).parameters  # not in pynq 2.7

@@ -16,6 +16,7 @@ import pytest
 from tests.hw.test_old_numpy import interpreter
 
 ROOT = Path(__file__).parents[3]
+FINN_DRIVER = "finn-plus-driver==1.6.1"
 # pynq, Python and NumPy as on the images that carry them, and a board.
 VERSIONS = {
     "2.7.0": ("3.8", "1.20.3", "Pynq-Z2"),
@@ -25,8 +26,8 @@ VERSIONS = {
 }
 ASKED = os.environ.get("FIREFLOW_PYNQ")
 ALL = ASKED == "all"
-PART = "scores or early or threads or clocks or (recovered and (hang or address or invalidate))"
-REMOTE_PART = "(scores and 3-2) or clocks or notebook or selftest or (recovered and 60 and (hang or flush))"
+PART = "scores or early or threads or clocks or finn or description or (recovered and (hang or address or invalidate))"
+REMOTE_PART = "(scores and 3-2) or clocks or description or notebook or selftest or (recovered and 60 and (hang or flush))"
 pytestmark = pytest.mark.skipif(
     ASKED not in ("part", "all"),
     reason="an environment for each pynq takes minutes to build: run `make pynq`",
@@ -40,7 +41,9 @@ def environment(version: str) -> str:
     cache = Path(os.environ.get("FIREFLOW_TEST_CACHE") or Path.home() / ".cache" / "fireflow-tests")
     folder = cache / f"pynq{version}-python{python}"
     program = folder / "bin" / "python"
-    check = [str(program), "-c", "import numpy, pytest, pytest_timeout, pynq; print(pynq.__version__)"]
+    finn = python != "3.8"  # the oldest that its driver takes is 3.10
+    names = "numpy, pytest, pytest_timeout, pynq" + (", finn_plus_driver.overlays" if finn else "")
+    check = [str(program), "-c", f"import {names}"]
     if program.is_file() and subprocess.run(check, capture_output=True, check=False).returncode == 0:
         return str(program)
     subprocess.run([interpreter(python), "-m", "venv", "--clear", str(folder)], check=True)
@@ -49,18 +52,19 @@ def environment(version: str) -> str:
     for packages in (
         ["setuptools<70", "wheel", "cython", "pycparser<3"],
         [f"pynq=={version}", "pycparser<3"],
+        *([[f"pynq=={version}", FINN_DRIVER, "pycparser<3", "setuptools<70"]] if finn else []),
     ):
         done = subprocess.run([*pip, *packages], capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(folder, ignore_errors=True)
-            pytest.skip(f"pynq {version} cannot be installed: {done.stderr.strip()[-200:]}")
+            pytest.skip(f"{packages[0]} cannot be installed: {done.stderr.strip()[-200:]}")
     subprocess.run([*pip, "pytest", "pytest-timeout"], capture_output=True, check=True)
     return str(program)
 
 
 def run(version: str, board: str, cache: Path, *options: str) -> None:
     pytest_ = [environment(version), "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(ROOT)]
-    plugins = ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "--timeout", "120"]
+    plugins = ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "--timeout", "120", "-rs"]
     done = subprocess.run(
         [*pytest_, *plugins, *options, *TESTS],
         cwd=ROOT,
@@ -78,6 +82,7 @@ def run(version: str, board: str, cache: Path, *options: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert "passed" in done.stdout
+    print(done.stdout)  # what was skipped, and why
 
 
 @pytest.mark.parametrize("version", VERSIONS)
