@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
-from host.cli import arguments
+from host.cli import arguments, devices
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import print_json, table
 from host.cli.records import Writer, annotate, open_writer
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
-    device(parser)
+    devices.add_arguments(parser)
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help="pictures at most")
     parser.add_argument("--watch", action="store_true", help="wait for new pictures in a folder")
@@ -51,18 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.json_output(parser)
 
 
-def device(parser: argparse.ArgumentParser) -> None:
-    """The arguments that choose and tune a device."""
-    parser.add_argument(
-        "--device", default="virtual", metavar="D", help="virtual (default), pynq, or remote:ADDRESS"
-    )
-    parser.add_argument("--slots", type=arguments.positive, default=4, metavar="N", help="transfers at once")
-    parser.add_argument(
-        "--batch", type=arguments.positive, default=1, metavar="N", help="pictures of a transfer"
-    )
-    parser.add_argument("--deadline", type=float, default=2.0, metavar="S", help="seconds for a transfer")
-
-
 def run(args: argparse.Namespace) -> int:
     """Shows the best classes of every picture, and how fast it went."""
     from host.design import load
@@ -79,18 +67,11 @@ def run(args: argparse.Namespace) -> int:
     )
     with writer, _signals(source) as received:
         try:
-            accelerator = open_accelerator(args)
+            accelerator = devices.open_accelerator(args)
         except DeviceError as error:
             return _failed(error)
         with accelerator:
             return _Run(args, source, accelerator, writer).all(received)
-
-
-def open_accelerator(args: argparse.Namespace) -> Accelerator:
-    """The bundle on the device that the arguments name."""
-    from host.driver import Accelerator
-
-    return Accelerator(args.bundle, args.device, args.slots, args.batch, args.deadline)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from host.cli import arguments
+from host.cli import arguments, devices
 from host.cli.inputs import BUNDLE_HELP
-from host.cli.run import device, open_accelerator
 from host.devices import DeviceError
 from hw.errors import InputError
 
@@ -16,7 +15,7 @@ from hw.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
-    device(parser)
+    devices.add_arguments(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
     )
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.port < 1 << 16:
         raise InputError(f"serve: the port must be 0 to 65535, not {args.port}; choose another")
     try:
-        with open_accelerator(args) as accelerator:
+        with devices.open_accelerator(args) as accelerator:
             if accelerator.bundle.manifest.preprocessing is None:
                 raise InputError(f"{args.bundle}: must say how pictures are prepared; lower it again")
             app = make_app(Service(accelerator, args.queue), args.token, args.max_bytes)

@@ -81,9 +81,7 @@ def simulate(
         DeadlockError: the accelerator stands still.
         SimulationError: it breaks the rules of AXI-stream.
     """
-    simulation = Simulation.build(
-        design.top, modelled(design), optimize=optimize, jobs=jobs or os.cpu_count() or 1
-    )
+    simulation = build(design, optimize, jobs)
     words = _pack(dataflow.input, images)
     result = simulation.run(
         [words],
@@ -104,6 +102,11 @@ def simulate(
         if part in names
     }
     return RtlRun(scores, finished, levels)
+
+
+def build(design: Design, optimize: bool = True, jobs: int | None = None) -> Simulation:
+    """Compiles a design, or takes it from the cache; arguments and errors as in `simulate`."""
+    return Simulation.build(design.top, modelled(design), optimize=optimize, jobs=jobs or os.cpu_count() or 1)
 
 
 def modelled(design: Design) -> list[Path]:
@@ -158,9 +161,7 @@ def check_layers(
     Returns:
         int64 (N, H, W, C) or (N, C) by layer; a Fork's copies are checked to agree and given once.
     """
-    simulation = Simulation.build(
-        design.top, modelled(design), optimize=optimize, jobs=jobs or os.cpu_count() or 1
-    )
+    simulation = build(design, optimize, jobs)
     tensors = dataflow.run(images)
     owners = {module_name(layer.name): layer for layer in dataflow.layers}
     inputs, counts = [], []

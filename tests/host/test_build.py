@@ -220,3 +220,33 @@ def test_rtl_verified_simulated_reported(built: Path, capsys: pytest.CaptureFixt
     assert "src=" not in page  # nothing is fetched
     for layer in bundle.hardware.dataflow(bundle.graph).layers if bundle.hardware else ():
         assert layer.name in page
+
+
+@pytest.mark.timeout(600)  # the RTL is compiled once, by whichever test comes first
+def test_the_virtual_board_computes_with_the_rtl(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver's way through DMAs and memory ends with what Verilator computed."""
+    names = ("astronaut.png", "chelsea.png", "coffee.png")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in names:
+        Image.open(Path(data_dir) / name).convert("RGB").resize((SIZE, SIZE)).save(folder / name)
+    out = tmp_path / "out.jsonl"
+    assert main(["run", str(built), str(folder), "--engine", "rtl", "-o", str(out), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["device"] == "virtual, arithmetic by the RTL"
+    assert (summary["pictures"], summary["damaged"]) == (3, 0)
+    images = np.stack([np.asarray(Image.open(folder / name)) for name in names])
+    wanted = Bundle.load(built).graph.run(images)
+    for line, row in zip(out.read_text().splitlines(), wanted, strict=True):
+        assert [guess["integer"] for guess in json.loads(line)["top"]] == sorted(row.tolist(), reverse=True)
+
+
+def test_rtl_wants_a_build_and_the_virtual_board(
+    lowered: Path, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(lowered), str(PHOTO), "--engine", "rtl"]) == 2
+    assert "must be built for a board, and it is not" in capsys.readouterr().err
+    assert main(["run", str(built), str(PHOTO), "--engine", "rtl", "--device", "pynq"]) == 2
+    assert "engine: must be fast on pynq, not rtl" in capsys.readouterr().err

@@ -26,8 +26,9 @@ VERSIONS = {
 }
 ASKED = os.environ.get("FIREFLOW_PYNQ")
 ALL = ASKED == "all"
-PART = "scores or early or threads or clocks or finn or description or (recovered and (hang or address or invalidate))"
-REMOTE_PART = "(scores and 3-2) or clocks or description or notebook or selftest or (recovered and 60 and (hang or flush))"
+PYNQ_PART = "clocks or description or finn or notebook or selftest"
+PART = f"scores or early or threads or {PYNQ_PART} or (recovered and (hang or address or invalidate))"
+REMOTE_PART = f"(scores and 3-2) or {PYNQ_PART} or (recovered and 60 and (hang or flush))"
 pytestmark = pytest.mark.skipif(
     ASKED not in ("part", "all"),
     reason="an environment for each pynq takes minutes to build: run `make pynq`",

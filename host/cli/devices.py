@@ -1,0 +1,101 @@
+"""The arguments that choose a device, and the accelerator that they name; the virtual board with any arithmetic."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+from host.cli import arguments
+from host.cli.simulate import built, engine
+from hw.bundle import RTL
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from host.devices import Device
+    from host.driver import Accelerator
+    from hw.bundle import Bundle
+    from hw.types import Array, Int64Array
+
+DEADLINE_S, RTL_DEADLINE_S = 2.0, 3600.0
+"""Seconds for a transfer; a frame of a whole network takes RTL simulation minutes."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that choose and tune a device."""
+    parser.add_argument(
+        "--device", default="virtual", metavar="D", help="virtual (default), pynq, or remote:ADDRESS"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("fast", "interpreter", "rtl"),
+        default="fast",
+        help="what computes on the virtual board, equal in every bit; rtl runs the Verilog of a built bundle",
+    )
+    parser.add_argument("--slots", type=arguments.positive, default=4, metavar="N", help="transfers at once")
+    parser.add_argument(
+        "--batch", type=arguments.positive, default=1, metavar="N", help="pictures of a transfer"
+    )
+    parser.add_argument(
+        "--deadline",
+        type=float,
+        metavar="S",
+        help=f"seconds for a transfer; {DEADLINE_S:g} by default, {RTL_DEADLINE_S:g} with --engine rtl",
+    )
+
+
+def open_accelerator(args: argparse.Namespace) -> Accelerator:
+    """The bundle on the device that the arguments name.
+
+    Raises:
+        InputError: an argument outside its range, or a bundle that does not fit the device.
+        DeviceError: the device is not there.
+    """
+    from host.driver import Accelerator
+
+    if args.engine != "fast" and args.device != "virtual":
+        raise InputError(
+            f"engine: must be fast on {args.device}, not {args.engine}: only the virtual board computes here; "
+            "leave it out"
+        )
+    default = RTL_DEADLINE_S if args.engine == "rtl" else DEADLINE_S
+    deadline = default if args.deadline is None else args.deadline
+    with contextlib.ExitStack() as stack:
+        device: Device | str = args.device
+        if args.engine != "fast":
+            device = _virtual(args.bundle, args.engine)
+            stack.callback(device.close)
+        accelerator = Accelerator(args.bundle, device, args.slots, args.batch, deadline)
+        stack.pop_all()
+        return accelerator
+
+
+def _virtual(folder: Path, name: str) -> Device:
+    from host.design import load
+    from host.devices.virtual import VirtualDevice
+
+    bundle, design = load(folder)
+    score = rtl_score(bundle, folder) if name == "rtl" else engine(bundle, name, 1, 1)
+    device = VirtualDevice(design, bundle.graph, score=score)
+    device.name += f", arithmetic by the {'RTL' if name == 'rtl' else name}"
+    return device
+
+
+def rtl_score(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
+    """The arithmetic of a built bundle's Verilog; compiles it at once, so that no frame waits for that.
+
+    Raises:
+        InputError: the bundle was not built, or there is no Verilator or C++ compiler.
+    """
+    from hw.rtl.simulate import build, simulate
+    from hw.rtl.stitch import Design
+
+    hardware = built(bundle, folder)
+    dataflow, design = hardware.dataflow(bundle.graph), Design.load(folder / RTL)
+    build(design)
+
+    def score(images: Array) -> Int64Array:
+        return simulate(dataflow, design, images).scores
+
+    return score
