@@ -1,6 +1,6 @@
 # Everything a user or a developer runs. The first target of a fresh clone installs a virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help demo test rtl pynq lint bench clean
+.PHONY: help demo test rtl pynq driver lint bench screenshot clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -25,12 +25,18 @@ rtl: $(STAMP) ## simulate the shipped networks in RTL, every layer and the whole
 pynq: $(STAMP) ## the driver's tests under pynq 2.7, 3.0.1, 3.1.2 and 4.0.0, in environments of their own
 	FIREFLOW_PYNQ=part $(BIN)/python -m pytest tests/host/devices/test_pynq_versions.py
 
+driver: $(STAMP) ## the driver for long: 1000 real images, 100 around every fault, 100,000 frames in flat memory
+	$(BIN)/python scripts/check_driver.py
+
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
 bench: $(STAMP) ## measure the simulators, qonnx, FINN and ONNX Runtime on the same images
 	$(BIN)/fireflow bench simulator
+
+screenshot: $(STAMP) ## docs/serve.png, the page of `fireflow serve` in an installed Chromium
+	$(BIN)/python scripts/screenshot.py
 
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -143,6 +143,11 @@ class Accelerator:
         """What poisoned the session; None while it is whole."""
         return self._live.fault
 
+    @property
+    def patience_s(self) -> float:
+        """How long a result may take at most: then the device is given up, whatever it does."""
+        return self._live.patience_s
+
     # --- images ---------------------------------------------------------------------------------------------
 
     def infer(self, images: Array) -> Int64Array:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from host.cli import arguments, bench_driver
+from host.cli import arguments, bench_driver, bench_serve
 from host.cli.bench_worker import FILES
 from host.cli.inputs import FIREQ, MODEL_HELP, default_model, find_model, kind_of
 from host.cli.output import print_json, progress, table
@@ -65,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     driver = kinds.add_parser("driver", help="the driver on the virtual board, beside FINN+'s own")
     bench_driver.add_arguments(driver)
     driver.set_defaults(measure=bench_driver.run)
+    serve = kinds.add_parser("serve", help="the HTTP service with many clients, beside the bare driver")
+    bench_serve.add_arguments(serve)
+    serve.set_defaults(measure=bench_serve.run)
 
 
 def run(args: argparse.Namespace) -> int:

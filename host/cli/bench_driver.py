@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures; fails if a score is wrong or the driver is slower than it must be."""
     bundle = Bundle.load(args.bundle)
-    interval, latency = args.interval_ms / 1e3, args.latency_ms / 1e3
+    interval, latency = times(args)
     rows = []
     for batch, slots in ((1, 1), (1, 2), (1, 4), (1, 6), (4, 3)):
         rows.append(_ours(bundle, args.frames, interval, latency, batch, slots))
@@ -95,44 +95,55 @@ def run(args: argparse.Namespace) -> int:
             for row in rows
         ]
         print(table(("driver", "batch x slots", "fps", "% of ceiling", "CPU ms/frame", "wrong"), lines))
-    problems = _problems(rows)
-    for problem in problems:
+    missed = problems(rows)
+    for problem in missed:
         print(f"fireflow: {problem}", file=sys.stderr)
-    return int(bool(problems))
+    return int(bool(missed))
 
 
-def _problems(rows: Sequence[Row]) -> list[str]:
+def times(args: argparse.Namespace) -> tuple[float, float]:
+    """The accelerator's interval and latency in seconds. Raises InputError."""
+    if not 0 < args.interval_ms <= args.latency_ms:
+        raise InputError(
+            f"interval and latency: must be above 0, the latency not below the interval, not {args.interval_ms:g} and "
+            f"{args.latency_ms:g} ms; give 10 and 30"
+        )
+    return args.interval_ms / 1e3, args.latency_ms / 1e3
+
+
+def problems(rows: Sequence[Row]) -> list[str]:
     """What the driver must do and did not."""
     ours = [row for row in rows if row.driver == _OURS and row.batch == 1]
     best = max(row.fps / row.ceiling for row in ours if row.ceiling)
     least = min(row.cpu_ms for row in ours if not row.ceiling)
-    problems = [
-        f"{row.driver}: every score must be right, not {row.wrong} wrong" for row in rows if row.wrong
-    ]
+    missed = [f"{row.driver}: every score must be right, not {row.wrong} wrong" for row in rows if row.wrong]
     if best < LEAST_SHARE:
-        problems.append(
+        missed.append(
             f"one image a transfer must reach {LEAST_SHARE:.0%} of the ceiling, not {best:.1%}; "
             "measure on an idle machine"
         )
     if least > MOST_CPU_MS:
-        problems.append(
+        missed.append(
             f"a frame must cost the host at most {MOST_CPU_MS} ms, not {least:.3f}; measure on an idle machine"
         )
-    return problems
+    return missed
 
 
 class Recorded:
     """The arithmetic of known images, looked up: the host alone is measured.
 
     Args:
-        bundle: its golden images and scores.
+        images: uint8 (N, H, W, C).
+        scores: int64 (N, classes).
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        golden = bundle.golden
-        self._scores = {
-            zlib.crc32(image.tobytes()): golden.scores[n : n + 1] for n, image in enumerate(golden.images)
-        }
+    def __init__(self, images: Array, scores: Int64Array) -> None:
+        self._scores = {zlib.crc32(image.tobytes()): scores[n : n + 1] for n, image in enumerate(images)}
+
+    @classmethod
+    def golden(cls, bundle: Bundle) -> Recorded:
+        """Of a bundle's golden images."""
+        return cls(bundle.golden.images, bundle.golden.scores)
 
     def __call__(self, images: Array) -> Int64Array:
         return self._scores[zlib.crc32(images.tobytes())]
@@ -171,13 +182,26 @@ def _accelerator_row(
     )
 
 
-def _ours(bundle: Bundle, frames: int, interval: float, latency: float, batch: int, slots: int) -> Row:
+def board(
+    bundle: Bundle, interval: float, latency: float, score: Callable[[Array], Int64Array]
+) -> tuple[VirtualDevice, Design]:
+    """A virtual board of this interval and latency in seconds, and the design that says so."""
     design = replace(
         Design.of(bundle.graph), interval_cycles=int(interval * 2e8), latency_cycles=int(latency * 2e8)
     )
-    device = VirtualDevice(design, bundle.graph, interval, latency, score=Recorded(bundle))
+    return VirtualDevice(design, bundle.graph, interval, latency, score=score), design
+
+
+def _ours(bundle: Bundle, frames: int, interval: float, latency: float, batch: int, slots: int) -> Row:
+    device, design = board(bundle, interval, latency, Recorded.golden(bundle))
     with Accelerator(bundle, device, slots, batch, design=design) as accelerator:
         return _accelerator_row(accelerator, device.fabric, _OURS, batch, slots, frames, interval)
+
+
+def python_path() -> dict[str, str]:
+    """The environment of a Python that finds these sources."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def _elsewhere(python: Path, bundle: Path, frames: int, interval: float, latency: float) -> list[Row]:
@@ -190,10 +214,7 @@ def _elsewhere(python: Path, bundle: Path, frames: int, interval: float, latency
         str(interval),
         str(latency),
     ]
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=python_path(), capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"{python}: must run pynq 4 and finn-plus-driver ({reason}); install both there")
@@ -220,15 +241,15 @@ def _under_pynq(bundle: Bundle, frames: int, interval: float, latency: float, fo
     bitstream.write_bytes(virtual_bitstream(plain, "xck26"))
     design = replace(plain, bitstream=bitstream)
     memory = Memory(0x8_0000_0000, 1 << 28)
-    fabric = Fabric(design, Recorded(bundle), memory, interval, latency)
-    board = make_board(Machine(fabric, family, BOARD))
-    device = PynqDevice(design, board)
+    fabric = Fabric(design, Recorded.golden(bundle), memory, interval, latency)
+    under = make_board(Machine(fabric, family, BOARD))
+    device = PynqDevice(design, under)
     rows = []
     for batch, slots in ((1, 4), (4, 3)):
         with Accelerator(bundle, device, slots, batch, design=design) as accelerator:
             rows.append(_accelerator_row(accelerator, fabric, _OURS_PYNQ, batch, slots, frames, interval))
     for batch in (1, 4):
-        rows.append(_finn(device.overlay_file, fabric, board, bundle, frames, batch, interval))
+        rows.append(_finn(device.overlay_file, fabric, under, bundle, frames, batch, interval))
     fabric.close()
     return rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
+from host.devices.base import DeviceError, DeviceLost, DeviceTimeout
 from hw.errors import InputError
 
 FAULTS: Mapping[str, str] = {
@@ -28,6 +29,45 @@ FAULTS: Mapping[str, str] = {
     "bus hang": "one register access does not return for a long time",
 }
 """Every fault by name, with what it does."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the driver reports a fault.
+
+    Args:
+        error: what it raises.
+        phases: where it may find it; which one depends on what is under way.
+    """
+
+    error: type[DeviceError]
+    phases: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.error.__name__} in {' or '.join(self.phases)}"
+
+
+OUTCOMES: Mapping[str, Outcome] = {
+    "input ignored": Outcome(DeviceTimeout, ("output",)),
+    "input hang": Outcome(DeviceTimeout, ("input",)),
+    "compute hang": Outcome(DeviceTimeout, ("output",)),
+    "output ignored": Outcome(DeviceError, ("output",)),
+    "output hang": Outcome(DeviceTimeout, ("output",)),
+    "short frame": Outcome(DeviceError, ("audit", "output")),
+    "long frame": Outcome(DeviceError, ("audit",)),
+    "short transfer": Outcome(DeviceError, ("output",)),
+    "long transfer": Outcome(DeviceError, ("output",)),
+    "lost flush": Outcome(DeviceError, ("audit", "output")),
+    "lost invalidate": Outcome(DeviceError, ("output",)),
+    "wrong address": Outcome(DeviceError, ("input",)),
+    "wrong output address": Outcome(DeviceTimeout, ("output",)),
+    "address truncated": Outcome(DeviceTimeout, ("input", "output")),
+    "corrupted bitstream": Outcome(DeviceError, ("open",)),
+    "stale cache": Outcome(DeviceError, ("open",)),
+    "device lost": Outcome(DeviceLost, ("device",)),
+    "bus hang": Outcome(DeviceTimeout, ("result",)),
+}
+"""Every fault by name, with what becomes of it."""
 
 
 @dataclass(frozen=True)

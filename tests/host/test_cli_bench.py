@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from host.cli import main
+from host.cli import bench_driver, main
 from host.cli.bench import MAX_GROWTH_BYTES, Row, _facts
+from tests.host.boards import bundle as small
 
 
 def test_all_engines(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,3 +46,53 @@ def test_ratios_and_failures() -> None:
     assert not _facts(Path("m.fireq"), rows([1, 3]), stream)["same_integers"]
     stream[1]["peak_bytes"] += 1
     assert _facts(Path("m.fireq"), rows([1, 2]), stream)["memory_grows"]
+
+
+def test_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small().save(tmp_path / "small.fire")
+    command = [
+        "bench",
+        "driver",
+        str(tmp_path / "small.fire"),
+        "--frames",
+        "20",
+        "--interval-ms",
+        "1",
+        "--json",
+    ]
+    assert main(command) in (0, 1)  # 1 on a busy machine
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["batch"], row["slots"]) for row in rows] == [(1, 1), (1, 2), (1, 4), (1, 6), (4, 3), (1, 4)]
+    assert [row["wrong"] for row in rows] == [0] * 6
+    assert all(row["fps"] > 0 and row["cpu_ms"] > 0 for row in rows)
+    assert main([*command[:3], "--interval-ms", "0"]) == 2
+    assert "must be above 0, the latency not below the interval, not 0 and 30" in capsys.readouterr().err
+
+
+def test_driver_says_what_it_misses() -> None:
+    good = bench_driver.Row("fireflow", 1, 4, 300, 96.0, 100.0, 1.0, 0)
+    host = bench_driver.Row("fireflow", 1, 4, 1000, 900.0, 0.0, 0.4, 0)
+    other = bench_driver.Row("another", 1, 1, 300, 30.0, 100.0, 9.0, 0)
+    assert bench_driver.problems([good, host, other]) == []
+    slow, busy = replace(good, fps=94.0), replace(host, cpu_ms=0.6)
+    (problem,) = bench_driver.problems([slow, host, other])
+    assert "must reach 95% of the ceiling, not 94.0%" in problem
+    (problem,) = bench_driver.problems([good, busy, other])
+    assert "at most 0.5 ms, not 0.600" in problem
+    (problem,) = bench_driver.problems([good, host, replace(other, wrong=2)])
+    assert problem == "another: every score must be right, not 2 wrong"
+
+
+def test_serve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("uvicorn", reason="the service needs uvicorn, starlette and python-multipart")
+    small().save(tmp_path / "small.fire")
+    command = ["bench", "serve", str(tmp_path / "small.fire"), "--clients", "12", "--queue", "4"]
+    assert main([*command, "--seconds", "0.5", "--interval-ms", "2", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["interval_ms"] for row in rows] == [2, 0]
+    for row in rows:
+        assert set(row["answers"]) <= {"200", "503"}
+        assert row["answers"]["200"] > 0
+        assert (row["wrong"], row["lost"], row["clients"]) == (0, 0, 12)
+    assert main([*command, "--seconds", "0"]) == 2
+    assert "seconds: must be above 0" in capsys.readouterr().err

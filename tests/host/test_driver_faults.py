@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from host.devices import DeviceError, DeviceLost, DeviceTimeout
-from host.devices.faults import FAULTS, Fault
+from host.devices.faults import FAULTS, OUTCOMES, Fault
 from host.driver import Accelerator
 from hw.errors import InputError
 from tests.host.boards import accelerator, bundle, graph, open_board
@@ -16,44 +17,32 @@ from tests.hw.networks import pictures
 
 IMAGES = pictures(100, (12, 12, 3))
 SCORES = graph().run(IMAGES)
-# Where the driver may find the fault, and the error. Which phase it is depends on what is under way.
-OUTCOMES: dict[str, tuple[set[str], type[DeviceError]]] = {
-    "input ignored": ({"output"}, DeviceTimeout),
-    "input hang": ({"input"}, DeviceTimeout),
-    "compute hang": ({"output"}, DeviceTimeout),
-    "output ignored": ({"output"}, DeviceError),
-    "output hang": ({"output"}, DeviceTimeout),
-    "short frame": ({"audit"}, DeviceError),
-    "long frame": ({"audit"}, DeviceError),
-    "short transfer": ({"output"}, DeviceError),
-    "long transfer": ({"output"}, DeviceError),
-    "lost flush": ({"audit", "output"}, DeviceError),
-    "lost invalidate": ({"output"}, DeviceError),
-    "wrong address": ({"input"}, DeviceError),
-    "wrong output address": ({"output"}, DeviceTimeout),
-    "address truncated": ({"input", "output"}, DeviceTimeout),
-    "device lost": ({"device"}, DeviceLost),
-    "bus hang": ({"result"}, DeviceTimeout),
-}
-AT_LOADING = {"corrupted bitstream", "stale cache"}
+AT_LOADING = {kind for kind, outcome in OUTCOMES.items() if outcome.phases == ("open",)}
+README = Path(__file__).parents[2] / "README.md"
 
 
-def test_every_fault_is_tested() -> None:
-    assert set(OUTCOMES) | AT_LOADING == set(FAULTS)
+def test_every_fault_has_an_outcome() -> None:
+    assert set(OUTCOMES) == set(FAULTS)
+
+
+def test_the_readme_lists_every_fault_and_its_outcome() -> None:
+    listed = [line for line in README.read_text().splitlines() if line.count("|") == 4]
+    for kind, what in FAULTS.items():
+        assert f"| {kind} | {what} | {OUTCOMES[kind]} |" in listed
 
 
 @pytest.mark.parametrize("frame", [0, 60])
-@pytest.mark.parametrize("kind", OUTCOMES)
+@pytest.mark.parametrize("kind", sorted(set(OUTCOMES) - AT_LOADING))
 def test_reported_and_recovered(kind: str, frame: int) -> None:
-    phases, error = OUTCOMES[kind]
+    outcome = OUTCOMES[kind]
     with accelerator(Fault(kind, frame), audit=32) as (device, board):
         if kind == "address truncated" and board.memory.base < 1 << 32:
             pytest.skip("Zynq-7000 has no memory above 4 GiB")
         seen = [time.monotonic()]
-        with pytest.raises(error) as caught:
+        with pytest.raises(outcome.error) as caught:
             seen.extend(time.monotonic() for _frame in device.frames(enumerate(IMAGES)))
-        assert time.monotonic() - seen[-1] < device._live.patience_s + 3
-        assert caught.value.phase in phases
+        assert time.monotonic() - seen[-1] < device.patience_s + 1  # of a busy machine
+        assert caught.value.phase in outcome.phases
         assert caught.value.hint
         assert set(caught.value.registers) <= {"idma0", "odma0"}
         with pytest.raises(DeviceError, match=r"not poisoned by: .*; call reset"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import shutil
 import socket
 import threading
 import time
@@ -18,13 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from host.cli.background import served
 from host.cli.service import Service, make_app
 from host.devices.fabric import Fabric
 from host.devices.faults import Fault
+from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph
 from tests.hw.networks import pictures
 
-uvicorn = pytest.importorskip("uvicorn", reason="the service needs uvicorn, starlette and python-multipart")
+pytest.importorskip("uvicorn", reason="the service needs uvicorn, starlette and python-multipart")
 pytest.importorskip("starlette")
 pytest.importorskip("multipart")
 
@@ -41,29 +42,24 @@ def serving(
     with accelerator(*faults, interval_s=interval_s, **options) as (device, board):
         service = Service(device, queue)
         app = make_app(service, token, 100_000)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        with served(app) as port:
+            yield asking(port), port, service, board
 
-        def ask(method: str, path: str, body: bytes | None = None, kind: str = RAW, **headers: str) -> Any:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            given = {"Content-Type": kind, **headers} if body is not None else headers
-            connection.request(method, path, body, given)
-            response = connection.getresponse()
-            data = response.read()
-            connection.close()
-            is_json = response.headers.get_content_type() == "application/json"
-            return response.status, json.loads(data) if is_json else data.decode()
 
-        try:
-            yield ask, port, service, board
-        finally:
-            server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
+def asking(port: int) -> Ask:
+    """What sends a request and gives status and answer."""
+
+    def ask(method: str, path: str, body: bytes | None = None, kind: str = RAW, **headers: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        given = {"Content-Type": kind, **headers} if body is not None else headers
+        connection.request(method, path, body, given)
+        response = connection.getresponse()
+        data = response.read()
+        connection.close()
+        is_json = response.headers.get_content_type() == "application/json"
+        return response.status, json.loads(data) if is_json else data.decode()
+
+    return ask
 
 
 def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
@@ -196,15 +192,14 @@ def test_a_device_that_does_not_recover() -> None:
 
 def test_page_in_a_browser(tmp_path: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = find_browser()
     if chromium is None:
-        pytest.skip("no chromium here")
+        pytest.skip(f"no browser here: one of {', '.join(BROWSERS)}")
     (tmp_path / "good.png").write_bytes(encoded(IMAGES[5]))
     (tmp_path / "bad.png").write_bytes(b"no picture")
     expected = LABELS[int(graph().run(bundle().manifest.preprocessing.prepare(IMAGES[5])[None])[0].argmax())]
-    flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox"]
     with serving() as (_ask, port, service, _board), playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=chromium, args=flags)
+        browser = tool.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
         page.wait_for_function("document.querySelector('#network').textContent.includes('small on virtual')")
@@ -222,4 +217,4 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
         page.click("#camera")
         browser.close()
         assert service.answers[200] >= 3
-    assert (tmp_path / "page.png").stat().st_size < 300_000
+    assert (tmp_path / "page.png").stat().st_size < MAX_BYTES

@@ -1,0 +1,156 @@
+"""The driver on the virtual board for long: real images, every fault among them, 100,000 frames in flat memory.
+
+    python scripts/check_driver.py [BUNDLE] [--images PHOTOS] [--count 1000] [--fault-count 100] [--frames 100000]
+
+Every score is compared with the fast simulator's. Exits with 1 if one differs or comes out of order, a fault is
+reported otherwise than it should be or too late, a buffer is left, or memory grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host.cli import main as fireflow
+from host.cli.bench_driver import Recorded
+from host.cli.bench_serve import resident_mib
+from host.cli.output import table
+from host.design import Design
+from host.devices.base import DeviceError
+from host.devices.faults import OUTCOMES, Fault
+from host.devices.virtual import VirtualDevice
+from host.driver import Accelerator
+from host.sources import open_source
+from hw.bundle import Bundle
+from hw.simulator import Simulator
+from quant.data import find_data_folder
+from quant.zoo import shipped_path
+
+if TYPE_CHECKING:
+    from hw.types import Array
+
+MODEL, IMAGES = "squeezenet1_1-w4a4-imagenette", "imagenette224_val.zip"
+DEADLINE_S, SLACK_S, AUDIT = 0.5, 0.25, 32
+REPORTS = 10
+"""How often the memory is looked at."""
+MAX_GROWTH_MIB = 8
+
+
+def main() -> int:
+    """Returns 0 if everything is as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", type=Path, help=f"by default, the shipped {MODEL}, lowered")
+    parser.add_argument(
+        "--images", help=f"as `fireflow run` takes them; by default {IMAGES} of the data folder"
+    )
+    parser.add_argument("--count", type=int, default=1000, help="images of the stream")
+    parser.add_argument("--fault-count", type=int, default=100, help="images with each fault among them")
+    parser.add_argument("--frames", type=int, default=100_000, help="of the look at memory")
+    args = parser.parse_args()
+    folder = find_data_folder()
+    if args.images is None and folder is None:
+        parser.error("--images must be given, since there is no data folder (FIREFLOW_DATA)")
+    images = args.images or str(Path(str(folder), IMAGES))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = args.bundle or Path(scratch) / "shipped.fire"
+        if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):
+            return 1
+        bundle = Bundle.load(path)
+    problems = stream(bundle, images, args.count)
+    problems += faults(bundle, images, args.fault_count)
+    problems += memory(bundle, args.frames)
+    for problem in problems:
+        print(f"WRONG: {problem}", flush=True)
+    return int(bool(problems))
+
+
+def pictures(bundle: Bundle, images: str, count: int) -> Iterable[Array]:
+    """The first `count` pictures, prepared as the bundle says."""
+    preprocessing = bundle.manifest.preprocessing
+    assert preprocessing is not None
+    return (picture.pixels for picture in itertools.islice(open_source(images, preprocessing), count))
+
+
+def stream(bundle: Bundle, images: str, count: int) -> list[str]:
+    """Real images through the virtual board at the speed of the arithmetic."""
+    device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0)
+    start = time.monotonic()
+    with Accelerator(bundle, device, deadline_s=60) as accelerator:
+        found = np.stack(list(accelerator.stream(pictures(bundle, images, count))))
+    seconds, fabric = time.monotonic() - start, device.fabric
+    simulator = Simulator(bundle.graph, batch=32)
+    wanted = np.concatenate(list(simulator.run_batches(pictures(bundle, images, count))))
+    differing = int((found != wanted).sum()) if found.shape == wanted.shape else -1
+    distinct = len(np.unique(wanted, axis=0))
+    print(
+        f"{len(found)} images ({distinct} with scores of their own) in {seconds:.0f} s: {differing} of {found.size} "
+        f"scores differ from the simulator's; {fabric.memory.allocated} buffers left",
+        flush=True,
+    )
+    if differing == 0 and len(found) == count and not fabric.memory.allocated and not fabric.violations:
+        return []
+    return [f"stream: {count} images must come out right, and no rule be broken: {fabric.violations}"]
+
+
+def faults(bundle: Bundle, images: str, count: int) -> list[str]:
+    """Each fault in the middle of a stream: reported in time, and after a reset the same images are right."""
+    given = np.stack(list(pictures(bundle, images, count)))
+    wanted = Simulator(bundle.graph, batch=32).run(given)
+    rows, problems = [], []
+    for kind, outcome in OUTCOMES.items():
+        at_loading = outcome.phases == ("open",)
+        fault = Fault(kind, 0 if at_loading else count // 2)
+        device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault])
+        start, before, late, error, right = time.monotonic(), 0, 0.0, None, False
+        try:
+            with Accelerator(bundle, device, deadline_s=DEADLINE_S, audit=AUDIT) as accelerator:
+                last, limit = time.monotonic(), accelerator.patience_s
+                try:
+                    for scores in accelerator.stream(given):
+                        last = time.monotonic()
+                        before += bool(np.array_equal(scores, wanted[before]))
+                except DeviceError as caught:
+                    error, late = caught, time.monotonic() - last
+                    accelerator.reset()
+                right = bool(np.array_equal(accelerator.infer(given), wanted))
+        except DeviceError as caught:
+            error, late, limit = caught, time.monotonic() - start, DEADLINE_S
+            device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0)
+            with Accelerator(bundle, device, deadline_s=DEADLINE_S) as accelerator:
+                right = bool(np.array_equal(accelerator.infer(given), wanted))
+        said = "nothing" if error is None else f"{type(error).__name__} in {error.phase}"
+        good = isinstance(error, outcome.error) and error.phase in outcome.phases
+        rows.append((kind, said, before, f"{late:.2f}", f"{limit:.2f}", "yes" if right else "NO"))
+        if not good or not right or late > limit + SLACK_S or device.fabric.memory.allocated:
+            problems.append(f"{kind}: {said} after {late:.2f} s, then right: {right}; expected {outcome}")
+    head = ("fault", "reported as", "images before", "after s", "limit s", f"{count} right after reset")
+    print(table(head, rows), flush=True)
+    return problems
+
+
+def memory(bundle: Bundle, frames: int) -> list[str]:
+    """The memory of the process over many frames of a zero-time accelerator."""
+    device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0, score=Recorded.golden(bundle))
+    images, part, sizes = itertools.cycle(bundle.golden.images), max(1, frames // REPORTS), []
+    with Accelerator(bundle, device, deadline_s=60) as accelerator:
+        start = time.monotonic()
+        for number, _scores in enumerate(accelerator.stream(itertools.islice(images, frames)), 1):
+            if number % part == 0:
+                sizes.append(resident_mib())
+                rate = number / (time.monotonic() - start)
+                print(f"{number} frames, {rate:.0f} a second: {sizes[-1]:.1f} MiB", flush=True)
+    growth = max(sizes) - sizes[0]
+    print(f"memory after {part} frames {sizes[0]:.1f} MiB, at most {growth:.1f} MiB more later", flush=True)
+    return [f"memory: must not grow by {growth:.1f} MiB"] if growth > MAX_GROWTH_MIB else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())
