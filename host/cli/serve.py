@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
 from pathlib import Path
+from typing import Iterator
 
 from host.cli import arguments, devices
 from host.cli.inputs import BUNDLE_HELP
@@ -41,12 +44,27 @@ def run(args: argparse.Namespace) -> int:
         with devices.open_accelerator(args) as accelerator:
             if accelerator.bundle.manifest.preprocessing is None:
                 raise InputError(f"{args.bundle}: must say how pictures are prepared; lower it again")
-            app = make_app(Service(accelerator, args.queue), args.token, args.max_bytes)
+            service = Service(accelerator, args.queue)
+            app = make_app(service, args.token, args.max_bytes)
             print(f"serving {accelerator.bundle.graph.name} on http://{args.host}:{args.port}/", flush=True)
-            uvicorn.run(
-                app, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=30
-            )
+            with _signals_kept():
+                uvicorn.run(
+                    app, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=30
+                )
+        answers = ", ".join(f"{count} x {status}" for status, count in sorted(service.answers.items()))
+        print(f"ended; answered {answers or 'nothing'}", flush=True)
     except DeviceError as error:
         print(f"fireflow: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """uvicorn raises the signal that ended it once more, which would end this before the buffers are free."""
+    old = [(number, signal.signal(number, lambda *_: None)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, handler in old:
+            signal.signal(number, handler)

@@ -20,6 +20,7 @@ from host.cli import main
 from host.design import Design
 from host.devices.faults import Fault
 from host.devices.virtual import VirtualDevice
+from host.scores import best
 from hw.graph import Graph
 from tests.host.boards import LABELS, bundle, graph
 
@@ -166,3 +167,38 @@ def test_signals(saved: str, pictures: Path, tmp_path: Path, number: signal.Sign
     assert process.returncode == 128 + number, errors
     assert f"{COUNT} pictures in" in printed
     assert errors == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_in_the_middle(
+    saved: str, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Frames are under way when it comes: all that were accepted are answered, in order, and no buffer is left."""
+    images = np.random.default_rng(3).integers(0, 256, (3000, 12, 12, 3), dtype=np.uint8)
+    np.save(tmp_path / "many.npy", images)
+    prepare = bundle().manifest.preprocessing.prepare
+    devices, shown = [], []
+
+    def make(_text: str, design: Design, graph: Graph) -> VirtualDevice:
+        devices.append(VirtualDevice(design, graph, 0.001, 0.003))
+        return devices[0]
+
+    def one(scores: np.ndarray, *rest: Any) -> Any:
+        shown.append(scores)
+        if len(shown) == 20:
+            os.kill(os.getpid(), number)
+        return best(scores, *rest)
+
+    monkeypatch.setattr("host.driver.open_device", make)
+    monkeypatch.setattr("host.cli.run.best", one)
+    out = tmp_path / "out.jsonl"
+    assert main(["run", saved, str(tmp_path / "many.npy"), "-o", str(out), "--top", "5"]) == 128 + number
+    captured = capsys.readouterr()
+    count = len(out.read_text().splitlines())
+    assert 20 <= count < 100
+    assert f"{count} pictures in" in captured.out
+    assert captured.err == ""
+    wanted = graph().run(np.stack([prepare(image) for image in images[:count]]))
+    np.testing.assert_array_equal(np.stack(shown), wanted)
+    assert devices[0].fabric.memory.allocated == 0
+    assert devices[0].fabric.violations == []
