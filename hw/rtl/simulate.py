@@ -138,7 +138,7 @@ def layer_bench(layers: Sequence[Layer], part: str, clock_ns: float, folder: Pat
     listed = ",\n".join(ports)
     text = f"// Every layer on its own.\nmodule {_LAYERS_TOP} (\n{listed}\n);\n\n{chr(10).join(instances)}\nendmodule\n"
     (target / f"{_LAYERS_TOP}.sv").write_text(text, encoding="utf-8")
-    return seal(target, _LAYERS_TOP, sources)
+    return seal(target, f"{_LAYERS_TOP}.sv", sources)
 
 
 def check_layers(

@@ -51,12 +51,12 @@ class Design:
 
     @classmethod
     def load(cls, folder: PathLike) -> Design:
-        """A design that `stitch` wrote. Raises InputError where there is none."""
+        """A design whose folder `seal` finished. Raises InputError where there is none."""
         listing = Path(folder) / SOURCES
         if not listing.is_file():
             raise InputError(f"{folder}: must hold the sources of an accelerator; run `fireflow build`")
         sources = tuple(listing.read_text(encoding="utf-8").split())
-        return cls(Path(folder), TOP, sources)
+        return cls(Path(folder), Path(sources[-1]).stem, sources)
 
 
 def stitch(dataflow: Dataflow, part: str, clock_ns: float, folder: PathLike) -> Design:
@@ -79,7 +79,7 @@ def stitch(dataflow: Dataflow, part: str, clock_ns: float, folder: PathLike) -> 
         for layer in dataflow.layers
     ]
     (target / f"{TOP}.sv").write_text(_top(dataflow, instances), encoding="utf-8")
-    return seal(target, TOP, sources)
+    return seal(target, f"{TOP}.sv", sources)
 
 
 def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources: dict[str, None]) -> Kernel:
@@ -101,12 +101,12 @@ def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources:
 
 
 def seal(folder: Path, top: str, sources: Iterable[str]) -> Design:
-    """Writes the list of sources, the packages first and the top last."""
+    """Writes the list of sources, the packages first and the file of the top, named after it, last."""
     names = list(sources)
     packages = [name for name in names if name.endswith("_pkg.sv")]
-    ordered = (*packages, *(name for name in names if name not in packages), f"{top}.sv")
+    ordered = (*packages, *(name for name in names if name not in packages), top)
     (folder / SOURCES).write_text("".join(f"{name}\n" for name in ordered), encoding="utf-8")
-    return Design(folder, top, ordered)
+    return Design(folder, Path(top).stem, ordered)
 
 
 def _net(dataflow: Dataflow, edge: Edge) -> str:

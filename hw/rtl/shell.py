@@ -1,0 +1,242 @@
+"""The shell: AXI masters and registers around a stitched accelerator, so that a processor can feed it from memory.
+
+`fireflow_shell` has one AXI4-Lite slave and one AXI4 master; for Zynq-7000 `fireflow_z7` joins it to the processing system.
+The sources are in the folder `shell` beside this file; here their parameters are chosen, from the streams and the board.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.boards import Board
+from hw.dataflow.network import Dataflow
+from hw.dataflow.stream import Stream
+from hw.errors import InputError
+from hw.files import PathLike
+from hw.rtl.kernels import RTL
+from hw.rtl.stitch import KERNELS, SOURCES, Design, seal
+
+SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
+"""The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""
+FOLDER = "shell"
+_MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
+_ADDRESS_BITS = 17
+_BURST_BEATS = 16
+"""As many as AXI3 allows, which S_AXI_HP is on Zynq-7000; 256 bytes on UltraScale+, four times what its memory wants."""
+
+
+@dataclass(frozen=True)
+class Bus:
+    """The processor's memory port.
+
+    Args:
+        bytes: of a beat.
+        address_bits: that it decodes.
+    """
+
+    bytes: int
+    address_bits: int
+
+
+BUSES = {"xc7": Bus(8, 32), "xcup": Bus(16, 64)}
+"""By family: S_AXI_HP of Zynq-7000, and of Zynq UltraScale+."""
+
+
+def content_hash(design: Design, hardware: bytes) -> str:
+    """What tells one accelerator from all others: SHA-256, as 64 digits.
+
+    Args:
+        design: that `stitch` wrote; its memory images count too.
+        hardware: the text of the bundle's hardware.json.
+    """
+    digest = hashlib.sha256()
+    files = sorted(path for path in design.folder.rglob("*") if path.is_file())
+    named = [(path.relative_to(design.folder).as_posix(), path.read_bytes()) for path in files]
+    for name, content in [*named, ("", hardware)]:
+        digest.update(f"{len(name)} {name} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, folder: PathLike) -> Design:
+    """Writes an accelerator with its shell.
+
+    Args:
+        design: that `stitch` wrote.
+        dataflow: what it was stitched from.
+        board: that it is for.
+        content: its `content_hash`, which the board will tell.
+        folder: is made, or empty; gets a copy of the design's files.
+
+    Returns:
+        the design whose top is `fireflow_z7` on a Zynq-7000, and else `fireflow_shell`. PS7 and BUFG are cells.
+
+    Raises:
+        InputError: no hash, or a folder with other things in it.
+    """
+    if not re.fullmatch("[0-9a-f]{64}", content):
+        raise InputError(f"shell: the hash must be 64 digits of SHA-256, not {content!r}; use content_hash")
+    target = Path(folder)
+    if target.is_dir() and any(target.iterdir()):
+        raise InputError(f"{target}: the folder of a shell must be empty; give another one")
+    shutil.copytree(design.folder, target, ignore=shutil.ignore_patterns(SOURCES), dirs_exist_ok=True)
+    sources = dict.fromkeys(design.sources)
+
+    def add(path: Path, below: str) -> None:
+        (target / below).mkdir(exist_ok=True)
+        shutil.copyfile(path, target / below / path.name)
+        sources[f"{below}/{path.name}"] = None
+
+    zynq7 = board.family == "xc7"
+    add(RTL / "stream_fifo.sv", KERNELS)
+    for module in ("shell_pkg", *_MODULES, *(("axi3_lite",) if zynq7 else ())):
+        add(RTL / FOLDER / f"{module}.sv", FOLDER)
+    (target / f"{SHELL}.v").write_text(_wrapper(dataflow, BUSES[board.family], content), encoding="utf-8")
+    if not zynq7:
+        return seal(target, f"{SHELL}.v", sources)
+    sources[f"{SHELL}.v"] = None
+    shutil.copyfile(RTL / FOLDER / f"{ZYNQ7}.sv", target / f"{ZYNQ7}.sv")
+    return seal(target, f"{ZYNQ7}.sv", sources)
+
+
+def frame_bytes(stream: Stream) -> int:
+    """Bytes of a frame in memory: words without gaps, each of whole bytes."""
+    return stream.words * stream.tdata_bits // 8
+
+
+# Signals of the ports by channel, as AXI names them, and their bits.
+_LITE = {
+    "aw": {"addr": _ADDRESS_BITS, "prot": 3},
+    "w": {"data": 32, "strb": 4},
+    "b": {"resp": 2},
+    "ar": {"addr": _ADDRESS_BITS, "prot": 3},
+    "r": {"data": 32, "resp": 2},
+}
+
+
+def _full(bus: Bus) -> dict[str, dict[str, int]]:
+    address = {"addr": 64, "len": 8, "size": 3, "burst": 2, "cache": 4, "prot": 3}
+    data = {"data": 8 * bus.bytes}
+    return {
+        "aw": address,
+        "w": {**data, "strb": bus.bytes, "last": 1},
+        "b": {"resp": 2},
+        "ar": address,
+        "r": {**data, "resp": 2, "last": 1},
+    }
+
+
+def _mark(signal: str, parameters: str = "") -> str:
+    """What Vivado needs to see an interface in a port, and once for each interface what it is like."""
+    line = f'    (* X_INTERFACE_INFO = "{signal}" *)\n'
+    return line + (
+        f'    (* X_INTERFACE_PARAMETER = "XIL_INTERFACENAME {parameters}" *)\n' if parameters else ""
+    )
+
+
+def _ports(prefix: str, channels: dict[str, dict[str, int]], parameters: str, master: bool) -> list[str]:
+    """Declarations of an AXI port."""
+    lines: list[str] = []
+    for channel, signals in channels.items():
+        forward = "output" if master == (channel in ("aw", "w", "ar")) else "input"
+        back = "input" if forward == "output" else "output"
+        for name, bits in {**signals, "valid": 1, "ready": 1}.items():
+            signal = f"xilinx.com:interface:aximm:1.0 {prefix} {(channel + name).upper()}"
+            width = f"[{bits - 1}:0] " if bits > 1 else ""
+            declared = f"    {back if name == 'ready' else forward} wire {width}{prefix}_{channel}{name}"
+            lines.append(_mark(signal, "" if lines else f"{prefix}, {parameters}") + declared)
+    return lines
+
+
+def _wrapper(dataflow: Dataflow, bus: Bus, content: str) -> str:
+    """`fireflow_shell`, in Verilog 2001: Vivado takes nothing newer into a block design."""
+    full = _full(bus)
+    ports = [
+        _mark(
+            "xilinx.com:signal:clock:1.0 clk CLK",
+            "clk, ASSOCIATED_BUSIF s_axi:m_axi, ASSOCIATED_RESET resetn",
+        )
+        + "    input wire clk",
+        _mark("xilinx.com:signal:reset:1.0 resetn RST", "resetn, POLARITY ACTIVE_LOW")
+        + "    input wire resetn",
+        *_ports(
+            "s_axi", _LITE, f"PROTOCOL AXI4LITE, ADDR_WIDTH {_ADDRESS_BITS}, DATA_WIDTH 32", master=False
+        ),
+        *_ports(
+            "m_axi",
+            full,
+            f"PROTOCOL AXI4, ADDR_WIDTH 64, DATA_WIDTH {8 * bus.bytes}, MAX_BURST_LENGTH {_BURST_BEATS}, "
+            "SUPPORTS_NARROW_BURST 0",
+            master=True,
+        ),
+    ]
+    constant = {"size", "burst", "cache", "prot"}
+    joined = []
+    for prefix, channels in (("s_axi", _LITE), ("m_axi", full)):
+        for channel, signals in channels.items():
+            names = [name for name in (*signals, "valid", "ready") if name not in constant]
+            if channel == "r" and prefix == "m_axi":
+                names.remove("last")  # the reader counts
+            joined += [f".{prefix}_{channel}{name}({prefix}_{channel}{name})" for name in names]
+    streams = {"in": dataflow.input, "out": dataflow.output}
+    parameters: dict[str, int | str] = {
+        "BUS_BYTES": bus.bytes,
+        "ADDRESS_BITS": bus.address_bits,
+        "BURST_BEATS": _BURST_BEATS,
+    }
+    for name, stream in streams.items():
+        parameters[f"{name.upper()}_WORD_BYTES"] = stream.tdata_bits // 8
+        parameters[f"{name.upper()}_FRAME_BYTES"] = frame_bytes(stream)
+        joined += [f".{name}_{part}({name}_{part})" for part in ("data", "valid", "ready")]
+    parameters["HASH"] = f"256'h{content}"
+    values = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
+    nets = ",\n".join(f"      {pin}" for pin in [".clk(clk)", ".resetn(resetn)", *joined])
+    fixed = "\n".join(
+        f"  assign m_axi_{channel}{name} = {value};"
+        for channel in ("aw", "ar")
+        for name, value in (
+            ("size", f"3'd{bus.bytes.bit_length() - 1}"),
+            ("burst", "2'b01"),  # addresses that go up
+            ("cache", "4'b0011"),  # memory that is not cached
+            ("prot", "3'b000"),
+        )
+    )
+    listed = ",\n".join(ports)
+    return f"""\
+// {dataflow.name} with registers and DMAs around it.
+module {SHELL} (
+{listed}
+);
+  wire accelerator_resetn;
+  wire [{dataflow.input.tdata_bits - 1}:0] in_data;
+  wire in_valid;
+  wire in_ready;
+  wire [{dataflow.output.tdata_bits - 1}:0] out_data;
+  wire out_valid;
+  wire out_ready;
+
+{fixed}
+
+  shell #(
+{values}
+  ) u_shell (
+{nets},
+      .accelerator_resetn(accelerator_resetn)
+  );
+
+  accelerator u_accelerator (
+      .ap_clk(clk),
+      .ap_rst_n(accelerator_resetn),
+      .in0_V_TDATA(in_data),
+      .in0_V_TVALID(in_valid),
+      .in0_V_TREADY(in_ready),
+      .out0_V_TDATA(out_data),
+      .out0_V_TVALID(out_valid),
+      .out0_V_TREADY(out_ready)
+  );
+endmodule
+"""
