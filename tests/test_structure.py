@@ -20,7 +20,7 @@ BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
-    *("hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
+    *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
     *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
 STITCHING = "hw/rtl/"

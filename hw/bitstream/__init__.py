@@ -1,0 +1,1 @@
+"""From the RTL of an accelerator to a bitstream: steps that can be interrupted, and checks that refuse a wrong one."""

@@ -1,0 +1,139 @@
+"""A vendor's or an open tool as a process: its log, time and memory, and an end when the build ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hw.files import PathLike
+
+_GRACE_S = 5.0
+_ERRORS = ("error", "fatal", "abort")
+
+
+class ToolError(RuntimeError):
+    """A tool failed; the message names it, quotes its first error and the log."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What tools took: wall-clock seconds, and the most memory that one of them held, in MiB."""
+
+    seconds: float = 0.0
+    memory_mib: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.seconds + other.seconds, max(self.memory_mib, other.memory_mib))
+
+    def to_json(self) -> dict[str, float]:
+        return {name: round(value, 1) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Usage:
+        return cls(float(document["seconds"]), float(document["memory_mib"]))
+
+
+def run_logged(
+    command: Sequence[str],
+    log: PathLike,
+    *,
+    cwd: PathLike | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Usage:
+    """Runs a program to its end; standard output and error are appended to the log.
+
+    The program and all that it starts end with this call, also when that is interrupted.
+
+    Args:
+        environment: added to this process's own.
+        on_line: called with each line.
+
+    Raises:
+        ToolError: it is missing, fails, is killed by a signal or takes longer than `timeout_s`.
+    """
+    name = Path(command[0]).name
+    start = time.monotonic()
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    errors: list[str] = []
+    last = ""
+    with open(log, "a", encoding="utf-8") as file:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # a group of its own, to be ended as a whole
+            )
+        except OSError as error:
+            raise ToolError(f"{name}: cannot be run ({error.strerror}); see `fireflow doctor`") from None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            _end(process)
+
+        timer = threading.Timer(timeout_s, stop) if timeout_s is not None else None
+        try:
+            if timer is not None:
+                timer.start()
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                text = line.strip()
+                last = text or last
+                if any(sign in text.lower() for sign in _ERRORS):
+                    errors.append(text)
+                if on_line is not None:
+                    on_line(line.rstrip("\n"))
+            memory_mib = _wait(process)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            _end(process)
+    if late.is_set():
+        raise ToolError(f"{name}: took longer than {timeout_s:g} s; see {log}")
+    if process.returncode < 0:
+        sign = signal.Signals(-process.returncode).name
+        hint = " (often for want of memory)" if sign == "SIGKILL" else ""
+        raise ToolError(f"{name}: was ended by {sign}{hint}; run the build again to go on, see {log}")
+    if process.returncode:
+        what = [*errors[:1], last, f"exit code {process.returncode}"]
+        raise ToolError(f"{name}: {next(filter(None, what))}; see {log}")
+    return Usage(time.monotonic() - start, memory_mib)
+
+
+def _wait(process: subprocess.Popen[str]) -> float:
+    """Waits for the end; the most memory that it and what it started held, in MiB."""
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_maxrss / 1024
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends the program with all that it started, first politely."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+    if process.returncode is None:
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
