@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from host.devices.base import INPUT_DMA, OUTPUT_DMA
+from hw.clocks import PLL_MHZ, divisors
 from hw.errors import InputError
 from hw.files import atomic_file, sha256
 
@@ -63,7 +64,7 @@ ZYNQ = Family(
     "PCW_ACT_FPGA{0}_PERIPHERAL_FREQMHZ",
     "PCW_FCLK{0}_PERIPHERAL_CLKSRC",
     "IO PLL",
-    1000.0,
+    PLL_MHZ["xc7"],
     0x4000_0000,
     ("7z", "xc7z"),
 )
@@ -78,7 +79,7 @@ ZYNQMP = Family(
     "PSU__CRL_APB__PL{0}_REF_CTRL__ACT_FREQMHZ",
     "PSU__CRL_APB__PL{0}_REF_CTRL__SRCSEL",
     "IOPLL",
-    1500.0,
+    PLL_MHZ["xcup"],
     0xA000_0000,
     ("xczu", "xck"),
 )
@@ -112,17 +113,6 @@ def family_of(board: str) -> Family:
         if same_board(name, board):
             return family
     raise InputError(f"board: must be one of {', '.join(FAMILIES)}, not {board!r}; build for one of these")
-
-
-def divisors(pll_mhz: float, clock_mhz: float) -> tuple[int, int]:
-    """Two divisors, 1 to 63, that give the highest clock not above the one that is asked for.
-
-    >>> divisors(1500.0, 200.0), divisors(1000.0, 100.0)
-    ((8, 1), (10, 1))
-    """
-    wanted = pll_mhz / clock_mhz
-    pairs = ((a, b) for a in range(1, 64) for b in range(1, 64) if a * b >= wanted * 0.9999)
-    return min(pairs, key=lambda pair: (pair[0] * pair[1], pair[1]), default=(63, 63))
 
 
 def render_hwh(design: Design, family: Family) -> str:
