@@ -36,6 +36,7 @@ class Family:
         pll_mhz: of the PLL that clocks the logic.
         base: address of the first DMA's registers.
         parts: how the names of its parts begin in the header of a bitstream.
+        widths: of ports in bits, by the parameter from which pynq sets them. Those of Zynq-7000 are fixed.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Family:
     pll_mhz: float
     base: int
     parts: tuple[str, ...]
+    widths: tuple[tuple[str, int], ...] = ()
 
 
 ZYNQ = Family(
@@ -82,6 +84,7 @@ ZYNQMP = Family(
     PLL_MHZ["xcup"],
     0xA000_0000,
     ("xczu", "xck"),
+    (("C_MAXIGP0_DATA_WIDTH", 128), ("C_SAXIGP2_DATA_WIDTH", 128)),
 )
 FAMILIES: Mapping[str, Family] = {
     "Pynq-Z1": ZYNQ,
@@ -118,7 +121,7 @@ def family_of(board: str) -> Family:
 def render_hwh(design: Design, family: Family) -> str:
     """The hardware description of a design: the processing system, its clock, and both DMAs."""
     first, second = divisors(family.pll_mhz, design.clock_mhz)
-    parameters = {}
+    parameters = {name: str(bits) for name, bits in family.widths}
     for clock in range(4):
         parameters[family.enable.format(clock)] = str(int(clock == 0))
         parameters[family.select.format(clock)] = family.pll
