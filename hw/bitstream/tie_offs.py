@@ -1,0 +1,101 @@
+"""DSP48E1 pins that are constant, tied off by the bits that the device has for it.
+
+nextpnr gives a constant 0 at a mode pin as a 1 through an inverter, and leaves the tie-off bits of INMODE, ALUMODE and
+OPMODE alone; Vivado sets them. Both must mean the same, but only the explicit bits are sure to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hw.bitstream.fasm import Feature
+from hw.bitstream.recover.database import Database
+from hw.bitstream.routed import Cell, NetlistError, Routed
+
+_PIN = re.compile(r"DSP_(\d)_([A-Z]+?)(\d*)\.DSP_(GND|VCC)_[LR]")
+_SIZES = {"A": 30, "B": 18, "C": 48, "D": 25, "ALUMODE": 4, "CARRYINSEL": 3, "INMODE": 5, "OPMODE": 7}
+_SCALARS = (
+    *(
+        "CARRYIN",
+        "CLK",
+        "CEA1",
+        "CEA2",
+        "CEAD",
+        "CEALUMODE",
+        "CEB1",
+        "CEB2",
+        "CEC",
+        "CECARRYIN",
+        "CECTRL",
+        "CED",
+    ),
+    *(
+        "CEINMODE",
+        "CEM",
+        "CEP",
+        "RSTA",
+        "RSTALLCARRYIN",
+        "RSTALUMODE",
+        "RSTB",
+        "RSTC",
+        "RSTCTRL",
+        "RSTD",
+        "RSTINMODE",
+    ),
+    *("RSTM", "RSTP"),
+)
+_NAMES = ("GND", "VCC")
+_INVERTIBLE = ("ALUMODE", "INMODE", "OPMODE")
+
+
+def tie_off(features: Sequence[Feature], routed: Routed, database: Database) -> list[Feature]:
+    """The features with an explicit bit for each constant DSP pin that has one, and none of these pins inverted.
+
+    Raises:
+        NetlistError: an input of a DSP that is not connected, or a tie-off that contradicts the netlist.
+    """
+    added: dict[Feature, None] = {}
+    for cell in routed.cells:
+        if cell.kind == "DSP48E1":
+            for feature in _of_cell(cell, routed, database):
+                added[feature] = None
+    present = set(features)
+    for feature in added:
+        found = _PIN.fullmatch(feature.name)
+        if found:
+            other = feature.name.replace(
+                "_GND_" if found[4] == "GND" else "_VCC_", "_VCC_" if found[4] == "GND" else "_GND_"
+            )
+            if feature._replace(name=other) in present:
+                raise NetlistError(f"{feature}: the pin must be tied to one constant, and is tied to both")
+    return [*features, *(feature for feature in added if feature not in present)]
+
+
+def _of_cell(cell: Cell, routed: Routed, database: Database) -> list[Feature]:
+    x, y, index = cell.place
+    tile = database.at[x, y]
+    if not tile.type.startswith("DSP_"):
+        raise NetlistError(f"{cell.name}: a DSP48E1 must lie in a DSP tile, not in {tile.name}")
+    side = tile.type[-1]
+    tied = {
+        (found[2], found[3])
+        for feature in database.segbits(tile.type)
+        if (found := _PIN.fullmatch(feature.name)) and found[1] == str(index)
+    }
+    result = []
+    for port in [*_SCALARS, *(f"{bus}[{i}]" for bus, size in _SIZES.items() for i in range(size))]:
+        value = routed.value(cell, port)
+        base, _, number = port.rstrip("]").partition("[")
+        if value is None:
+            if cell.nets.get(port) is None:
+                raise NetlistError(f"{cell.name}: DSP48E1.{port} must be driven, and is not")
+            continue
+        # "CEA1" is a name, and "D3" a bit: the database spells both alike.
+        letters = base.rstrip("0123456789")
+        if (letters, base[len(letters) :] + number) not in tied:
+            continue
+        result.append(Feature(tile.name, f"DSP_{index}_{base}{number}.DSP_{_NAMES[value]}_{side}", None))
+        if base in _INVERTIBLE:
+            result.append(Feature(tile.name, f"DSP48.DSP_{index}.ZIS_{base}_INVERTED", int(number)))
+    return result
