@@ -6,6 +6,7 @@ FINN has these operators in HLS only, which wants Vitis. After `register()`, its
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,18 @@ def specialize(model: ModelWrapper, part: str) -> ModelWrapper:
     """
     register()
     with finn():
+        from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
+
+        return to_hardware_layers(model).transform(SpecializeLayers(part))
+
+
+def to_hardware_layers(model: ModelWrapper, more: Sequence[Any] = ()) -> ModelWrapper:
+    """The hardware layers of a lowered model, as FINN names them before it decides on RTL or HLS.
+
+    Args:
+        more: transformations for operators beyond those of a Fire module.
+    """
+    with finn():
         from finn.transformation.fpgadataflow.convert_to_hw.concat import InferConcatLayer
         from finn.transformation.fpgadataflow.convert_to_hw.conv_inp_gen import InferConvInpGen
         from finn.transformation.fpgadataflow.convert_to_hw.duplicate_streams import (
@@ -50,7 +63,6 @@ def specialize(model: ModelWrapper, part: str) -> ModelWrapper:
             InferQuantizedMatrixVectorActivation,
         )
         from finn.transformation.fpgadataflow.convert_to_hw.thresholding import InferThresholdingLayer
-        from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
         from qonnx.transformation.general import GiveUniqueNodeNames, SortGraph
         from qonnx.transformation.infer_datatypes import InferDataTypes
 
@@ -60,13 +72,14 @@ def specialize(model: ModelWrapper, part: str) -> ModelWrapper:
             InferPool(),
             InferConvInpGen(),
             InferConcatLayer(),
+            *more,
             InferDuplicateStreamsLayer(),
             SortGraph(),
             GiveUniqueNodeNames(),
             InferDataTypes(),
         ):
             model = model.transform(step)
-        return model.transform(SpecializeLayers(part))
+    return model
 
 
 def _register() -> None:
