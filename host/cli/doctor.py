@@ -1,15 +1,15 @@
-"""`fireflow doctor`: what is installed, and what a missing part would add."""
+"""`fireflow doctor`: what is installed, what a missing part would add, and how to install it."""
 
 from __future__ import annotations
 
 import argparse
 import platform
-import shutil
 from typing import Any
 
-from host.cli import arguments
+from host.cli import arguments, systems
 from host.cli.card import version_of
 from host.cli.output import print_json, table
+from hw.errors import InputError
 
 # distribution, extra that brings it, what it adds
 _PACKAGES = (
@@ -40,12 +40,17 @@ _PACKAGES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
+    parser.add_argument(
+        "--system",
+        choices=systems.SYSTEMS,
+        help="whose commands to show for what is missing; by default this system's, or all",
+    )
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line per tool."""
-    rows: list[dict[str, Any]] = [
+    """Prints one line per package and per program, then how to get what is missing."""
+    packages: list[dict[str, Any]] = [
         {
             "tool": "python",
             "version": platform.python_version(),
@@ -54,20 +59,70 @@ def run(args: argparse.Namespace) -> int:
         }
     ]
     for name, part, adds in _PACKAGES:
-        rows.append({"tool": name, "version": version_of(name), "part": part, "adds": adds})
-    compiler = _present("g++") or _present("clang++")
-    rows.append({"tool": "C++ compiler", "version": compiler, "part": "", "adds": "RTL simulation"})
-    rows.append({"tool": "make", "version": _present("make"), "part": "", "adds": "make demo, make test"})
-    missing = sorted({row["part"] for row in rows if row["version"] is None and row["part"]})
+        packages.append({"tool": name, "version": version_of(name), "part": part, "adds": adds})
+    programs = [_examine(program) for program in systems.programs()]
+    missing = sorted({row["part"] for row in packages if row["version"] is None and row["part"]})
+    toolchains = {
+        part: all(row["version"] for row in programs if row["part"] == part and row["tool"] != "debootstrap")
+        for part in ("open", "vivado")
+    }
+    toolchains["finn"] = toolchains["vivado"] and all(
+        row["version"] for row in (*programs, *packages) if row["part"] == "finn"
+    )
     if args.json:
-        print_json({"tools": rows, "missing_parts": missing})
+        document = {
+            "tools": packages,
+            "missing_parts": missing,
+            "programs": programs,
+            "toolchains": toolchains,
+        }
+        print_json({**document, "system": systems.this_system()})
         return 0
-    cells = [(row["tool"], row["version"] or "missing", row["part"] or "-", row["adds"]) for row in rows]
-    print(table(("tool", "version", "part", "adds"), cells))
-    for part in missing:
-        print(f"for what is missing of {part}: pip install 'fireflow[{part}]'")
+    _print(packages, programs, missing, args.system)
     return 0
 
 
-def _present(program: str) -> str | None:
-    return "present" if shutil.which(program) else None
+def _examine(program: systems.Program) -> dict[str, Any]:
+    version, problem = None, ""
+    try:
+        version = program.find()
+    except InputError as error:
+        problem = str(error)
+    return {
+        "tool": program.name,
+        "version": version,
+        "problem": problem,
+        "part": program.part,
+        "adds": program.unlocks,
+        "install": dict(program.install),
+    }
+
+
+def _print(
+    packages: list[dict[str, Any]], programs: list[dict[str, Any]], missing: list[str], system: str | None
+) -> None:
+    def cells(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        return [
+            (
+                row["tool"],
+                row["version"] or ("unfit" if row.get("problem") else "missing"),
+                row["part"] or "-",
+                row["adds"],
+            )
+            for row in rows
+        ]
+
+    print(table(("package", "version", "part", "adds"), cells(packages)))
+    for part in missing:
+        print(f"for what is missing of {part}: pip install 'fireflow[{part}]'")
+    print()
+    print(table(("program", "version", "toolchain", "unlocks"), cells(programs)))
+    chosen = system or systems.this_system()
+    advice: dict[str, list[str]] = {}  # what to do -> for which programs
+    for row in programs:
+        for name in [chosen] if chosen else systems.SYSTEMS:
+            text = row["problem"] or f"on {name}: {row['install'][name]}"
+            if row["version"] is None:
+                advice.setdefault(text, []).append(row["tool"])
+    for text, names in advice.items():
+        print(f"{', '.join(names)}, {text}" if text.startswith("on ") else text)
