@@ -19,10 +19,9 @@ proc port {name} {
     return $found
 }
 
+create_project -part $part fireflow [file join $out project]
 # Vivado only warns of a memory image that it does not find, and goes on with zeros.
 set_msg_config -id {Synth 8-4445} -new_severity ERROR
-
-create_project -part $part fireflow [file join $out project]
 add_files -fileset sources_1 -norecurse $sources
 set images [glob -nocomplain *.dat]
 if {[llength $images]} {read_mem $images}

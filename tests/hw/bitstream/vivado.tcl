@@ -120,6 +120,8 @@ proc do_get_files {given operands} {
 
 proc do_set_msg_config {given operands} {
     only set_msg_config $given {-id -new_severity}
+    # UG835: the rules are the current project's.
+    if {[dict get $::model project] eq {}} {fail "set_msg_config: no project"}
     if {[option $given -new_severity] ni {ERROR {CRITICAL WARNING} WARNING INFO STATUS}} {
         fail "set_msg_config: no severity '[option $given -new_severity]'"
     }
