@@ -257,7 +257,7 @@ def import_results(folder: PathLike, key: str, board: Board, clock_mhz: float, o
     check_description(done["synth"] / HWH, board)
     figures = judge(done["route"], clock_mhz)
     if not options.ignore_timing:
-        check_timing(figures, board)
+        check_timing(figures, board, here=False)
     check_bitstream(done["bitstream"] / BITSTREAM)
     reports = _reports(done["synth"], done["route"])
     return Results(done["bitstream"] / BITSTREAM, figures.to_json(), reports)

@@ -174,8 +174,12 @@ def judge(routed: Path, clock_mhz: float) -> Figures:
     return Figures(clock_mhz, fmax, timing, resources, power)
 
 
-def check_timing(figures: Figures, board: Board) -> None:
-    """Raises TimingError for a design that is too slow for its clock."""
+def check_timing(figures: Figures, board: Board, here: bool = True) -> None:
+    """Raises TimingError for a design that is too slow for its clock.
+
+    Args:
+        here: Vivado is, and can time the design again at a lower clock.
+    """
     timing = figures.timing
     if timing.met:
         return
@@ -185,7 +189,7 @@ def check_timing(figures: Figures, board: Board) -> None:
         advice = "no clock mends a hold time: build with another --budget or --target-fps"
     else:
         slower = reachable_mhz(board.family, figures.fmax_mhz)
-        advice = f"add --lower-clock, or build with --clock-mhz {slower:.6g}"
+        advice = f"{'add --lower-clock, or ' if here else ''}build with --clock-mhz {slower:.6g}"
     raise TimingError(
         f"vivado: timing must be met at {figures.clock_mhz:g} MHz, not missed by {-slacks[kind]:.3f} ns ({kind}; "
         f"{timing.failing} endpoints fail); {advice}, or take the risk with --ignore-timing"

@@ -324,7 +324,15 @@ def test_scripts_run_by_themselves_and_come_back(tmp_path: Path, mock: pytest.Mo
     result = import_results(elsewhere, key, Z2, 100.0, Options())
     assert result.bitstream.name == BITSTREAM
     assert result.figures["clock_mhz"] == 100
+    mock.setenv("MOCK_FMAX", "90")
+    shutil.rmtree(elsewhere / "out" / "route")
+    subprocess.run([elsewhere / "run.sh"], check=True, capture_output=True)
+    with pytest.raises(
+        TimingError, match=r"missed by 1\.111 ns .*; build with --clock-mhz 83.3333, or take the risk"
+    ):
+        import_results(elsewhere, key, Z2, 100.0, Options(lower_clock=True))
+    assert import_results(elsewhere, key, Z2, 100.0, Options(ignore_timing=True)).figures["fmax_mhz"] == 90
     with pytest.raises(InputError, match="results must be of this network, board and clock"):
         import_results(elsewhere, "other\n", Z2, 100.0, Options())
     with pytest.raises(ToolError, match="registers must be at 0xa0000000"):
-        import_results(elsewhere, key, replace(Z2, family="xcup"), 100.0, Options())
+        import_results(elsewhere, key, replace(Z2, family="xcup"), 100.0, Options(ignore_timing=True))
