@@ -7,6 +7,7 @@ own, which also runs by itself (`run.sh`) on a machine that has Vivado and no Fi
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -271,7 +272,8 @@ def _slower(
     clock_mhz = reachable_mhz(board.family, figures.fmax_mhz)
     while not figures.timing.met and figures.timing.hold_ns >= 0 and clock_mhz > lowest:
         work.say(f"{clock_mhz:.6g} MHz")
-        arguments: list[str | Path] = [work.done["route"], work.folder, f"{1e3 / clock_mhz:.3f}"]
+        period_ns = math.floor(1e6 / clock_mhz) / 1e3  # whole picoseconds, and none too many
+        arguments: list[str | Path] = [work.done["route"], work.folder, f"{period_ns:.3f}"]
         vivado.run(work, scripts / "retime.tcl", arguments, work.folder, options.limit_s)
         figures = judge(work.folder, clock_mhz)
         clock_mhz = reachable_mhz(board.family, clock_mhz * 0.999)
