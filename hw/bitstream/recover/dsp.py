@@ -95,7 +95,8 @@ def make_dsp(netlist: Netlist, site: str) -> None:
 
 def _pins(widths: dict[str, int]) -> list[tuple[str, list[str]]]:
     return [
-        (port, [port] if width == 1 else [f"{port}{i}" for i in range(width)]) for port, width in widths.items()
+        (port, [port] if width == 1 else [f"{port}{i}" for i in range(width)])
+        for port, width in widths.items()
     ]
 
 
@@ -104,7 +105,9 @@ def _settings(netlist: Netlist, site: str) -> tuple[set[str], dict[str, int]]:
     prefix = f"DSP48.DSP_{netlist.place(site)[1]}."
     features = netlist.tile_features(site)
     flags = {flag[len(prefix) :] for flag in features.flags if flag.startswith(prefix)}
-    return flags, {key[len(prefix) :]: value for key, value in features.values.items() if key.startswith(prefix)}
+    return flags, {
+        key[len(prefix) :]: value for key, value in features.values.items() if key.startswith(prefix)
+    }
 
 
 def tap_dsp(netlist: Netlist, site: str, pin: str) -> None:

@@ -1,8 +1,8 @@
 """The PS7: its pins are the ports of the recovered module.
 
 An output of the PS7, as a clock or an address of its AXI masters, is an input of the module, and the other way round.
-Ports have the PS7's names and widths; those which no logic reads, and those whose every bit is one constant, are left
-out.
+Ports have the PS7's names and widths. What no logic reads of its outputs is left out; of its inputs all are there, also
+those that the bits tie to a constant.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ class Processor:
             if port["direction"] != "input":
                 continue
             sources = [self.netlist.source(self.site, pin) for pin in self._pins(name)]
-            if all(source.constant or source == NOTHING for source in sources):
-                continue
             self.driven[name] = bus(
                 [
                     "1'b0" if source == NOTHING else self.netlist.drive(source, f"{self.site}.{pin}")
