@@ -128,10 +128,12 @@ def _wires(netlist: Netlist, tile: str, index: int, modes: dict[str, int | str])
     return result
 
 
-def _parameters(modes: dict[str, int | str], widths: dict[str, int], ends: dict[str, int]) -> dict[str, str]:
+def _parameters(
+    modes: dict[str, int | str], widths: dict[str, int], ends: dict[str, int], bits: int
+) -> dict[str, str]:
+    """Of a cell: `ends` are its values of so many bits at start and at reset."""
     result = {name: str(value) for name, value in modes.items() if not name.startswith(("INIT_", "SRVAL_"))}
     result |= {name: str(width) for name, width in widths.items()}
-    bits = ends.pop("bits")
     return result | {name: f"{bits}'h{value:x}" for name, value in ends.items()}
 
 
@@ -148,7 +150,7 @@ def _images(data: int, parity: int, count: int) -> dict[str, str]:
 
 def _make_18(netlist: Netlist, site: str, half: _Half) -> None:
     ends = {name: int(half.modes[name]) for name in ("INIT_A", "INIT_B", "SRVAL_A", "SRVAL_B")}
-    parameters = _parameters(half.modes, {}, {"bits": 18, **ends}) | _images(half.data, half.parity, 1)
+    parameters = _parameters(half.modes, {}, ends, 18) | _images(half.data, half.parity, 1)
     ports = {name: half.wires[name] for name in _CONTROLS}
     for name, width in {
         "DIADI": 16,
@@ -174,10 +176,8 @@ def _interleave(even: int, odd: int, count: int) -> int:
     >>> bin(_interleave(0b11, 0b00, 2))
     '0b101'
     """
-    digits = [None] * (2 * count)
-    texts = [f"{value:0{count}b}" for value in (odd, even)]
-    digits[0::2], digits[1::2] = list(texts[0]), list(texts[1])  # type: ignore[list-item]
-    return int("".join(digits), 2)  # type: ignore[arg-type]
+    pairs = zip(f"{odd:0{count}b}", f"{even:0{count}b}")
+    return int("".join(one + other for one, other in pairs), 2)
 
 
 def _make_36(netlist: Netlist, tile: str, sites: list[str], lower: _Half, upper: _Half) -> None:
@@ -189,12 +189,12 @@ def _make_36(netlist: Netlist, tile: str, sites: list[str], lower: _Half, upper:
     for side in "AB":
         if f"RAMB36.RAM_EXTENSION_{side}_LOWER" in flags:
             raise RecoveryError(f"{tile}: a block RAM must stand alone, not in a cascade")
-    ends: dict[str, int] = {"bits": 36}
+    ends = {}
     for name in ("INIT_A", "INIT_B", "SRVAL_A", "SRVAL_B"):
         one, other = int(lower.modes[name]), int(upper.modes[name])
         low = _interleave(one & 0xFFFF, other & 0xFFFF, 16)
         ends[name] = low | _interleave(one >> 16, other >> 16, 2) << 32
-    parameters = _parameters(lower.modes, widths, ends)
+    parameters = _parameters(lower.modes, widths, ends, 36)
     data = _interleave(lower.data, upper.data, 1 << 14)
     parameters |= _images(data, _interleave(lower.parity, upper.parity, 1 << 11), 2)
     ports = {name: lower.wires[name] for name in _CONTROLS}

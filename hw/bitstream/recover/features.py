@@ -51,7 +51,7 @@ def features_of_bitstream(bitstream: Bitstream, database: Database) -> tuple[Fea
     data = bitstream.frames.copy()
     data[:, ECC_WORD] &= ~np.uint32(ECC_BITS)
     unexplained = data.copy()
-    used = data.any(axis=1)
+    used: NDArray[np.bool_] = np.any(data, axis=1)
     result: Features = {}
     for tile in database.tiles.values():
         for kind, block in tile.blocks.items():
@@ -101,7 +101,7 @@ class _Decoder:
             The features (name, index), and of the words those bits which they explain.
         """
         bits = np.unpackbits(words.astype("<u4").view(np.uint8), axis=1, bitorder="little")
-        places = list(map(tuple, np.argwhere(bits).tolist()))
+        places = [(frame, bit) for frame, bit in np.argwhere(bits).tolist()]
         present = set(places)
         explained = np.zeros_like(bits)
         result = []

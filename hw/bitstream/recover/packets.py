@@ -67,7 +67,7 @@ def read_bitstream(path: Path, database: Database) -> Bitstream:
             raise InputError(
                 f"{path}: a packet must be of type 1 or 2, not {word:#010x} (word {position}); build it again"
             )
-        if opcode == 2:
+        if opcode == 2 and position + count <= len(words):
             device.write(register, words[position : position + count])
         position += count if opcode == 2 else 0
     if not device.done:

@@ -1,0 +1,246 @@
+"""From the bits of a device to Verilog: on a device of three tiles, and on bitstreams that the open tools made."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hw.bitstream.recover import Database, RecoveryError, recover, recover_features
+from hw.bitstream.recover.features import features_of_fasm
+from hw.bitstream.recover.packets import WORDS, crc, read_bitstream
+from hw.errors import InputError
+from tests.hw.bitstream.lockstep import outputs
+from tests.hw.bitstream.tiny_device import IDCODE, PART, write_device
+
+TILE, SWITCHES = "CLBLM_L_X2Y0", "INT_L_X1Y0"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    return Database(write_device(tmp_path_factory.mktemp("device")), PART)
+
+
+def routes(pairs: str) -> str:
+    """FASM of switches, from "TARGET=SOURCE" words."""
+    steps = [pair.split("=") for pair in pairs.split()]
+    return "".join(f"{SWITCHES}.TO_{target}.FROM_{source}\n" for target, source in steps)
+
+
+def settings(half: str, names: str) -> str:
+    """FASM of a slice's plain features."""
+    return "".join(f"{TILE}.{half}.{name}\n" for name in names.split())
+
+
+def tables(half: str, **init: int) -> str:
+    return "".join(f"{TILE}.{half}.{name}LUT.INIT[63:0] = 64'h{value:x}\n" for name, value in init.items())
+
+
+A1 = 0xAAAAAAAAAAAAAAAA
+LOGIC = (
+    tables("SLICEL_X1", **dict.fromkeys("ABCD", A1 & ~0xFFFFFFFF))
+    + settings("SLICEL_X1", "FFSYNC NOCLKINV SRUSEDMUX CEUSEDMUX PRECYINIT.C1")
+    + settings("SLICEL_X1", " ".join(f"CARRY4.{x}CY0 {x}FFMUX.XOR" for x in "ABCD"))
+    + settings("SLICEL_X1", "AFF.ZRST AFF.ZINI BFF.ZINI DFF.ZINI")
+    + routes(
+        "L_A1=L_AQ L_B1=L_BQ L_C1=L_CQ L_D1=L_DQ L_CLK=PS7_FCLKCLK0 L_CE=PS7_EMIOGPIOO0 L_SR=PS7_EMIOGPIOO1"
+    )
+    + routes(
+        "PS7_EMIOGPIOI0=L_AQ PS7_EMIOGPIOI1=L_BQ PS7_EMIOGPIOI2=L_CQ PS7_EMIOGPIOI3=L_DQ PS7_EMIOGPIOI4=L_COUT"
+    )
+    + tables("SLICEM_X0", **dict.fromkeys("ABCD", A1))
+    + settings("SLICEM_X0", "BOUTMUX.F8 AOUTMUX.A5Q A5FFMUX.IN_B A5FF.ZRST A5FF.ZINI CLKINV")
+    + routes(
+        "M_A1=PS7_EMIOGPIOO2 M_B1=PS7_EMIOGPIOO3 M_C1=PS7_EMIOGPIOO4 M_D1=PS7_EMIOGPIOO5 M_CLK=PS7_FCLKCLK0"
+    )
+    + routes("M_AX=PS7_EMIOGPIOO6 M_CX=PS7_EMIOGPIOO7 M_BX=PS7_EMIOGPIOO8")
+    + routes("PS7_EMIOGPIOI5=M_BMUX PS7_EMIOGPIOI6=M_AMUX PS7_EMIOGPIOI7=M_C")
+)
+CORE = """module core(input [3:0] FCLKCLK, input [3:0] FCLKRESETN, input [%d:0] EMIOGPIOO, output [%d:0] EMIOGPIOI);
+  wire clk = FCLKCLK[0], reset = ~FCLKRESETN[0];
+  wire [%d:0] o = EMIOGPIOO;
+%s
+endmodule
+"""
+LOGIC_CORE = """
+  reg [3:0] n = 4'b0100;
+  always @(posedge clk) if (o[1]) n <= 4'b1110; else if (o[0]) n <= n + 4'd1;
+  reg q = 0;
+  always @(negedge clk) q <= o[6];
+  wire f8 = o[8] ? (o[6] ? o[2] : o[3]) : (o[7] ? o[4] : o[5]);
+  assign EMIOGPIOI = {o[4], q, f8, &n, n};"""
+MEMORY = (
+    tables(
+        "SLICEM_X0", A=0xC3FF0F33F00C3C03, B=0x3C0FF0C3FF330CCF, C=0x0123456789ABCDEF, D=0xFEDCBA9876543210
+    )
+    + settings("SLICEM_X0", "ALUT.SRL ALUT.SMALL ALUT.DI1MUX.AI BLUT.SRL BLUT.DI1MUX.BI CLUT.RAM CLUT.SMALL")
+    + settings("SLICEM_X0", "CLUT.DI1MUX.CI DLUT.RAM DLUT.SMALL WEMUX.CE NOCLKINV AOUTMUX.O5 COUTMUX.O5")
+    + routes(" ".join(f"M_A{i + 2}=PS7_EMIOGPIOO{i} M_B{i + 2}=PS7_EMIOGPIOO{i}" for i in range(4)))
+    + routes(
+        "M_B6=PS7_EMIOGPIOO5 M_AI=PS7_EMIOGPIOO4 M_AX=PS7_EMIOGPIOO7 M_BI=PS7_EMIOGPIOO4 M_CE=PS7_EMIOGPIOO6"
+    )
+    + routes(" ".join(f"M_D{i + 1}=PS7_EMIOGPIOO{i} M_C{i + 1}=PS7_EMIOGPIOO{i + 7}" for i in range(5)))
+    + routes(
+        "M_CI=PS7_EMIOGPIOO4 M_CX=PS7_EMIOGPIOO8 M_DI=PS7_EMIOGPIOO5 M_DX=PS7_EMIOGPIOO9 M_CLK=PS7_FCLKCLK0"
+    )
+    + routes(
+        "PS7_EMIOGPIOI0=M_A PS7_EMIOGPIOI1=M_AMUX PS7_EMIOGPIOI2=M_B PS7_EMIOGPIOI3=M_C PS7_EMIOGPIOI4=M_CMUX"
+    )
+    + routes("PS7_EMIOGPIOI5=M_D")
+    + f"{SWITCHES}.TO_PS7_EMIOGPIOI6.GND_WIRE\n"
+)
+MEMORY_CORE = """
+  // Each bit of a shift register lies twice in its table: the first of them.
+  reg [15:0] low = 16'hC261, high = 16'h9F35;
+  reg [31:0] deep;
+  integer i;
+  localparam [63:0] B = 64'h3C0FF0C3FF330CCF;
+  initial for (i = 0; i < 32; i = i + 1) deep[i] = B[2 * i];
+  reg [31:0] c_low = 32'h89ABCDEF, c_high = 32'h01234567, d_high = 32'hFEDCBA98;
+  always @(posedge clk) if (o[6]) begin
+    low <= {low[14:0], o[4]}; high <= {high[14:0], o[7]}; deep <= {deep[30:0], o[4]};
+    c_low[o[4:0]] <= o[4]; c_high[o[4:0]] <= o[8]; d_high[o[4:0]] <= o[9];
+  end
+  assign EMIOGPIOI = {
+      1'b1, 1'b0, d_high[o[4:0]], c_low[o[11:7]], c_high[o[11:7]], deep[{o[5], o[3:0]}], low[o[3:0]], high[o[3:0]]};"""
+
+
+@pytest.mark.parametrize(
+    ("fasm", "core"), [(LOGIC, LOGIC_CORE), (MEMORY, MEMORY_CORE)], ids=["logic", "memory"]
+)
+def test_slices_work_as_their_features_say(fasm: str, core: str, database: Database, tmp_path: Path) -> None:
+    verilog, _ = recover_features(features_of_fasm(fasm), database)
+    # The bench wants whole bytes: four pins more than there are.
+    verilog = verilog.replace("input [11:0] EMIOGPIOO", "input [15:0] EMIOGPIOO")
+    one, other = outputs(tmp_path, CORE % (15, 7, 15, core), verilog, (16, 8), 2000)
+    assert_array_equal(other, one)
+    # Each output moves, but for those that are constant.
+    moving = np.bitwise_or.reduce(one ^ one[0], axis=0)[0]
+    assert moving == (0xFF if core is LOGIC_CORE else 0x3F)
+
+
+def test_counts_what_it_finds(database: Database) -> None:
+    assert recover_features(features_of_fasm(LOGIC), database)[1] == {
+        "FDCE": 1,
+        "FDRE": 1,
+        "FDSE": 3,
+        "LUT5": 4,
+        "LUT6": 8,
+        "MUXCY": 4,
+        "MUXF7": 2,
+        "MUXF8": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fasm", "message"),
+    [
+        (
+            routes("PS7_EMIOGPIOI0=M_A PS7_EMIOGPIOI0=M_B"),
+            "a wire must have one driver, not INT_L_X1Y0.FROM_M_A",
+        ),
+        (
+            routes("PS7_EMIOGPIOI0=M_AMUX"),
+            "SLICE_X0Y0.AOUTMUX: a multiplexer that matters must have one input",
+        ),
+        (
+            routes("PS7_EMIOGPIOI0=M_AQ") + settings("SLICEM_X0", "AFFMUX.AX"),
+            "SLICE_X0Y0.CLK: a pin that matters must be driven, not left open",
+        ),
+        (
+            routes("PS7_EMIOGPIOI0=M_AQ") + settings("SLICEM_X0", "LATCH"),
+            "SLICE_X0Y0.AFF: must be a flip-flop, not a latch",
+        ),
+        (
+            routes("PS7_EMIOGPIOI0=M_A M_CLK=PS7_FCLKCLK0") + settings("SLICEM_X0", "ALUT.RAM"),
+            "SLICE_X0Y0.ALUT: its data must come from a memory beside it, and none is there",
+        ),
+    ],
+    ids=["two drivers", "no input", "no clock", "latch", "no data"],
+)
+def test_what_cannot_work_is_named(fasm: str, message: str, database: Database) -> None:
+    with pytest.raises(RecoveryError, match=message.replace(".", r"\.")):
+        recover_features(features_of_fasm(fasm), database)
+
+
+def write(register: int, *words: int) -> list[int]:
+    return [0x30000000 | register << 13 | len(words), *words]
+
+
+def bit_file(path: Path, frames: np.ndarray, *, idcode: int = IDCODE, wrong: int = 0) -> Path:
+    """A bitstream of these frames, pads included: (frames, 101) uint32; `wrong` spoils its check sum."""
+    data = frames.reshape(-1).tolist()
+    value = 0
+    parts = ((12, [idcode]), (1, [0]), (4, [1]), (2, data))
+    for register, words in parts:
+        value = crc(value, register, np.array(words, np.uint32))
+    packets = [
+        *write(4, 7),
+        *write(12, idcode),
+        *write(1, 0),
+        *write(4, 1),
+        0x30004000,
+        0x50000000 | len(data),
+    ]
+    packets += [*data, *write(0, value ^ wrong), *write(4, 13), 0x20000000]
+    head = b"\0\x09" + bytes(9) + b"\0\x01" + b"b" + struct.pack(">H", len(PART) + 1) + PART.encode() + b"\0"
+    path.write_bytes(head + b"\xff" * 8 + bytes.fromhex("aa995566") + np.array(packets, ">u4").tobytes())
+    return path
+
+
+def empty_frames(database: Database) -> np.ndarray:
+    return np.zeros((len(database.frame_addresses), WORDS), np.uint32)
+
+
+def test_bits_become_a_netlist(database: Database, tmp_path: Path) -> None:
+    """A table that is A1 in its lower half, and given out by the upper: its inputs 2 to 6 are 1."""
+    frames = empty_frames(database)
+    frames[0, 0], frames[1, 0] = 0x12345678, 0xAAAAAAAA
+    frames[2, 0] = 0b011  # AOUTMUX.O6
+    frames[3, 0] = 0b111 << 5  # both switches
+    frames[0, 50] = 5  # a check sum of the frame, which is no feature
+    found = recover(bit_file(tmp_path / "one.bit", frames), database)
+    assert found.cells == {"LUT6": 1}
+    assert found.unexplained == ()
+    assert "assign SLICE_X0Y0_AO6 = PS7_X0Y0_EMIOGPIOO0;" in found.verilog
+    frames[1, 1] = 1 << 9
+    assert recover(bit_file(tmp_path / "more.bit", frames), database).unexplained == ("00000001_1_9",)
+
+
+def test_header_and_check_sum_are_read(database: Database, tmp_path: Path) -> None:
+    found = read_bitstream(bit_file(tmp_path / "x.bit", empty_frames(database)), database)
+    assert (found.header, found.idcode, found.crc_checks) == ({"b": PART}, IDCODE, 1)
+    assert len(found.addresses) == 12
+    assert all(one < other for one, other in pairwise(found.addresses))
+
+
+def test_a_wrong_bitstream_is_refused(database: Database, tmp_path: Path) -> None:
+    frames = empty_frames(database)
+    path = tmp_path / "x.bit"
+    for arguments, message in (
+        ({"idcode": 0x03722093}, "IDCODE must be 0x03727093 .* not 0x03722093"),
+        ({"wrong": 1}, "the check sum must be"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_bitstream(bit_file(path, frames, **arguments), database)
+    with pytest.raises(InputError, match="must write all 12 frames, and leaves out 6"):
+        read_bitstream(bit_file(path, frames[:8]), database)
+    pad = database.frame_addresses.index(-1)
+    frames[pad, 3] = 1
+    with pytest.raises(InputError, match=f"a pad frame must be zero, and frame {pad} is not"):
+        read_bitstream(bit_file(path, frames), database)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="must end with DESYNC"):
+        read_bitstream(path, database)
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="must have the sync word"):
+        read_bitstream(path, database)
+
+
+def test_a_folder_without_the_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must have xc7z020clg400-1/part\.json, and has not"):
+        Database(tmp_path, PART)
