@@ -8,7 +8,7 @@ from __future__ import annotations
 from hw.bitstream.recover.netlist import Netlist, bus
 from hw.bitstream.recover.routing import RecoveryError
 
-_INPUTS = {
+INPUTS = {
     "A": 30,
     "B": 18,
     "C": 48,
@@ -58,9 +58,9 @@ _OUTPUTS = {
     "CARRYCASCOUT": 1,
     "MULTSIGNOUT": 1,
 }
-_INVERTED = {"ALUMODE": 4, "INMODE": 5, "OPMODE": 7, "CARRYIN": 1, "CLK": 1}
+INVERTIBLE = {"ALUMODE": 4, "INMODE": 5, "OPMODE": 7, "CARRYIN": 1, "CLK": 1}
 # The bits say where a register is left out; those of A and B, which can be two, are not among these.
-_REGISTERS = [
+REGISTERS = [
     "ADREG",
     "ALUMODEREG",
     "CARRYINREG",
@@ -76,10 +76,9 @@ _REGISTERS = [
 
 def make_dsp(netlist: Netlist, site: str) -> None:
     """Writes a DSP48E1."""
-    flags, values = _settings(netlist, site)
-    parameters = _parameters(site, flags, values)
-    ports = {port: bus([netlist.pin(site, pin) for pin in pins]) for port, pins in _pins(_INPUTS)}
-    for port, pins in _pins(_CASCADES):
+    parameters = dsp_modes(netlist, site)
+    ports = {port: bus([netlist.pin(site, pin) for pin in pins]) for port, pins in pins_of(INPUTS)}
+    for port, pins in pins_of(_CASCADES):
         sources = [netlist.source(site, pin) for pin in pins]
         below = sources[0].site
         # These wires are fixed: below may be a DSP48E1 that is not in use, or none.
@@ -93,7 +92,13 @@ def make_dsp(netlist: Netlist, site: str) -> None:
     netlist.instance("DSP48E1", f"{site}_cell", parameters, ports)
 
 
-def _pins(widths: dict[str, int]) -> list[tuple[str, list[str]]]:
+def dsp_modes(netlist: Netlist, site: str) -> dict[str, str]:
+    """The parameters that the bits of a DSP48E1 mean, as Verilog; those with their default may be left out."""
+    return _parameters(site, *_settings(netlist, site))
+
+
+def pins_of(widths: dict[str, int]) -> list[tuple[str, list[str]]]:
+    """The pins of ports: ("D", ["D0", "D1", ...])."""
     return [
         (port, [port] if width == 1 else [f"{port}{i}" for i in range(width)])
         for port, width in widths.items()
@@ -116,7 +121,7 @@ def tap_dsp(netlist: Netlist, site: str, pin: str) -> None:
 
 
 def _parameters(site: str, flags: set[str], values: dict[str, int]) -> dict[str, str]:
-    result = {name: str(int(not values.get(f"Z{name}"))) for name in _REGISTERS}
+    result = {name: str(int(not values.get(f"Z{name}"))) for name in REGISTERS}
     for letter in "AB":
         chosen = [n for n in (0, 2) if f"{letter}REG_{n}" in flags]
         if len(chosen) > 1:
@@ -136,7 +141,7 @@ def _parameters(site: str, flags: set[str], values: dict[str, int]) -> dict[str,
         )
     if any_simd:
         result["USE_SIMD"] = '"FOUR12"' if four else '"TWO24"'
-    for port, width in _INVERTED.items():
+    for port, width in INVERTIBLE.items():
         name = f"ZIS_{port}_INVERTED"
         plain = values.get(name, 0) if width > 1 else int(name in flags)
         inverted = ~plain & ((1 << width) - 1)
