@@ -59,9 +59,11 @@ class Slice:
     def _alias(self, inner: str, name: str) -> None:
         self._assign(name, self._net(inner))
 
-    def _choice(self, mux: str) -> str:
-        """What a multiplexer lets through, by its one feature."""
+    def _choice(self, mux: str, default: str = "") -> str:
+        """What a multiplexer lets through, by its one feature; `default` is that whose bits are all 0."""
         found = [flag[len(mux) + 1 :] for flag in self.flags if flag.startswith(mux + ".")]
+        if not found and default:
+            return default
         if len(found) != 1:
             raise RecoveryError(
                 f"{self.site}.{mux}: a multiplexer that matters must have one input, not {sorted(found) or 'none'}"
@@ -91,7 +93,7 @@ class Slice:
         if position:
             before = self._net(f"{_LETTERS[position - 1]}_CY")
         else:
-            choice = self._choice("PRECYINIT")
+            choice = self._choice("PRECYINIT", "C0")
             before = f"1'b{choice[1]}" if choice in ("C0", "C1") else self._pin(choice)
         select = self._net(f"{letter}O6")
         if name.endswith("_XOR"):

@@ -60,7 +60,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     def run(program: str, *arguments: str) -> None:
         command = toolbox.command(program, *arguments)
-        subprocess.run(command, cwd=folder, env={**os.environ, **toolbox.environment}, check=True, capture_output=True)
+        subprocess.run(
+            command, cwd=folder, env={**os.environ, **toolbox.environment}, check=True, capture_output=True
+        )
 
     run("yosys", "-q", "-s", "script.ys")
     files = ("--json", "netlist.json", "--write", "routed.json", "-o", "xdc=none.xdc", "-o", "fasm=raw.fasm")

@@ -136,6 +136,15 @@ def test_counts_what_it_finds(database: Database) -> None:
     }
 
 
+def test_what_bits_of_zero_mean(database: Database) -> None:
+    """A carry chain starts with 0, a table gives 0, and what no switch drives is 1."""
+    verilog, _ = recover_features(
+        features_of_fasm(routes("PS7_EMIOGPIOI0=M_AMUX") + settings("SLICEM_X0", "AOUTMUX.CY")), database
+    )
+    assert "assign SLICE_X0Y0_A_CY = SLICE_X0Y0_AO6 ? 1'b0 : 1'b1;" in verilog
+    assert "assign SLICE_X0Y0_AO6 = 1'b0;" in verilog
+
+
 @pytest.mark.parametrize(
     ("fasm", "message"),
     [
