@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.bundle import Bundle
+from hw.bundle import RTL, Bundle, sources_hash
 from hw.errors import InputError
 from hw.files import read_json
 from hw.ops import Conv
@@ -110,6 +110,7 @@ class Design:
         estimated: True if clock, interval and latency are a guess, not a build's figures.
         board: the build's board, or "".
         bitstream: the file, or None.
+        accelerator: SHA-256 of its sources (`hw.bundle.sources_hash`), or "" where the bundle has none.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Design:
     estimated: bool
     board: str = ""
     bitstream: Path | None = None
+    accelerator: str = ""
 
     @property
     def interval_s(self) -> float:
@@ -168,7 +170,11 @@ def load(path: Path) -> tuple[Bundle, Design]:
     files = read_json(path / "manifest.json")["files"]  # only what is listed there was compared with its hash
     bitstreams = sorted(name for name in files if name.endswith(".bit"))
     bitstream = path / bitstreams[0] if bitstreams else None
-    return bundle, Design.of(bundle.graph, bundle.hardware, bitstream)
+    rtl = {
+        name[len(RTL) + 1 :]: record["sha256"] for name, record in files.items() if name.startswith(f"{RTL}/")
+    }
+    design = Design.of(bundle.graph, bundle.hardware, bitstream)
+    return bundle, replace(design, accelerator=sources_hash(rtl) if rtl else "")
 
 
 def _multiplications(graph: Graph) -> int:

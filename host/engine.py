@@ -146,7 +146,7 @@ class Engine:
         return bool(self._queue or self._unarmed or self._unread or self._sending or self._receiving)
 
     def _run(self) -> None:
-        me = threading.current_thread()
+        me, known = threading.current_thread(), False
         # On a busy processor every look comes late without it; it needs root, as pynq does, or a limit for it.
         with contextlib.suppress(OSError, AttributeError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -158,6 +158,9 @@ class Engine:
                     )
                     if self.fault is not None or not (self._busy() or self._preparing):
                         return
+                if not known:  # in this thread, like every access: a bus that hangs must not hang the caller
+                    self._identify()
+                    known = True
                 moved = self._step()
                 if self._thread is not me or self.fault is not None:
                     return
@@ -177,7 +180,7 @@ class Engine:
         now = time.monotonic()  # before the look: a thread that is late must not blame the DMA
         moved = False
         slot = self._sending
-        if slot is not None and self._idma.idle():
+        if slot is not None and self._idma.ended():
             slot.sent, self._sending, moved = time.monotonic(), None, True
             self._input_pace.learn(slot.sent - slot.started, self._input_s(slot))
         if self._sending is None and self._queue:
@@ -186,7 +189,7 @@ class Engine:
             self._idma.start(slot.input.address, slot.frames)
             self._sending, moved = slot, True
         slot = self._receiving
-        if slot is not None and slot.sent and self._odma.idle():
+        if slot is not None and slot.sent and self._odma.ended():
             slot.received = self._progress = time.monotonic()
             self._output_pace.learn(slot.received - slot.started, self._output_s(slot))
             self._unread.append(slot)
@@ -340,6 +343,17 @@ class Engine:
                 f"the board must answer within {self.patience_s:.3g} s, not hang",
                 "switch it off and on",
             )
+
+    def _identify(self) -> None:
+        """Refuses another accelerator than the bundle's, where both tell their hash."""
+        for dma in (self._idma, self._odma):
+            found, wanted = dma.identify(), self._design.accelerator
+            if found and wanted and found != wanted:
+                raise DeviceError(
+                    "open",
+                    f"wrong bitstream: {dma.name} must tell the bundle's accelerator {wanted[:16]}, not {found[:16]}",
+                    "the bitstream is of another build: build it again, and copy the whole bundle",
+                )
 
     def _check_idle(self, phase: str) -> None:
         busy = [dma.name for dma in (self._idma, self._odma) if not dma.idle()]

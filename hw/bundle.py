@@ -258,6 +258,16 @@ class Bundle:
         return GoldenCheck(len(self.golden.images), differing, tuple(wrong))
 
 
+def sources_hash(files: Mapping[str, str]) -> str:
+    """What tells one accelerator from all others, also on the board: 64 digits.
+
+    Args:
+        files: the SHA-256 of its sources and memory images, by path relative to their folder.
+    """
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def tensor_digest(array: Array) -> str:
     """SHA-256 of the shape, as text, and the values, as little-endian int64 in C order."""
     digest = hashlib.sha256(str(tuple(int(axis) for axis in array.shape)).encode())

@@ -13,21 +13,13 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 
 import numpy as np
 
 from host.devices.base import DeviceLost
-from host.devices.dma import (
-    ADDRESS_HIGH,
-    ADDRESS_LOW,
-    CONTROL,
-    DONE,
-    FRAMES,
-    IDLE,
-    START,
-)
+from host.devices.dma import ADDRESS_LOW, BUS_ERROR, CONTROL, START
+from host.devices.dma_model import DmaModel, Job
 from host.devices.faults import Fault
 
 if TYPE_CHECKING:
@@ -73,6 +65,10 @@ class Memory:
             address = start + -(-len(self._regions[start]) // PAGE) * PAGE
         return address
 
+    def reaches(self, address: int) -> bool:
+        """Whether the board has memory at an address."""
+        return self.base <= address < self.base + self.size_bytes
+
     def free(self, address: int) -> None:
         del self._regions[address]
 
@@ -88,34 +84,6 @@ class Memory:
         return None
 
 
-@dataclass
-class _Job:
-    """A transfer under way: where, and how many bytes or frames are left."""
-
-    address: int
-    left: int
-
-
-@dataclass
-class _Dma:
-    """The registers of one IODMA."""
-
-    registers: dict[int, int] = field(default_factory=dict)
-    job: _Job | None = None
-    done: bool = False
-
-    def read(self, offset: int) -> int:
-        if offset != CONTROL:
-            return self.registers.get(offset, 0)
-        value = (DONE if self.done else 0) | (0 if self.job else IDLE) | (START if self.job else 0)
-        self.done = False  # as in HLS: clear on read
-        return value
-
-    @property
-    def address(self) -> int:
-        return self.registers.get(ADDRESS_LOW, 0) | self.registers.get(ADDRESS_HIGH, 0) << 32
-
-
 class Fabric:
     """The programmable logic with a design in it.
 
@@ -125,6 +93,8 @@ class Fabric:
         memory: what the DMAs reach.
         interval_s, latency_s: of the accelerator; of the design by default.
         faults: what goes wrong.
+        accelerator: the hash that our shell tells, the design's by default; None for FINN's shell, which has no
+            registers of ours and waits for ever where there is no memory.
     """
 
     def __init__(
@@ -135,7 +105,9 @@ class Fabric:
         interval_s: float | None = None,
         latency_s: float | None = None,
         faults: Sequence[Fault] = (),
+        accelerator: str | None = "",
     ) -> None:
+        self._accelerator = design.accelerator if accelerator == "" else accelerator
         self.design, self.memory = design, memory
         self.interval_s = design.interval_s if interval_s is None else interval_s
         self.latency_s = max(self.interval_s, design.latency_s if latency_s is None else latency_s)
@@ -164,7 +136,10 @@ class Fabric:
             self._clear()
 
     def _clear(self) -> None:
-        self.idma, self.odma = _Dma(), _Dma()
+        self.idma, self.odma = (
+            DmaModel(port.frame_bytes, self.design.clock_mhz, self._accelerator)
+            for port in (self.design.input, self.design.output)
+        )
         self._accepted: tuple[float, Array, Array] | None = None
         self._results: deque[tuple[float, Future[Array]]] = deque()
         self._stream = bytearray()
@@ -197,8 +172,9 @@ class Fabric:
         """A register of "idma0" or "odma0"."""
         with self._lock, self.timed():
             self._check_bus()
-            self._advance(time.monotonic())
-            return self._dma(block).read(offset)
+            now = time.monotonic()
+            self._advance(now)
+            return self._dma(block).read(offset, now)
 
     def write(self, block: str, offset: int, value: int) -> None:
         """Sets a register of "idma0" or "odma0"."""
@@ -231,24 +207,25 @@ class Fabric:
             self.faults = [fault for fault in self.faults if fault.kind != "bus hang"]
             time.sleep(_BUS_HANG_S)
 
-    def _dma(self, block: str) -> _Dma:
+    def _dma(self, block: str) -> DmaModel:
         return self.idma if block == "idma0" else self.odma
 
-    def _start(self, block: str, dma: _Dma, now: float) -> None:
-        frames = dma.registers.get(FRAMES, 0)
+    def _start(self, block: str, dma: DmaModel, now: float) -> None:
         address = dma.address & 0xFFFFFFFF if self.active("address truncated") else dma.address
-        dma.done = False
+        if self.active("input ignored" if block == "idma0" else "output ignored") or not dma.start(
+            now, address
+        ):
+            return
         if block == "idma0":
-            if not self.active("input ignored"):
-                dma.job = _Job(address, frames)
-                self._accept(now)
-        elif not self.active("output ignored"):
-            size_bytes = frames * self.design.output.frame_bytes
+            dma.job = Job(address, dma.frames)
+            self._accept(now)
+        else:
+            size_bytes = dma.frames * self.design.output.frame_bytes
             word = self.design.output.word_bytes
             size_bytes += word * (self.active("long transfer") - self.active("short transfer"))
             if self.active("wrong output address"):
                 address += PAGE // 2
-            dma.job = _Job(address, size_bytes)
+            dma.job = Job(address, size_bytes)
             self._advance(now)
 
     # --- time -----------------------------------------------------------------------------------------------
@@ -269,9 +246,11 @@ class Fabric:
         if self.active("input hang"):
             return
         source = self.memory.view(job.address, self.design.input.frame_bytes)
+        if self._refused(self.idma, when, "input bus error"):
+            return
         if source is None:
             self.violation(f"input DMA reads 0x{job.address:x}, which is no buffer")
-            self.idma.job = _Job(job.address, 1 << 62)  # it waits for an answer of the bus for ever
+            self.idma.job = Job(job.address, 1 << 62)  # it waits for an answer of the bus for ever
             self._accepted = (float("inf"), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
             return
         frame = source.copy()
@@ -292,7 +271,7 @@ class Fabric:
         job.address += len(frame)
         job.left -= 1
         if job.left == 0:
-            self.idma.job, self.idma.done = None, True
+            self.idma.end(when)
         else:
             self._accept(when)
         return True
@@ -310,17 +289,28 @@ class Fabric:
         if self.active("output hang") or size == 0:
             return moved
         target = self.memory.view(job.address, size)
+        if self._refused(self.odma, now, "output bus error"):
+            return True
         if target is None:
             self.violation(f"output DMA writes 0x{job.address:x}, which is no buffer")
-            self.odma.job = _Job(job.address, 1 << 62)
+            self.odma.job = Job(job.address, 1 << 62)
             return moved
         target[:] = np.frombuffer(bytes(self._stream[:size]), np.uint8)
         del self._stream[:size]
         job.address += size
         job.left -= size
         if job.left == 0:
-            self.odma.job, self.odma.done = None, True
+            self.odma.end(now)
         return True
+
+    def _refused(self, dma: DmaModel, now: float, fault: str) -> bool:
+        """Ends the transfer of our shell with an error where the memory does not answer."""
+        if dma.job is None or dma.accelerator is None:
+            return False
+        refused = not self.memory.reaches(dma.job.address) or self.active(fault)
+        if refused:
+            dma.end(now, BUS_ERROR, dma.job.address)
+        return refused
 
     def _compute(self, frame: Array, cut: int) -> Array:
         """The bytes of a frame's scores; `cut` words more or less."""

@@ -25,6 +25,8 @@ FAULTS: Mapping[str, str] = {
     "address truncated": "both DMAs use 32 bits of the address only",
     "corrupted bitstream": "the design that is loaded is not the one in the bundle",
     "stale cache": "the board keeps the design it had",
+    "input bus error": "the memory answers the input DMA with an error",
+    "output bus error": "the memory answers the output DMA with an error",
     "device lost": "every access fails",
     "bus hang": "one register access does not return for a long time",
 }
@@ -61,9 +63,11 @@ OUTCOMES: Mapping[str, Outcome] = {
     "lost invalidate": Outcome(DeviceError, ("output",)),
     "wrong address": Outcome(DeviceError, ("input",)),
     "wrong output address": Outcome(DeviceTimeout, ("output",)),
-    "address truncated": Outcome(DeviceTimeout, ("input", "output")),
+    "address truncated": Outcome(DeviceError, ("input", "output")),
     "corrupted bitstream": Outcome(DeviceError, ("open",)),
     "stale cache": Outcome(DeviceError, ("open",)),
+    "input bus error": Outcome(DeviceError, ("input",)),
+    "output bus error": Outcome(DeviceError, ("output",)),
     "device lost": Outcome(DeviceLost, ("device",)),
     "bus hang": Outcome(DeviceTimeout, ("result",)),
 }

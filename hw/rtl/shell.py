@@ -1,22 +1,22 @@
 """The shell: AXI masters and registers around a stitched accelerator, so that a processor can feed it from memory.
 
-`fireflow_shell` has one AXI4-Lite slave and one AXI4 master; for Zynq-7000 `fireflow_z7` joins it to the processing system.
-The sources are in the folder `shell` beside this file; here their parameters are chosen, from the streams and the board.
+`fireflow_shell` has one AXI4-Lite slave and one AXI4 master; for Zynq-7000 `fireflow_z7` joins it to the processing
+system. The sources are in the folder `shell`; here their parameters are chosen, from the streams and the board.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.boards import Board
+from hw.bundle import sources_hash
 from hw.dataflow.network import Dataflow
 from hw.dataflow.stream import Stream
 from hw.errors import InputError
-from hw.files import PathLike
+from hw.files import PathLike, sha256
 from hw.rtl.kernels import RTL
 from hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 
@@ -26,7 +26,7 @@ FOLDER = "shell"
 _MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
 _ADDRESS_BITS = 17
 _BURST_BEATS = 16
-"""As many as AXI3 allows, which S_AXI_HP is on Zynq-7000; 256 bytes on UltraScale+, four times what its memory wants."""
+"""As many as AXI3 allows, which S_AXI_HP is on Zynq-7000; on UltraScale+ 256 bytes, four of its memory's own bursts."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,10 @@ BUSES = {"xc7": Bus(8, 32), "xcup": Bus(16, 64)}
 """By family: S_AXI_HP of Zynq-7000, and of Zynq UltraScale+."""
 
 
-def content_hash(design: Design, hardware: bytes) -> str:
-    """What tells one accelerator from all others: SHA-256, as 64 digits.
-
-    Args:
-        design: that `stitch` wrote; its memory images count too.
-        hardware: the text of the bundle's hardware.json.
-    """
-    digest = hashlib.sha256()
+def content_hash(design: Design) -> str:
+    """The `sources_hash` of a design that `stitch` wrote. A bundle that has it in its folder `rtl` has it too."""
     files = sorted(path for path in design.folder.rglob("*") if path.is_file())
-    named = [(path.relative_to(design.folder).as_posix(), path.read_bytes()) for path in files]
-    for name, content in [*named, ("", hardware)]:
-        digest.update(f"{len(name)} {name} {len(content)} ".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    return sources_hash({path.relative_to(design.folder).as_posix(): sha256(path) for path in files})
 
 
 def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, folder: PathLike) -> Design:

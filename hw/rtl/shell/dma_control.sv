@@ -35,7 +35,7 @@ module dma_control #(
 );
   localparam int unsigned STEPS = $clog2(FRAME_BYTES + 1);
   localparam int unsigned STEP_BITS = $clog2(STEPS + 1);
-  localparam int unsigned CYCLE_BITS = 48;
+  localparam int unsigned CYCLE_BITS = 40;  // hours
 
   typedef enum logic [1:0] {IDLE, MULTIPLY, CHECK, RUN} state_t;
   state_t state;
@@ -63,11 +63,11 @@ module dma_control #(
   end
 
   //-- Transfers ------------------------------------------------------------------------------------------------------
-  logic [31:0] bytes;
+  logic [31:0] bytes;  // of the transfer, less one: each step takes 2 x + 1 of it
   logic [STEP_BITS-1:0] step;
   logic many;  // 4 GiB or more
   localparam logic [STEPS-1:0] FACTOR = STEPS'(FRAME_BYTES);
-  wire [33:0] sum = {1'b0, bytes, 1'b0} + (FACTOR[step] ? {2'b0, frames} : '0);
+  wire [33:0] sum = {1'b0, bytes, 1'b1} + (FACTOR[step] ? {2'b0, frames} : '0);
 
   logic beyond;
   if (ADDRESS_BITS < 64) begin : narrow
@@ -89,24 +89,23 @@ module dma_control #(
         done   <= 1'b0;
         code   <= '0;
         cycles <= '0;
-        bytes  <= '0;
+        bytes  <= '1;
         many   <= 1'b0;
         step   <= STEP_BITS'(STEPS - 1);
       end
       MULTIPLY: begin
         bytes <= sum[31:0];
-        if (sum[33:32] != '0) many <= 1'b1;
+        if (sum[33:32] != '0 && step != STEP_BITS'(STEPS - 1)) many <= 1'b1;  // the first carries from -1
         step <= step - 1'b1;
         if (step == '0) state <= CHECK;
       end
       CHECK: begin
-        bytes <= bytes - 1'b1;
         state <= RUN;
         go    <= 1'b1;
         if (address[BYTE_BITS-1:0] != '0) code <= 2'd1;
-        else if (many || bytes == '0) code <= 2'd3;
+        else if (many || bytes == '1) code <= 2'd3;  // no frames: still -1
         else if (beyond) code <= 2'd2;
-        if (address[BYTE_BITS-1:0] != '0 || many || bytes == '0 || beyond) begin
+        if (address[BYTE_BITS-1:0] != '0 || many || bytes == '1 || beyond) begin
           state <= IDLE;
           done  <= 1'b1;
           go    <= 1'b0;
