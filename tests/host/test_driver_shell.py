@@ -59,7 +59,7 @@ def test_the_accelerator_is_the_bundles(told: str | None) -> None:
     device, board = open_board(accelerator=told or None)
     if told == OTHER:
         with pytest.raises(
-            DeviceError, match="wrong bitstream: idma0 must tell the bundle's accelerator 1{16}, not 2{16}"
+            DeviceError, match=r"wrong bitstream: idma0 must tell the bundle's accelerator 1{16}, not 2{16}"
         ):
             Accelerator(bundle(), device, design=known)
         assert board.memory.allocated == 0
