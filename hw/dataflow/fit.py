@@ -69,7 +69,9 @@ def fit(samples: Sequence[Sample], pull: float = PULL) -> Coefficients:
             present = np.array([known.get(name, 0.0) for name in names])
             rows = np.vstack([scaled, np.diag(strength)])
             solution, _ = nnls(rows, np.append(counts * weights, strength * present))
-            solution = np.where(matrix.any(axis=0), solution, present)  # of what no sample has nothing is learnt
+            solution = np.where(
+                matrix.any(axis=0), solution, present
+            )  # of what no sample has nothing is learnt
             result[kind][resource] = {
                 name: round(float(value), 4) for name, value in zip(names, solution, strict=True) if value > 0
             }
