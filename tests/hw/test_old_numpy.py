@@ -46,10 +46,14 @@ def interpreter(version: str) -> str:
     return found
 
 
+def environments() -> Path:
+    """Where the tests keep virtual environments from one run to the next."""
+    return Path(os.environ.get("FIREFLOW_TEST_CACHE") or Path.home() / ".cache" / "fireflow-tests")
+
+
 def environment(version: str, numpy: str) -> str:
     """A virtual environment with this NumPy and nothing else, kept from one run of the tests to the next."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fireflow-tests"
-    folder = cache / f"python{version}-numpy{numpy}"
+    folder = environments() / f"python{version}-numpy{numpy}"
     python = folder / "bin" / "python"
     check = [str(python), "-c", f"import numpy; assert numpy.__version__ == '{numpy}'"]
     if python.is_file() and subprocess.run(check, capture_output=True, check=False).returncode == 0:

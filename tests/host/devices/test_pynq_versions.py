@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hw.test_old_numpy import interpreter
+from tests.hw.test_old_numpy import environments, interpreter
 
 ROOT = Path(__file__).parents[3]
 FINN_DRIVER = "finn-plus-driver==1.6.1"
@@ -39,8 +39,7 @@ TESTS = ("tests/host/test_driver.py", "tests/host/test_driver_faults.py", "tests
 def environment(version: str) -> str:
     """A virtual environment with this pynq, kept from one run of the tests to the next."""
     python, numpy, _board = VERSIONS[version]
-    cache = Path(os.environ.get("FIREFLOW_TEST_CACHE") or Path.home() / ".cache" / "fireflow-tests")
-    folder = cache / f"pynq{version}-python{python}"
+    folder = environments() / f"pynq{version}-python{python}"
     program = folder / "bin" / "python"
     finn = python != "3.8"  # the oldest that its driver takes is 3.10
     names = "numpy, pytest, pytest_timeout, pynq" + (", finn_plus_driver.overlays" if finn else "")
