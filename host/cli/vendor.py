@@ -13,7 +13,7 @@ from hw.errors import InputError
 
 if TYPE_CHECKING:
     from host.cli.toolchains import Built
-    from hw.bitstream.steps import Outcome, Progress
+    from hw.bitstream.steps import Outcome
     from hw.bitstream.vivado import Options
     from hw.boards import Board
     from hw.bundle import Bundle
@@ -59,7 +59,6 @@ def vivado(
     bundle: Bundle,
     hardware: Hardware,
     design: Design,
-    progress: Progress,
 ) -> Built | None:
     """A bitstream by Vivado; None after --scripts-only.
 
@@ -67,7 +66,7 @@ def vivado(
         InputError: no Vivado, or options that do not go together.
         ToolError: it failed, or its result misses a check.
     """
-    from host.cli.toolchains import Built
+    from host.cli.toolchains import Built, show
     from hw.bitstream import vivado as flow
     from hw.bitstream.steps import run_steps
     from hw.boards import board
@@ -90,7 +89,7 @@ def vivado(
         assert tool is not None
         version = tool.version
         steps = flow.vivado_steps(tool, scripts, chosen, hardware.clock_mhz, options)
-        outcomes = run_steps(steps, _folder(bundle, content, "vivado"), progress)
+        outcomes = run_steps(steps, _folder(bundle, content, "vivado"), show)
         found = flow.results({step: outcome.folder for step, outcome in outcomes.items()})
     record = {
         "toolchain": "vivado",
@@ -111,7 +110,6 @@ def finn(
     bundle: Bundle,
     hardware: Hardware,
     design: Design,
-    progress: Progress,
 ) -> Built | None:
     """A bitstream by FINN's own builder; None after --scripts-only.
 
@@ -119,7 +117,7 @@ def finn(
         InputError: it, Vivado or Vitis HLS is missing, or options that do not go together.
         ToolError: it failed, or its result misses its timing.
     """
-    from host.cli.toolchains import Built
+    from host.cli.toolchains import Built, show
     from hw.bitstream import finn_flow
     from hw.bitstream.steps import run_steps
     from hw.finn.hand_over import hand_over
@@ -139,7 +137,7 @@ def finn(
             return None
         assert builder is not None
         build = _folder(bundle, _content(hardware, design), "finn")
-        outcomes = run_steps(finn_flow.finn_steps(builder, folder, options.limit_s), build, progress)
+        outcomes = run_steps(finn_flow.finn_steps(builder, folder, options.limit_s), build, show)
         place = outcomes["finn"].folder
     places = finn_flow.check(place)
     files = {
@@ -157,6 +155,21 @@ def finn(
 
 
 BUILDERS: Mapping[str, Callable[..., Built | None]] = {"vivado": vivado, "finn": finn}
+
+
+def summary(built: Built, hardware: Hardware) -> str:
+    """The bitstream in a few lines."""
+    record = built.record
+    lines = [
+        f"{built.clock_mhz:.6g} MHz, {hardware.frames_per_second:.1f} frames a second, "
+        f"latency {hardware.latency_ms:.2f} ms"
+    ]
+    if "max_mhz" in record:
+        used = ", ".join(f"{kind} {count:g}" for kind, count in record["resources"].items() if count)
+        lines.append(
+            f"{record['max_mhz']:.2f} MHz by timing analysis; {used}; {record['power_w']} W by Vivado's estimate"
+        )
+    return "\n".join(lines)
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -507,9 +507,15 @@ proc do_synth_design {given operands} {
         set file [open $path]
         set text [read $file]
         close $file
-        foreach image [regexp -all -inline {[\w./]+\.dat(?=")} $text] {
-            if {![file isfile $image]} {
-                message {Synth 8-4445} {CRITICAL WARNING} "could not open \$readmem data file '$image'; please make\
+        # Names in full, and beginnings to which our kernels and FINN's thresholds add numbers.
+        foreach {pattern ending} {
+            {"([\w./]+\.(?:dat|hex))"} {}
+            {\.IMAGE\("([\w./]+)"\)} _*.dat
+            {THRESHOLDS_PATH = "([\w./]+)"} threshs_*.dat
+        } {
+            foreach {all name} [regexp -all -inline $pattern $text] {
+                if {[llength [glob -nocomplain $name$ending]]} continue
+                message {Synth 8-4445} {CRITICAL WARNING} "could not open \$readmem data file '$name$ending'; please make\
                     sure the file is added to project and has read permission, ignoring"
             }
         }
