@@ -147,6 +147,7 @@ def finn(
     }
     record = {
         "toolchain": "finn",
+        "tools": {},
         "target_mhz": hardware.clock_mhz,
         "clock_mhz": hardware.clock_mhz,
         "steps": {step: outcome.usage.to_json() for step, outcome in outcomes.items()},

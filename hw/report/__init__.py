@@ -43,8 +43,12 @@ class LayerRow:
     resources: Resources
 
 
-def report_page(bundle: Bundle) -> str:
-    """The page of a bundle with hardware: layers, folding, cycles, resources, FIFOs, memory, verification."""
+def report_page(bundle: Bundle, bitstream: Mapping[str, Any] | None = None) -> str:
+    """The page of a bundle with hardware: layers, folding, cycles, resources, FIFOs, memory, verification.
+
+    Args:
+        bitstream: the record of the bundle's bitstream, if it has one: what a toolchain measured of it.
+    """
     hardware = bundle.hardware
     assert hardware is not None, "only a bundle that was built has a report"
     flow, chosen = hardware.dataflow(bundle.graph), board(hardware.board)
@@ -58,7 +62,8 @@ def report_page(bundle: Bundle) -> str:
         bundle=bundle,
         hardware=hardware,
         board=chosen,
-        shares=_shares(hardware, chosen),
+        shares=_shares(hardware, chosen, bitstream or {}),
+        bitstream=bitstream,
         rows=[_row(layer, parts[layer.name]) for layer in flow.layers if not isinstance(layer, Fifo)],
         fifos=[layer for layer in flow.layers if isinstance(layer, Fifo)],
         memories=_memories(flow, parts),
@@ -75,14 +80,16 @@ def report_page(bundle: Bundle) -> str:
     )
 
 
-def _shares(hardware: Hardware, chosen: Board) -> list[dict[str, Any]]:
+def _shares(hardware: Hardware, chosen: Board, bitstream: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
+    measured = bitstream.get("resources") or bitstream.get("synthesized") or {}
     for name in RESOURCES:
         used, whole = getattr(hardware.resources, name), getattr(chosen.resources, name)
         if whole:
             share = used / whole
             good = share <= hardware.budget
-            rows.append({"name": LABELS[name], "used": used, "whole": whole, "share": share, "good": good})
+            row = {"name": LABELS[name], "used": used, "whole": whole, "share": share, "good": good}
+            rows.append({**row, "measured": measured.get(name)})
     return rows
 
 

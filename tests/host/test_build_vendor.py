@@ -76,6 +76,13 @@ def test_vivado_to_a_bundle_that_a_board_takes(
         f"vivado.{name}"
         for name in ("fireflow.hwh", "timing.rpt", "route_status.rpt", "utilization.rpt", "power.rpt")
     }
+    assert main(["report", str(output)]) == 0
+    page = output.with_suffix(".html").read_text()
+    assert (
+        "Bitstream by vivado (vivado 2023.2): 250 MHz of 300 MHz asked, at most 260.01 MHz by timing analysis; 2.391 W"
+        in page
+    )
+    assert page.count('<th class="n">in the bitstream') == 1
     bit = place_overlay(design)
     assert dma_addresses(bit.with_suffix(".hwh")) == {"idma0": 0xA000_0000, "odma0": 0xA001_0000}
 
