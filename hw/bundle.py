@@ -132,12 +132,15 @@ class Bundle:
                 f"{self.graph.name}: labels must be one per class ({classes}), not {labels}; list them all"
             )
 
-    def save(self, path: PathLike, rtl: PathLike | None = None) -> None:
+    def save(
+        self, path: PathLike, rtl: PathLike | None = None, extra: Mapping[str, PathLike] | None = None
+    ) -> None:
         """Writes the folder, whole or not at all; replaces a bundle of that name, but nothing else.
 
         Args:
             path: the folder.
             rtl: a folder with the accelerator's sources, to be copied into the bundle.
+            extra: other files to be copied, by their names in the bundle: a bitstream, its description, reports.
 
         Raises:
             InputError: `path` is a file, or a folder with other things in it.
@@ -163,6 +166,9 @@ class Bundle:
                 (folder / _COUNTS).write_bytes(_render(self.counts.to_json()))
             if rtl is not None:
                 shutil.copytree(str(rtl), str(folder / RTL))
+            for name, source in (extra or {}).items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(source), str(folder / name))
             written = sorted(file for file in folder.rglob("*") if file.is_file())
             files = {
                 file.relative_to(folder).as_posix(): {

@@ -1,13 +1,15 @@
-"""`fireflow build`: an accelerator for a board, from a folding chosen for it to Verilog."""
+"""`fireflow build`: an accelerator for a board, from a folding chosen for it to Verilog, and on to a bitstream."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host.cli import arguments
+from host.cli import arguments, toolchains
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
 from hw.errors import InputError
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folding", type=Path, metavar="FILE", help="JSON: take this folding and say whether it fits"
     )
     parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
+    toolchains.add_arguments(parser)
     arguments.json_output(parser)
 
 
@@ -46,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     from hw.bundle import SUFFIX
 
     output = check_suffix(args.output, SUFFIX)
+    if args.no_rtl and args.toolchain != "none":
+        raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     bundle = load_bundle(find_model(args.model))
     plan = _plan(args, bundle)
     hardware = _hardware(plan)
@@ -53,18 +58,31 @@ def run(args: argparse.Namespace) -> int:
         print(verdict(plan, hardware), flush=True)
     if not plan.fits:
         if args.json:
-            print_json({**_document(plan, hardware), "fits": False, "output": None})
+            print_json({**_document(plan, hardware), "fits": False, "bitstream": None, "output": None})
         return 1
+    built = None
     with tempfile.TemporaryDirectory() as scratch:
-        rtl = None
+        rtl, extra = None, {}
         if not args.no_rtl:
             from hw.rtl.stitch import stitch
 
-            rtl = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl").folder
-        bundle.with_hardware(hardware).save(output, rtl)
+            design = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl")
+            rtl = design.folder
+            if args.toolchain != "none":
+                try:
+                    built = toolchains.build(args, output.stem, bundle, hardware, design)
+                except toolchains.failures() as error:
+                    print(f"fireflow: {error}", file=sys.stderr)
+                    return 1
+                hardware = replace(hardware, clock_mhz=built.clock_mhz)
+                extra = toolchains.files(built, output.stem, bundle, hardware, Path(scratch))
+        bundle.with_hardware(hardware).save(output, rtl, extra)
     if args.json:
-        print_json({**_document(plan, hardware), "fits": True, "output": str(output)})
+        made = built.record if built else None
+        print_json({**_document(plan, hardware), "fits": True, "bitstream": made, "output": str(output)})
     else:
+        if built is not None:
+            print(toolchains.summary(built, hardware))
         print(output)
     return 0
 

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.bitstream.errors import CheckError
 from hw.bitstream.recover.database import Database
 from hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, WORDS, read_bitstream
 from hw.bitstream.routed import Routed
-
-
-class CheckError(RuntimeError):
-    """A bitstream that would be wrong; the message says what was found."""
 
 
 def routed(netlist: Routed) -> None:
@@ -30,19 +27,6 @@ def routed(netlist: Routed) -> None:
     for cell in netlist.cells:
         if cell.kind.startswith(("RAMD", "RAMS", "SRL")) and cell.number("INIT"):
             raise CheckError(f"{cell.name}: a memory of LUTs must start empty: nextpnr drops its content")
-
-
-def timing(clock_mhz: float, max_mhz: float) -> None:
-    """The clock is one that the routed design allows.
-
-    Raises:
-        CheckError: it is too fast.
-    """
-    if clock_mhz > max_mhz:
-        raise CheckError(
-            f"timing: the clock must be at most {max_mhz:.2f} MHz, not {clock_mhz:g}; ask for a slower one, "
-            "or leave --clock-mhz out"
-        )
 
 
 def bitstream(path: Path, frames: Path, read_back: Path, database: Database) -> None:

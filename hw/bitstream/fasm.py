@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.bitstream.errors import CheckError
 from hw.bitstream.recover.database import Database
 from hw.bitstream.recover.packets import WORDS
 
@@ -22,10 +23,6 @@ _LINE = re.compile(
     r"([^.\s]+)\.([^\s\[=]+)(?:\[(\d+)(?::(\d+))?\])?(?:\s*=\s*(?:\d+'([bh])([0-9a-fA-F_]+)|(\d+)))?\s*$"
 )
 _BITS = 12  # of a bit's place in a frame, which has 3232
-
-
-class FasmError(RuntimeError):
-    """FASM that this device's database does not know, or that contradicts itself."""
 
 
 class Feature(NamedTuple):
@@ -40,7 +37,7 @@ class Feature(NamedTuple):
 
 
 def read_fasm(path: Path) -> list[Feature]:
-    """The features that a file sets, each bit of a wide one on its own. Raises FasmError."""
+    """The features that a file sets, each bit of a wide one on its own. Raises CheckError."""
     result: list[Feature] = []
     with open(path, encoding="utf-8") as file:
         for number, raw in enumerate(file, 1):
@@ -53,7 +50,7 @@ def read_fasm(path: Path) -> list[Feature]:
 def _features(line: str, place: str) -> list[Feature]:
     found = _LINE.match(line)
     if found is None:
-        raise FasmError(f"{place}: not a feature: {line[:100]}")
+        raise CheckError(f"{place}: not a feature: {line[:100]}")
     tile, name, high, low, base, digits, decimal = found.groups()
     if digits is not None:
         value = int(digits.replace("_", ""), 2 if base == "b" else 16)
@@ -61,11 +58,11 @@ def _features(line: str, place: str) -> list[Feature]:
         value = 1 if decimal is None else int(decimal)
     if high is None:
         if value > 1:
-            raise FasmError(f"{place}: {name} is one bit, and its value {value}")
+            raise CheckError(f"{place}: {name} is one bit, and its value {value}")
         return [Feature(tile, name, None)] * value
     first = int(low if low is not None else high)
     if value >> (int(high) - first + 1):
-        raise FasmError(f"{place}: {name}[{high}:{first}] has fewer bits than its value")
+        raise CheckError(f"{place}: {name}[{high}:{first}] has fewer bits than its value")
     return [Feature(tile, name, first + bit) for bit in range(value.bit_length()) if value >> bit & 1]
 
 
@@ -104,7 +101,7 @@ class Assembler:
             every frame of the part: address -> uint32 (101,).
 
         Raises:
-            FasmError: features that the database does not know, or two of which one sets a bit that the other clears.
+            CheckError: features that the database does not know, or two of which one sets a bit that the other clears.
         """
         tiles = self.database.tiles
         ones: dict[int, Feature] = {}
@@ -128,9 +125,9 @@ class Assembler:
             for place in bits.zeros:
                 zeros[base + place] = feature
         if unknown:
-            raise FasmError(f"{len(unknown)} features are not in prjxray's database, such as {unknown[0]}")
+            raise CheckError(f"{len(unknown)} features are not in prjxray's database, such as {unknown[0]}")
         for place in ones.keys() & zeros.keys():
-            raise FasmError(f"{ones[place]} sets a bit that {zeros[place]} clears")
+            raise CheckError(f"{ones[place]} sets a bit that {zeros[place]} clears")
         return self._frames(ones)
 
     def _frames(self, ones: Mapping[int, Feature]) -> dict[int, NDArray[np.uint32]]:
@@ -140,7 +137,7 @@ class Assembler:
         for key, feature in ones.items():
             address, place = key >> _BITS, key & ((1 << _BITS) - 1)
             if address not in frames or place >= 32 * WORDS:
-                raise FasmError(f"{feature} is a bit outside the frames of {self.database.part}")
+                raise CheckError(f"{feature} is a bit outside the frames of {self.database.part}")
             frames[address][place >> 5] |= np.uint32(1 << (place & 31))
         return frames
 

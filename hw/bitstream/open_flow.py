@@ -6,17 +6,20 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hw.bitstream import checks
+from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
 from hw.bitstream.recover.database import Database
 from hw.bitstream.routed import Routed
 from hw.bitstream.steps import Step, Work
 from hw.bitstream.tie_offs import tie_off
 from hw.bitstream.toolbox import Toolbox
+from hw.clocks import reachable_mhz
 from hw.errors import InputError
+from hw.files import read_json
 from hw.rtl.stitch import Design
 from hw.tools.yosys import (
     CELLS,
@@ -40,7 +43,7 @@ NETLIST, FASM, ROUTED, REPORT, BITSTREAM, FRAMES = (
     "design.bit",
     "design.frm",
 )
-_STATISTICS, _ELABORATED = "cells.json", "design.il"
+_STATISTICS, _ELABORATED, _CLOCK = "cells.json", "design.il", "clock.json"
 _HERE = Path(__file__).parent
 
 
@@ -50,11 +53,13 @@ class Options:
 
     Args:
         target_mhz: the clock that nextpnr works towards.
+        clock_mhz: what the design must reach; None: the highest clock that it reaches is taken.
         placer, router: of nextpnr; "static" is the fast placer.
         seed: another one gives another result.
     """
 
     target_mhz: float
+    clock_mhz: float | None = None
     placer: str = "static"
     router: str = "router2"
     seed: int = 1
@@ -100,6 +105,7 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Opt
         Step(
             "route", lambda work: _route(work, part, toolbox, options), (toolbox.identity, chosen), routing_s
         ),
+        Step("timing", lambda work: _timing(work, options.clock_mhz), (str(options.clock_mhz), *own), 1.0),
         Step("assemble", lambda work: _assemble(work, database), own, 10.0 + luts / 1000),
         Step("pack", lambda work: _pack(work, database, toolbox), own, 10.0),
     ]
@@ -161,7 +167,7 @@ def _route(work: Work, part: str, toolbox: Toolbox, options: Options) -> None:
     ]
     headlines = _Headlines(
         work.say,
-        r"Info: ((?:Pack|Plac|Rout|Running|Constrain|Creating|Max freq|at iter).{0,90})|^Info:\s+(\d+ .*)",
+        r"Info: ((?:Pack|Plac|Rout|Running|Constrain|Creating|Max freq|at iter).{0,90})|^Info:\s+(iter=\d+ .*)",
     )
     work.tool(
         toolbox.command("nextpnr-himbaechel-xilinx", *arguments),
@@ -216,15 +222,36 @@ def _pack(work: Work, database: Database, toolbox: Toolbox) -> None:
     read_back.unlink()
 
 
-def max_mhz(folder: Path) -> float:
-    """The clock that nextpnr's timing analysis allows, from the folder of its step."""
-    clocks = json.loads((folder / REPORT).read_text())["fmax"]
-    if not clocks:
-        raise checks.CheckError("place and route: the report must tell the clock's limit, and does not")
-    return min(float(entry["achieved"]) for entry in clocks.values())
+def _timing(work: Work, clock_mhz: float | None) -> None:
+    limits = read_json(work.done["route"] / REPORT)["fmax"]
+    if not limits:
+        raise CheckError("place and route: the report must tell the clock's limit, and does not")
+    max_mhz = min(float(entry["achieved"]) for entry in limits.values())
+    chosen = reachable_mhz("xc7", max_mhz if clock_mhz is None else clock_mhz)
+    work.say(f"{max_mhz:.2f} MHz by nextpnr's timing analysis; the clock: {chosen:.6g} MHz")
+    if chosen > max_mhz:
+        raise CheckError(
+            f"timing: the clock must be at most {max_mhz:.2f} MHz, not {chosen:.6g}; ask for a slower one, "
+            "or leave --clock-mhz out"
+        )
+    clock = Clock(max_mhz, chosen)
+    (work.folder / _CLOCK).write_text(json.dumps(asdict(clock)) + "\n")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What nextpnr's timing analysis allows, and the clock that the board will be set to."""
+
+    max_mhz: float
+    clock_mhz: float
+
+    @classmethod
+    def load(cls, folder: Path) -> Clock:
+        """From the folder of the step "timing"."""
+        return cls(**read_json(folder / _CLOCK))
 
 
 def utilization(folder: Path) -> dict[str, dict[str, int]]:
     """Used and available places of each kind that is used, from the folder of nextpnr's step."""
-    counts = json.loads((folder / REPORT).read_text())["utilization"]
+    counts = read_json(folder / REPORT)["utilization"]
     return {kind: dict(count) for kind, count in sorted(counts.items()) if count["used"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -25,20 +26,22 @@ class ToolError(RuntimeError):
 
 @dataclass(frozen=True)
 class Usage:
-    """What tools took: wall-clock seconds, and the most memory that one of them held, in MiB."""
+    """What tools took: time on the clock and of all processors, and the most memory that one of them held, in MiB."""
 
     seconds: float = 0.0
     memory_mib: float = 0.0
+    cpu_s: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.seconds + other.seconds, max(self.memory_mib, other.memory_mib))
+        memory_mib = max(self.memory_mib, other.memory_mib)
+        return Usage(self.seconds + other.seconds, memory_mib, self.cpu_s + other.cpu_s)
 
     def to_json(self) -> dict[str, float]:
         return {name: round(value, 1) for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Usage:
-        return cls(float(document["seconds"]), float(document["memory_mib"]))
+        return cls(*(float(document[name]) for name in ("seconds", "memory_mib", "cpu_s")))
 
 
 def run_logged(
@@ -66,7 +69,7 @@ def run_logged(
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     errors: list[str] = []
     last = ""
-    with open(log, "a", encoding="utf-8") as file:
+    with open(log, "a", encoding="utf-8", buffering=1) as file:
         try:
             process = subprocess.Popen(
                 command,
@@ -81,11 +84,13 @@ def run_logged(
             )
         except OSError as error:
             raise ToolError(f"{name}: cannot be run ({error.strerror}); see `fireflow doctor`") from None
-        late = threading.Event()
+        late, ended = threading.Event(), threading.Event()
 
         def stop() -> None:
             late.set()
-            _end(process)
+            _signal(process, signal.SIGTERM)
+            if not ended.wait(_GRACE_S):
+                _signal(process, signal.SIGKILL)
 
         timer = threading.Timer(timeout_s, stop) if timeout_s is not None else None
         try:
@@ -100,8 +105,9 @@ def run_logged(
                     errors.append(text)
                 if on_line is not None:
                     on_line(line.rstrip("\n"))
-            memory_mib = _wait(process)
+            used = _wait(process)
         finally:
+            ended.set()
             if timer is not None:
                 timer.cancel()
             _end(process)
@@ -114,26 +120,30 @@ def run_logged(
     if process.returncode:
         what = [*errors[:1], last, f"exit code {process.returncode}"]
         raise ToolError(f"{name}: {next(filter(None, what))}; see {log}")
-    return Usage(time.monotonic() - start, memory_mib)
+    return Usage(time.monotonic() - start, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
 
 
-def _wait(process: subprocess.Popen[str]) -> float:
-    """Waits for the end; the most memory that it and what it started held, in MiB."""
+def _wait(process: subprocess.Popen[str]) -> resource.struct_rusage:
+    """Waits for the end; what the process and what it started took."""
     _pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss / 1024
+    return usage
+
+
+def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """To the program and all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     """Ends the program with all that it started, first politely."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGTERM)
+    _signal(process, signal.SIGTERM)
     if process.returncode is None:
         try:
             process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)
             process.wait()
     if process.stdout is not None:
         process.stdout.close()

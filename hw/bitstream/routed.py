@@ -10,14 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hw.bitstream.errors import CheckError
 from hw.bitstream.recover.netlist import bus, lut
 
 _BEL = re.compile(r"X(\d+)Y(\d+)/(\w+?)(?:_X(\d+)Y(\d+))?\.(\w+)")
 _INDEXED = re.compile(r"(.+)\[(\d+)\]$")
-
-
-class NetlistError(RuntimeError):
-    """A routed netlist with something that must not be there; the message names the cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +42,7 @@ class Cell:
         """Where it is: column and row of its tile in the grid, and which of the tile's sites in y."""
         found = _BEL.match(self.attributes["NEXTPNR_BEL"])
         if found is None:
-            raise NetlistError(f"{self.name}: must be placed, not at {self.attributes['NEXTPNR_BEL']!r}")
+            raise CheckError(f"{self.name}: must be placed, not at {self.attributes['NEXTPNR_BEL']!r}")
         return int(found[1]), int(found[2]), int(found[5] or 0)
 
     def number(self, parameter: str, default: int = 0) -> int:
@@ -75,14 +72,14 @@ class Routed:
         path: the JSON file.
 
     Raises:
-        NetlistError: not such a file.
+        CheckError: not such a file.
     """
 
     def __init__(self, path: Path) -> None:
         with open(path, encoding="utf-8") as file:
             modules = json.load(file)["modules"]
         if len(modules) != 1:
-            raise NetlistError(f"{path}: must hold one module, not {len(modules)}")
+            raise CheckError(f"{path}: must hold one module, not {len(modules)}")
         (self.module,) = modules.values()
 
     @cached_property
@@ -133,7 +130,7 @@ def _cell(name: str, raw: Mapping[str, Any]) -> Cell | None:
     if kind is None:
         if raw["type"] in ("PSEUDO_GND", "PSEUDO_VCC"):
             return None
-        raise NetlistError(f"{name}: {raw['type']} is a cell that this flow does not know")
+        raise CheckError(f"{name}: {raw['type']} is a cell that this flow does not know")
     nets: dict[str, int | None] = {}
     outputs = set()
     for pin, bits in raw["connections"].items():
@@ -155,7 +152,7 @@ def verilog(routed: Routed, ps7_ports: Mapping[str, Any], top: str = "routed") -
         top: the module's name.
 
     Raises:
-        NetlistError: a cell that has no model.
+        CheckError: a cell that has no model.
     """
     return _Writer(routed, ps7_ports).module(top)
 
@@ -182,7 +179,7 @@ class _Writer:
             if tied is not None:
                 return f"1'b{tied ^ cell.inverted(port)}"
             if open_value is None:
-                raise NetlistError(f"{cell.name}: {cell.kind}.{port} must be connected, and is not")
+                raise CheckError(f"{cell.name}: {cell.kind}.{port} must be connected, and is not")
             return open_value
         self.nets.add(net)
         constant = self.routed.constants.get(net)
@@ -225,7 +222,7 @@ class _Writer:
         elif kind == "PS7":
             self._processor(cell)
         else:
-            raise NetlistError(f"{cell.name}: {kind} has no model here")
+            raise CheckError(f"{cell.name}: {kind} has no model here")
 
     def _clock(self, cell: Cell, port: str) -> str:
         return ("~" if cell.inverted(port) else "") + self._net(cell, port)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -9,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hw.bitstream.errors import CheckError
+from hw.bitstream.open_flow import BITSTREAM, ROUTED
+from hw.bitstream.recover import Database, recover
+from hw.bitstream.routed import Routed, verilog
+from hw.bitstream.steps import Step, Work
 from hw.dataflow.network import Dataflow
 from hw.dataflow.stream import Stream
+from hw.files import read_json
 from hw.tools.axi_stream import pack_words, unpack_words
 from hw.tools.verilator import Simulation
 
@@ -24,6 +32,68 @@ _BUS_BYTES = 8
 _PORT = re.compile(r"(input|output)\s+(?:wire\s+)?(?:\[\s*(\d+)\s*:\s*0\s*\]\s*)?(\w+)\s*[,)\n]")
 _BENCH = ("FCLKCLK", "FCLKRESETN", "MAXIGP0", "SAXIHP0")
 """How the names of the pins begin that the bench has."""
+
+
+NETLISTS = ("routed", "bits")
+"""What can be simulated: the netlist that nextpnr routed, and the one that the finished bits make."""
+_VERILOG, _SCORES = "netlist.v", "scores.json"
+
+
+def check_step(
+    which: str,
+    database: Database,
+    dataflow: Dataflow,
+    images: Array,
+    scores: Int64Array,
+    *,
+    max_idle_cycles: int,
+    estimate_s: float,
+) -> Step:
+    """A step behind those of `open_flow`: a netlist gives the scores of pictures.
+
+    Args:
+        which: of NETLISTS.
+        database: of the part.
+        dataflow: what the bitstream computes.
+        images: uint8 (N, H, W, C).
+        scores: int64 (N, classes), of the integer graph.
+        max_idle_cycles: as in `simulate_netlist`.
+        estimate_s: for the user to see.
+    """
+
+    def run(work: Work) -> None:
+        netlist, ports = work.folder / _VERILOG, read_json(database.folder / "ps7_ports.json")
+        if which == "routed":
+            text = verilog(Routed(work.done["route"] / ROUTED), ports, which)
+        else:
+            recovered = recover(work.done["pack"] / BITSTREAM, database, which)
+            if recovered.unexplained:
+                raise CheckError(
+                    f"bits: prjxray's database must explain every bit, and does not explain {recovered.unexplained[0]}"
+                )
+            text = recovered.verilog
+        netlist.write_text(text, encoding="utf-8")
+        work.say("building the simulation")
+        found = simulate_netlist(
+            netlist,
+            which,
+            dataflow,
+            images,
+            ports,
+            max_idle_cycles=max_idle_cycles,
+            progress=lambda cycles, part: work.say(f"{cycles} cycles, {part:.0%}"),
+        )
+        differing = np.flatnonzero((found != scores).any(axis=1))
+        if differing.size:
+            picture = int(differing[0])
+            raise CheckError(
+                f"{which}: the scores of picture {picture} must be {scores[picture].tolist()}, "
+                f"not {found[picture].tolist()}; do not use this bitstream"
+            )
+        (work.folder / _SCORES).write_text(json.dumps(found.tolist()) + "\n")
+
+    data = hashlib.sha256(images.tobytes() + scores.tobytes()).hexdigest()
+    return Step(f"simulate-{which}", run, (data, *sorted(MODELS.glob("*.sv")), Path(__file__)), estimate_s)
 
 
 def simulate_netlist(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Feature
 from hw.bitstream.recover.database import Database
-from hw.bitstream.routed import Cell, NetlistError, Routed
+from hw.bitstream.routed import Cell, Routed
 
 _PIN = re.compile(r"DSP_(\d)_([A-Z]+?)(\d*)\.DSP_(GND|VCC)_[LR]")
 _SIZES = {"A": 30, "B": 18, "C": 48, "D": 25, "ALUMODE": 4, "CARRYINSEL": 3, "INMODE": 5, "OPMODE": 7}
@@ -53,7 +54,7 @@ def tie_off(features: Sequence[Feature], routed: Routed, database: Database) -> 
     """The features with an explicit bit for each constant DSP pin that has one, and none of these pins inverted.
 
     Raises:
-        NetlistError: an input of a DSP that is not connected, or a tie-off that contradicts the netlist.
+        CheckError: an input of a DSP that is not connected, or a tie-off that contradicts the netlist.
     """
     added: dict[Feature, None] = {}
     for cell in routed.cells:
@@ -68,7 +69,7 @@ def tie_off(features: Sequence[Feature], routed: Routed, database: Database) -> 
                 "_GND_" if found[4] == "GND" else "_VCC_", "_VCC_" if found[4] == "GND" else "_GND_"
             )
             if feature._replace(name=other) in present:
-                raise NetlistError(f"{feature}: the pin must be tied to one constant, and is tied to both")
+                raise CheckError(f"{feature}: the pin must be tied to one constant, and is tied to both")
     return [*features, *(feature for feature in added if feature not in present)]
 
 
@@ -76,7 +77,7 @@ def _of_cell(cell: Cell, routed: Routed, database: Database) -> list[Feature]:
     x, y, index = cell.place
     tile = database.at[x, y]
     if not tile.type.startswith("DSP_"):
-        raise NetlistError(f"{cell.name}: a DSP48E1 must lie in a DSP tile, not in {tile.name}")
+        raise CheckError(f"{cell.name}: a DSP48E1 must lie in a DSP tile, not in {tile.name}")
     side = tile.type[-1]
     tied = {
         (found[2], found[3])
@@ -89,7 +90,7 @@ def _of_cell(cell: Cell, routed: Routed, database: Database) -> list[Feature]:
         base, _, number = port.rstrip("]").partition("[")
         if value is None:
             if cell.nets.get(port) is None:
-                raise NetlistError(f"{cell.name}: DSP48E1.{port} must be driven, and is not")
+                raise CheckError(f"{cell.name}: DSP48E1.{port} must be driven, and is not")
             continue
         # "CEA1" is a name, and "D3" a bit: the database spells both alike.
         letters = base.rstrip("0123456789")

@@ -1,0 +1,223 @@
+"""From the RTL of an accelerator to a bitstream, by the toolchain that the user names."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping
+
+if TYPE_CHECKING:
+    from hw.bitstream.steps import Status
+    from hw.bundle import Bundle
+    from hw.dataflow.hardware import Hardware
+    from hw.rtl.stitch import Design
+
+NAMES = ("none", "open")
+CHECKS = ("none", "routed", "bits", "all")
+RECORD = "bitstream.json"
+"""In the bundle: tools, times, clock, resources and checks of the bitstream."""
+# Of one picture through a netlist in Verilator on one core of a laptop; beyond an hour it is the user's to ask for.
+_SIMULATION_S, _SIMULATION_LIMIT_S = 2.0e-8, 3600.0
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a toolchain made.
+
+    Args:
+        clock_mhz: that the bitstream may run at, and one that the board can set.
+        files: the bitstream and reports, by their names in the bundle.
+        record: for RECORD.
+    """
+
+    clock_mhz: float
+    files: Mapping[str, Path]
+    record: Mapping[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a user may say of a toolchain."""
+    group = parser.add_argument_group("bitstream")
+    group.add_argument(
+        "--toolchain",
+        choices=NAMES,
+        default="none",
+        help="none: stop at Verilog; open: Yosys, nextpnr and prjxray, for PYNQ-Z1 and Z2",
+    )
+    group.add_argument("--seed", type=int, default=1, metavar="N", help="of place and route: 1")
+    group.add_argument("--placer", choices=("static", "heap"), default="static", help="nextpnr's: static")
+    group.add_argument(
+        "--router", choices=("router2", "router1"), default="router2", help="nextpnr's: router2"
+    )
+    group.add_argument(
+        "--check",
+        choices=CHECKS,
+        help="simulate the golden images on the routed netlist, the one recovered from the bits, or both; "
+        "by default both where that takes less than an hour",
+    )
+
+
+def build(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardware, design: Design) -> Built:
+    """Makes a bitstream, in steps that an interrupted build goes on from.
+
+    Args:
+        args: what `add_arguments` declared, and clock_mhz.
+        name: of the bundle.
+        bundle: its golden images are simulated.
+        hardware: how it is built.
+        design: the accelerator that `stitch` wrote.
+
+    Raises:
+        InputError: no tools, or a board that they do not know.
+        ToolError, CheckError: a tool failed, or made what is wrong.
+    """
+    from hw.bitstream import open_flow
+    from hw.bitstream.recover import Database
+    from hw.bitstream.simulate import check_step
+    from hw.bitstream.steps import run_steps
+    from hw.bitstream.toolbox import Toolbox
+    from hw.boards import board
+    from hw.rtl.shell import content_hash, write_shell
+    from hw.tools.cache import cache_folder
+
+    chosen, toolbox, flow = board(hardware.board), Toolbox.find(), hardware.dataflow(bundle.graph)
+    content = content_hash(design, json.dumps(hardware.to_json(), sort_keys=True).encode())
+    folder = cache_folder("builds") / f"{bundle.graph.name}-{content[:16]}"
+    print(f"building in {folder}; what is done there is kept when this is interrupted", file=sys.stderr)
+    with_shell = write_shell(design, flow, chosen, content, design.folder.with_name("shell"))
+    options = open_flow.Options(hardware.clock_mhz, args.clock_mhz, args.placer, args.router, args.seed)
+    steps = open_flow.steps(with_shell, chosen.part, hardware.resources.lut, toolbox, options)
+    checked, seconds = _checks(args.check, hardware, len(bundle.golden.images))
+    database = Database(toolbox.database, chosen.part)
+    for which in checked:
+        golden = bundle.golden
+        # The buses of the bench pause, and the memory answers slowly: a few times the cycles of a busy accelerator.
+        limit = 4 * hardware.latency_cycles + 100_000
+        steps.append(
+            check_step(
+                which, database, flow, golden.images, golden.scores, max_idle_cycles=limit, estimate_s=seconds
+            )
+        )
+    done = run_steps(steps, folder, show)
+    clock = open_flow.Clock.load(done["timing"].folder)
+    record = {
+        "toolchain": "open",
+        "tools": dict(toolbox.versions),
+        "content": content,
+        "target_mhz": hardware.clock_mhz,
+        "max_mhz": round(clock.max_mhz, 2),
+        "clock_mhz": clock.clock_mhz,
+        "place_and_route": {"placer": args.placer, "router": args.router, "seed": args.seed},
+        "synthesized": open_flow.synthesized(done["synthesize"].folder).to_json(),
+        "utilization": open_flow.utilization(done["route"].folder),
+        "steps": {step: outcome.usage.to_json() for step, outcome in done.items()},
+        "images_simulated": {which: len(bundle.golden.images) for which in checked},
+    }
+    files = {
+        f"{name}.bit": done["pack"].folder / open_flow.BITSTREAM,
+        "reports/nextpnr.json": done["route"].folder / open_flow.REPORT,
+        "reports/nextpnr.log": folder / "route.log",
+    }
+    return Built(clock.clock_mhz, files, record)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a build can fail with that is no fault of the input."""
+    from hw.bitstream.errors import CheckError
+    from hw.bitstream.process import ToolError
+    from hw.bitstream.recover import RecoveryError
+    from hw.tools.cxx import BuildError
+    from hw.tools.verilator import SimulationError
+    from hw.tools.yosys import SynthesisError
+
+    return CheckError, ToolError, RecoveryError, BuildError, SimulationError, SynthesisError
+
+
+def files(built: Built, name: str, bundle: Bundle, hardware: Hardware, folder: Path) -> dict[str, Path]:
+    """What the bundle gets: the toolchain's files, the description that pynq reads, and RECORD.
+
+    Args:
+        built: by `build`.
+        name: of the bundle.
+        hardware: with the clock of the bitstream.
+        folder: for files that are written here.
+    """
+    from host.design import Design as HostDesign
+    from host.devices.overlay import family_of, render_hwh
+
+    hwh, record = folder / f"{name}.hwh", folder / RECORD
+    host_design = HostDesign.of(bundle.graph, hardware)
+    hwh.write_text(render_hwh(host_design, family_of(hardware.board)), encoding="utf-8")
+    record.write_text(json.dumps(built.record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return {hwh.name: hwh, record.name: record, **built.files}
+
+
+def summary(built: Built, hardware: Hardware) -> str:
+    """The bitstream in a few lines."""
+    record = built.record
+    used = ", ".join(
+        f"{kind} {count['used']} of {count['available']}" for kind, count in record["utilization"].items()
+    )
+    simulated = [
+        f"{count} images on the {which} netlist" for which, count in record["images_simulated"].items()
+    ]
+    route = record["steps"]["route"]
+    return "\n".join(
+        [
+            f"{built.clock_mhz:.6g} MHz ({record['max_mhz']} by timing analysis), "
+            f"{hardware.frames_per_second:.1f} frames a second, latency {hardware.latency_ms:.2f} ms",
+            f"place and route: {_duration(route['seconds'])}, {route['memory_mib']:.0f} MiB; {used}",
+            f"equal to the integer graph: {' and '.join(simulated) or 'not simulated'}",
+        ]
+    )
+
+
+def _checks(wanted: str | None, hardware: Hardware, images: int) -> tuple[list[str], float]:
+    """Which netlists to simulate, and how long each may take."""
+    seconds = 60 + _SIMULATION_S * hardware.resources.lut * hardware.latency_cycles * images
+    both = ["routed", "bits"]
+    if wanted is None and seconds > _SIMULATION_LIMIT_S:
+        hours = seconds / 3600
+        print(
+            f"not simulated: it would take about {hours:.1f} hours; add --check all to have it done",
+            file=sys.stderr,
+        )
+        return [], 0.0
+    return [which for which in both if wanted in (None, "all", which)], seconds
+
+
+_SHOWN_EVERY_S = 20.0
+
+
+class _Shown:
+    """When something was last said, and of what step."""
+
+    at, step = 0.0, ""
+
+
+def show(status: Status) -> None:
+    """The current step on stderr: a line that changes on a terminal, else one now and then."""
+    left = "" if status.remaining_s is None else f", about {_duration(status.remaining_s)} left"
+    if status.state == "runs":
+        text = f"{_duration(status.seconds)}{left}" + (f": {status.detail}" if status.detail else "")
+    else:
+        text = "done before" if status.state == "kept" else f"done in {_duration(status.seconds)}"
+    line = f"[{status.number}/{status.total}] {status.step}: {text}"
+    if sys.stderr.isatty():
+        end = "" if status.state == "runs" else "\n"
+        print(f"\r\x1b[K{line[:_WIDTH]}", end=end, file=sys.stderr, flush=True)
+        return
+    now = time.monotonic()
+    if status.state != "runs" or status.step != _Shown.step or now - _Shown.at > _SHOWN_EVERY_S:
+        _Shown.at, _Shown.step = now, status.step
+        print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes}:{rest:02d}"
