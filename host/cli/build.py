@@ -74,8 +74,9 @@ def run(args: argparse.Namespace) -> int:
                 except toolchains.failures() as error:
                     print(f"fireflow: {error}", file=sys.stderr)
                     return 1
-                hardware = replace(hardware, clock_mhz=built.clock_mhz)
-                extra = toolchains.files(built, output.stem, bundle, hardware, Path(scratch))
+                if built is not None:
+                    hardware = replace(hardware, clock_mhz=built.clock_mhz)
+                    extra = toolchains.files(built, output.stem, bundle, hardware, Path(scratch))
         bundle.with_hardware(hardware).save(output, rtl, extra)
     if args.json:
         made = built.record if built else None

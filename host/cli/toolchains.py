@@ -10,19 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
+from host.cli import vendor
+
 if TYPE_CHECKING:
     from hw.bitstream.steps import Status
     from hw.bundle import Bundle
     from hw.dataflow.hardware import Hardware
     from hw.rtl.stitch import Design
 
-NAMES = ("none", "open")
+NAMES = ("none", "open", "vivado", "finn")
 CHECKS = ("none", "routed", "bits", "all")
 RECORD = "bitstream.json"
 """In the bundle: tools, times, clock, resources and checks of the bitstream."""
 # Of one picture through a netlist in Verilator on one core of a laptop; beyond an hour it is the user's to ask for.
 _SIMULATION_S, _SIMULATION_LIMIT_S = 2.0e-8, 3600.0
 _WIDTH = 100
+# From here on nextpnr's static placer is the faster one by far.
+_LARGE_LUTS = 8000
 
 
 @dataclass(frozen=True)
@@ -47,23 +51,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--toolchain",
         choices=NAMES,
         default="none",
-        help="none: stop at Verilog; open: Yosys, nextpnr and prjxray, for PYNQ-Z1 and Z2",
+        help="none: stop at Verilog; open: Yosys, nextpnr and prjxray, for PYNQ-Z1 and Z2; vivado: every board; "
+        "finn: FINN's own builder and shell",
     )
-    group.add_argument("--seed", type=int, default=1, metavar="N", help="of place and route: 1")
-    group.add_argument("--placer", choices=("static", "heap"), default="static", help="nextpnr's: static")
+    group.add_argument("--seed", type=int, default=1, metavar="N", help="open: of place and route; 1")
     group.add_argument(
-        "--router", choices=("router2", "router1"), default="router2", help="nextpnr's: router2"
+        "--placer", choices=("static", "heap"), help="open: nextpnr's; by default static for large designs"
+    )
+    group.add_argument(
+        "--router", choices=("router2", "router1"), default="router2", help="open: nextpnr's; router2"
     )
     group.add_argument(
         "--check",
         choices=CHECKS,
-        help="simulate the golden images on the routed netlist, the one recovered from the bits, or both; "
+        help="open: simulate the golden images on the routed netlist, the one recovered from the bits, or both; "
         "by default both where that takes less than an hour",
     )
+    vendor.add_arguments(group)
 
 
-def build(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardware, design: Design) -> Built:
-    """Makes a bitstream, in steps that an interrupted build goes on from.
+def build(
+    args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardware, design: Design
+) -> Built | None:
+    """Makes a bitstream, in steps that an interrupted build goes on from; None where it is to be made elsewhere.
 
     Args:
         args: what `add_arguments` declared, and clock_mhz.
@@ -76,6 +86,11 @@ def build(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
         InputError: no tools, or a board that they do not know.
         ToolError, CheckError: a tool failed, or made what is wrong.
     """
+    builders = {"open": _open, **vendor.BUILDERS}
+    return builders[args.toolchain](args, name, bundle, hardware, design)
+
+
+def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardware, design: Design) -> Built:
     from hw.bitstream import open_flow
     from hw.bitstream.recover import Database
     from hw.bitstream.simulate import check_step
@@ -90,7 +105,8 @@ def build(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
     folder = cache_folder("builds") / f"{bundle.graph.name}-{content[:16]}"
     print(f"building in {folder}; what is done there is kept when this is interrupted", file=sys.stderr)
     with_shell = write_shell(design, flow, chosen, content, design.folder.with_name("shell"))
-    options = open_flow.Options(hardware.clock_mhz, args.clock_mhz, args.placer, args.router, args.seed)
+    placer = args.placer or ("static" if hardware.resources.lut > _LARGE_LUTS else "heap")
+    options = open_flow.Options(hardware.clock_mhz, args.clock_mhz, placer, args.router, args.seed)
     steps = open_flow.steps(with_shell, chosen.part, hardware.resources.lut, toolbox, options)
     checked, seconds = _checks(args.check, hardware, len(bundle.golden.images))
     database = Database(toolbox.database, chosen.part)
@@ -112,7 +128,7 @@ def build(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
         "target_mhz": hardware.clock_mhz,
         "max_mhz": round(clock.max_mhz, 2),
         "clock_mhz": clock.clock_mhz,
-        "place_and_route": {"placer": args.placer, "router": args.router, "seed": args.seed},
+        "place_and_route": {"placer": placer, "router": args.router, "seed": args.seed},
         "synthesized": open_flow.synthesized(done["synthesize"].folder).to_json(),
         "utilization": open_flow.utilization(done["route"].folder),
         "steps": {step: outcome.usage.to_json() for step, outcome in done.items()},
@@ -160,6 +176,8 @@ def files(built: Built, name: str, bundle: Bundle, hardware: Hardware, folder: P
 def summary(built: Built, hardware: Hardware) -> str:
     """The bitstream in a few lines."""
     record = built.record
+    if record["toolchain"] != "open":
+        return vendor.summary(built, hardware)
     used = ", ".join(
         f"{kind} {count['used']} of {count['available']}" for kind, count in record["utilization"].items()
     )

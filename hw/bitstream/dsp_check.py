@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hw.bitstream.checks import CheckError
+from hw.bitstream.errors import CheckError
 from hw.bitstream.recover.database import Database
 from hw.bitstream.recover.dsp import INPUTS, INVERTIBLE, REGISTERS, dsp_modes, pins_of
 from hw.bitstream.recover.features import Features

@@ -66,9 +66,11 @@ def _features(line: str, place: str) -> list[Feature]:
     return [Feature(tile, name, first + bit) for bit in range(value.bit_length()) if value >> bit & 1]
 
 
-def write_fasm(path: Path, features: Iterable[Feature]) -> None:
-    """One line for each feature."""
-    path.write_text("".join(f"{feature}\n" for feature in features), encoding="utf-8")
+def write_fasm(path: Path, features: Iterable[Feature]) -> str:
+    """One line for each feature; returns the text."""
+    text = "".join(f"{feature}\n" for feature in features)
+    path.write_text(text, encoding="utf-8")
+    return text
 
 
 class _Bits(NamedTuple):

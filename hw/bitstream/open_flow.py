@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hw.bitstream import checks
+from hw.bitstream.dsp_check import check_dsps
 from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
 from hw.bitstream.recover.database import Database
+from hw.bitstream.recover.features import features_of_fasm
 from hw.bitstream.routed import Routed
 from hw.bitstream.steps import Step, Work
 from hw.bitstream.tie_offs import tie_off
@@ -194,7 +196,9 @@ def _assemble(work: Work, database: Database) -> None:
     checks.routed(routed)
     work.say("from FASM to frames")
     features = tie_off(read_fasm(work.done["route"] / FASM), routed, database)
-    write_fasm(work.folder / FASM, features)
+    text = write_fasm(work.folder / FASM, features)
+    work.say("checking the DSPs")
+    check_dsps(routed, features_of_fasm(text), database)
     write_frames(work.folder / FRAMES, Assembler(database).assemble(features))
 
 

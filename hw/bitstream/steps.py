@@ -182,11 +182,12 @@ def _one(
 
 
 def _record(place: Path, key: str) -> Usage | None:
-    """What a finished step took, if it was made from the same."""
-    if not (place / RECORD).is_file():
+    """What a finished step took, if it was made from the same; a record of another version of ours counts as none."""
+    try:
+        record = read_json(place / RECORD)
+        return Usage.from_json(record) if record["key"] == key else None
+    except (InputError, KeyError, TypeError, ValueError):
         return None
-    record = read_json(place / RECORD)
-    return Usage.from_json(record) if record.pop("key") == key else None
 
 
 @contextlib.contextmanager

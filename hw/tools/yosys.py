@@ -200,10 +200,13 @@ def mapping(top: str, part_family: str, *, contents: bool) -> list[str]:
     Args:
         top: the module.
         part_family: "xc7" or "xcup".
-        contents: keep what block RAMs hold; it does not change their number, and takes a second for each of them.
+        contents: for a bitstream: keep what block RAMs hold, which does not change their number and takes a second
+            for each of them, and make no shift registers of LUTs.
     """
     target = FAMILIES[part_family]
-    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
+    # Of a real bitstream: Yosys 0.66 drops the enable of a shift register, and nextpnr its initial content.
+    shifts = " -nosrl" if contents else ""
+    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf{shifts}"
     return [
         f"{synth} -run begin:map_memory",
         f"memory_libmap {target.memory}",

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.bitstream.checks import CheckError
 from hw.bitstream.dsp_check import check_dsps
+from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, read_fasm, write_frames
 from hw.bitstream.recover import Database, recover
 from hw.bitstream.recover.features import features_of_fasm

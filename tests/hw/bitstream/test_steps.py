@@ -151,9 +151,9 @@ def test_tools_are_measured_and_limited(tmp_path: Path) -> None:
     assert lines == ["one", "two"]
     assert used.memory_mib > 0
     assert used.seconds > 0
-    with pytest.raises(ToolError, match="^sleep: took longer than 0.2 s"):
+    with pytest.raises(ToolError, match=r"^sleep: took longer than 0\.2 s"):
         run_logged(["sleep", "30"], tmp_path / "log", timeout_s=0.2)
     with pytest.raises(ToolError, match=r"^sh: was ended by SIGKILL \(often for want of memory\)"):
         run_logged(["sh", "-c", "kill -9 $$"], tmp_path / "log")
-    with pytest.raises(ToolError, match="^no-such-tool: cannot be run"):
+    with pytest.raises(ToolError, match=r"^no-such-tool: cannot be run"):
         run_logged(["no-such-tool"], tmp_path / "log")
