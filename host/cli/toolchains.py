@@ -97,17 +97,13 @@ def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
     from hw.bitstream.steps import run_steps
     from hw.bitstream.toolbox import Toolbox
     from hw.boards import board
-    from hw.rtl.shell import content_hash, write_shell
-    from hw.tools.cache import cache_folder
 
     chosen, toolbox, flow = board(hardware.board), Toolbox.find(), hardware.dataflow(bundle.graph)
-    content = content_hash(design, json.dumps(hardware.to_json(), sort_keys=True).encode())
-    folder = cache_folder("builds") / f"{bundle.graph.name}-{content[:16]}"
-    print(f"building in {folder}; what is done there is kept when this is interrupted", file=sys.stderr)
-    with_shell = write_shell(design, flow, chosen, content, design.folder.with_name("shell"))
+    shell, content = vendor.with_shell(bundle, hardware, design, chosen)
+    folder = vendor.build_folder(bundle, content, "open")
     placer = args.placer or ("static" if hardware.resources.lut > _LARGE_LUTS else "heap")
     options = open_flow.Options(hardware.clock_mhz, args.clock_mhz, placer, args.router, args.seed)
-    steps = open_flow.steps(with_shell, chosen.part, hardware.resources.lut, toolbox, options)
+    steps = open_flow.steps(shell, chosen.part, hardware.resources.lut, toolbox, options)
     checked, seconds = _checks(args.check, hardware, len(bundle.golden.images))
     database = Database(toolbox.database, chosen.part)
     for which in checked:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -74,9 +73,9 @@ def vivado(
     options = _options(args)
     tool = None if args.scripts_only or args.results else flow.Vivado.find()
     chosen = board(hardware.board)
-    content = _content(hardware, design)
+    shell, content = with_shell(bundle, hardware, design, chosen)
     scripts = design.folder.with_name("scripts")
-    flow.write_scripts(_shell(bundle, hardware, design, chosen, content), chosen, hardware.clock_mhz, scripts)
+    flow.write_scripts(shell, chosen, hardware.clock_mhz, scripts)
     if args.scripts_only:
         _deliver(scripts, args.scripts_only, "vivado")
         return None
@@ -89,7 +88,7 @@ def vivado(
         assert tool is not None
         version = tool.version
         steps = flow.vivado_steps(tool, scripts, chosen, hardware.clock_mhz, options)
-        outcomes = run_steps(steps, _folder(bundle, content, "vivado"), show)
+        outcomes = run_steps(steps, build_folder(bundle, content, "vivado"), show)
         found = flow.results({step: outcome.folder for step, outcome in outcomes.items()})
     record = {
         "toolchain": "vivado",
@@ -121,6 +120,7 @@ def finn(
     from hw.bitstream import finn_flow
     from hw.bitstream.steps import run_steps
     from hw.finn.hand_over import hand_over
+    from hw.rtl.shell import content_hash
 
     options = _options(args)
     builder = None if args.scripts_only or args.results else finn_flow.FinnBuilder.find()
@@ -136,7 +136,7 @@ def finn(
             _deliver(folder, args.scripts_only, "finn")
             return None
         assert builder is not None
-        build = _folder(bundle, _content(hardware, design), "finn")
+        build = build_folder(bundle, content_hash(design), "finn")
         outcomes = run_steps(finn_flow.finn_steps(builder, folder, options.limit_s), build, show)
         place = outcomes["finn"].folder
     places = finn_flow.check(place)
@@ -184,20 +184,15 @@ def _options(args: argparse.Namespace) -> Options:
     return Options(args.lower_clock, args.ignore_timing, limit_s)
 
 
-def _content(hardware: Hardware, design: Design) -> str:
-    from hw.rtl.shell import content_hash
+def with_shell(bundle: Bundle, hardware: Hardware, design: Design, chosen: Board) -> tuple[Design, str]:
+    """The accelerator in its shell, and the hash that it tells."""
+    from hw.rtl.shell import content_hash, write_shell
 
-    return content_hash(design, json.dumps(hardware.to_json(), sort_keys=True).encode())
-
-
-def _shell(bundle: Bundle, hardware: Hardware, design: Design, chosen: Board, content: str) -> Design:
-    from hw.rtl.shell import write_shell
-
-    folder = design.folder.with_name("shell")
-    return write_shell(design, hardware.dataflow(bundle.graph), chosen, content, folder)
+    content, folder = content_hash(design), design.folder.with_name("shell")
+    return write_shell(design, hardware.dataflow(bundle.graph), chosen, content, folder), content
 
 
-def _folder(bundle: Bundle, content: str, toolchain: str) -> Path:
+def build_folder(bundle: Bundle, content: str, toolchain: str) -> Path:
     """Where the steps of this build stay."""
     from hw.tools.cache import cache_folder
 
