@@ -151,7 +151,7 @@ def _threshold(layer: Threshold, family: str) -> dict[str, float]:
     return {
         "layer": 1,
         "lanes": layer.pe,
-        "stage_bits": layer.pe * layer.stages * layer.input.bits,
+        "stage_bits": layer.pe * layer.stages * layer.bits,
         "pointer_bits": layer.stages * pointer * layer.pe,
         "output_bits": layer.output.width,
         "rom_luts": sum(memory.rom_luts(*words) for words in small),

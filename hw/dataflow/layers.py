@@ -14,6 +14,7 @@ from hw import ops
 from hw.dataflow import memory as memories
 from hw.dataflow.stream import Stream, divisor
 from hw.errors import InputError
+from hw.types import signed_bits
 
 if TYPE_CHECKING:
     from hw.types import Int64Array
@@ -278,13 +279,25 @@ class Threshold(Layer):
         return self.input.lanes
 
     @property
+    def stored(self) -> Int64Array:
+        """As the memories hold them: a threshold outside the input's range is met always or never, as at its end."""
+        result: Int64Array = np.clip(self.thresholds, self.input.lo, self.input.hi + 1)
+        return result
+
+    @property
+    def bits(self) -> int:
+        """Of a stored threshold: FINN saturates the input into their type, so it also holds a number below them all."""
+        lo, hi = int(self.stored.min()) - 1, int(self.stored.max())
+        return signed_bits(lo, hi) if self.input.signed else max(1, hi.bit_length())
+
+    @property
     def stages(self) -> int:
         """Steps of its binary search."""
         return int(self.thresholds.shape[1]).bit_length()
 
     @property
     def storage(self) -> tuple[tuple[int, int], ...]:
-        steps = ((self.input.groups << stage, self.input.bits) for stage in range(self.stages))
+        steps = ((self.input.groups << stage, self.bits) for stage in range(self.stages))
         return tuple(step for step in steps for _ in range(self.pe))
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:

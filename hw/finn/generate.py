@@ -220,11 +220,7 @@ def _threshold(layer: Threshold) -> FinnNode:
         raise InputError(
             "memory of thresholds must be lut or bram, not 'uram', which starts empty; change it"
         )
-    # A threshold outside the input's range is met always or never, and so is a clipped one, of fewer bits. FINN
-    # saturates the input into their type: it must also hold a number below all thresholds.
-    thresholds = np.clip(layer.thresholds, layer.input.lo, layer.input.hi + 1)
-    lo, hi = int(thresholds.min()) - 1, int(thresholds.max())
-    bits = signed_bits(lo, hi) if signed else max(1, hi.bit_length())
+    thresholds, bits = layer.stored, layer.bits
     steps = int(thresholds.shape[1])
     attributes = {
         "PE": layer.pe,

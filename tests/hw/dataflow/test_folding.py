@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 
 from hw.boards import RESOURCES, Resources, board
 from hw.dataflow.build import Workbench, to_dataflow
-from hw.dataflow.cost import cost, costs, dsps, features, finn_lanes, total
+from hw.dataflow.cost import TABLE, coefficients, cost, costs, dsps, features, finn_lanes, total
 from hw.dataflow.counts import errors
 from hw.dataflow.fit import Sample, fit
 from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
-from hw.dataflow.layers import MatMul
+from hw.dataflow.hardware import Hardware
+from hw.dataflow.layers import Fifo, MatMul
 from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
 from hw.dataflow.program import first
 from hw.errors import InputError
@@ -146,3 +148,42 @@ def test_costs_grow_with_parallelism(graph: Graph) -> None:
         few = cost(to_dataflow(graph, {"conv10": {"pe": 1, "simd": 4}})["conv10"], family)
         many = cost(to_dataflow(graph, {"conv10": {"pe": 5, "simd": 64}})["conv10"], family)
         assert all(getattr(few, name) <= getattr(many, name) for name in RESOURCES)
+
+
+def test_ultraram_holds_rows_and_fifos_where_there_is_some(graph: Graph) -> None:
+    plan = fold_for_rate(graph, board("KV260"), 5000)
+    kinds = {layer.kind for layer in plan.flow.layers if getattr(layer, "memory", "") == "uram"}
+    assert "Window" in kinds
+    assert plan.used.uram > 0
+    hardware = Hardware(
+        *("KV260", plan.board.part, 300.0, 0.8, plan.folding),
+        {layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)},
+        *("", (), plan.interval, plan.timing.latency, plan.used),
+    )
+    again = hardware.dataflow(graph)
+    assert [(layer.name, layer.parameters()) for layer in again.layers] == [
+        (layer.name, layer.parameters()) for layer in plan.flow.layers
+    ]
+    assert fold_for_rate(graph, board("Ultra96"), 5000).used.uram == 0
+
+
+def test_the_model_is_near_what_yosys_counts() -> None:
+    """Of every layer in the table of counts, which the coefficients are fitted to."""
+    table = json.loads((TABLE.with_name("kernel_measurements.json")).read_text())
+    samples = [
+        Sample(
+            row["kernel"],
+            row["family"],
+            row["features"],
+            Resources(**row["blocks"]),
+            Resources(**row["counted"]),
+        )
+        for row in table
+    ]
+    found = errors([(sample.counted, sample.modelled) for sample in samples])
+    for name in ("lut", "ff"):
+        assert abs(found[name].total or 0) < 0.05
+        assert (found[name].mean or 0) < 0.1
+    assert found["dsp"].off == 0
+    assert found["bram36"].off <= 0.02 * found["bram36"].counted
+    assert {sample.variant for sample in samples} == set(coefficients())

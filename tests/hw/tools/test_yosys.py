@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hw.dataflow.cost import cost
+from hw.dataflow.stream import Stream
 from hw.errors import InputError
 from hw.finn.generate import generate
+from hw.rtl.count import count_layers
 from hw.rtl.matmul import matmul_kernel
 from hw.tools import yosys
 from hw.tools.yosys import Resources, SynthesisError, family, resources
-from tests.hw.rtl.layer_cases import matmul
+from tests.hw.rtl.layer_cases import matmul, window
 
 COUNTER = """\
 module counter #(parameter BITS = 8) (input wire clk, input wire up, output reg [BITS-1:0] count);
@@ -86,6 +90,20 @@ def test_finn_multiplier(tmp_path: Path) -> None:
     generated = generate(layer, PARTS["xc7"], 10.0, tmp_path)
     counted = resources(generated.top, generated.sources, "xc7", folder=tmp_path, images=generated.images)
     assert counted.dsp == 2  # 4 products of 4 x 4 bits share one
+
+
+def test_rows_of_a_window_in_uram(tmp_path: Path) -> None:
+    layer = replace(window("w", Stream((20, 20, 16), 0, 15, 16), 3, 1), memory="uram")
+    assert count_layers([layer], PARTS["xcup"], 5.0)["w"].uram == 1
+
+
+def test_deep_roms_of_luts_take_a_lut_for_64_bits(tmp_path: Path) -> None:
+    """Left to itself, Yosys takes about twice as many where something else is slower."""
+    layer = matmul(
+        "fc", (2, 2), (16, 64), 4, (0, 15), (1, 4), kernel="dsp", memory="lut"
+    )  # 256 words of 16 bits
+    counted = count_layers([layer], PARTS["xc7"], 10.0)["fc"]
+    assert 64 <= counted.lut <= 1.1 * cost(layer, "xc7").lut
 
 
 def test_wrong_inputs(counter: Path) -> None:
