@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Mapping
 
-from host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError, DeviceLost, DeviceTimeout
+from host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError, DeviceLost, DeviceTimeout, short
 from host.devices.dma import Dma
 from host.pacing import Pace, pause
 from host.transfers import Finished, Layout, Slot
@@ -171,7 +171,7 @@ class Engine:
         except Exception as error:  # whatever a driver of a board raises: the device is not to be trusted
             self.poison(
                 DeviceLost(
-                    "device", f"the board must answer, not fail with {error!r}", "check it, then reset()"
+                    "device", f"the board must answer, not fail with {short(error)}", "check it, then reset()"
                 )
             )
 

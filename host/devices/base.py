@@ -43,6 +43,12 @@ class DeviceLost(DeviceError):
     """The device no longer answers at all."""
 
 
+def short(error: BaseException) -> str:
+    """An error of somebody else's in one line that is no longer than a message may be."""
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 @dataclass(frozen=True)
 class Clocks:
     """The accelerator's clock in MHz: what the design asks for, and what the device runs (None: unknown)."""

@@ -18,6 +18,7 @@ from host.devices.base import (
     DeviceError,
     DeviceLost,
     Registers,
+    short,
 )
 from host.devices.overlay import DMA_RANGE, dma_addresses, family_of, place_overlay, same_board
 from hw.errors import InputError
@@ -92,7 +93,7 @@ class PynqDevice(Device):
         except Exception as error:  # pynq raises RuntimeError, OSError, TypeError, gRPC's errors ...
             raise DeviceError(
                 "open",
-                f"{self.overlay_file.name} must load on {self.name}, not fail with {_short(error)}",
+                f"{self.overlay_file.name} must load on {self.name}, not fail with {short(error)}",
                 _hint(error),
             ) from error
 
@@ -133,7 +134,7 @@ class PynqDevice(Device):
         except Exception as error:
             raise DeviceError(
                 "open",
-                f"there must be {size_bytes} bytes of contiguous memory, not none ({_short(error)})",
+                f"there must be {size_bytes} bytes of contiguous memory, not none ({short(error)})",
                 "use fewer slots or frames, end other notebooks, or boot with a larger cma=",
             ) from error
         buffer = PynqBuffer(raw)
@@ -145,7 +146,7 @@ class PynqDevice(Device):
             actual = float(self._pynq.Clocks.fclk0_mhz)
         except Exception as error:  # a remote board that is gone, an unknown processor
             raise DeviceLost(
-                "clock", f"the clock must be readable ({_short(error)})", "check the board"
+                "clock", f"the clock must be readable ({short(error)})", "check the board"
             ) from error
         return Clocks(self._design.clock_mhz, round(actual, 3))
 
@@ -177,7 +178,7 @@ def remote_device(address: str) -> Any:
     except Exception as error:
         raise DeviceError(
             "open",
-            f"{address} must answer on port {port or REMOTE_PORT}, not fail with {_short(error)}",
+            f"{address} must answer on port {port or REMOTE_PORT}, not fail with {short(error)}",
             "boot the board's PYNQ.remote image and check the address",
         ) from error
 
@@ -208,7 +209,7 @@ def _board_device(pynq: Any) -> Any:
         return pynq.Device.active_device
     except RuntimeError as error:
         raise DeviceError(
-            "open", f"pynq must find a board, not none ({_short(error)})", "boot a PYNQ image for this board"
+            "open", f"pynq must find a board, not none ({short(error)})", "boot a PYNQ image for this board"
         ) from error
 
 
@@ -246,11 +247,6 @@ def _hint(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "run as root: sudo -E"
     return "switch the board off and on; check that the image and the bundle are for the same board"
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 __all__ = ["INPUT_DMA", "OUTPUT_DMA", "PynqBuffer", "PynqDevice", "PynqRegisters", "remote_device"]
