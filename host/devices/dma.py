@@ -13,7 +13,7 @@ CONTROL, ADDRESS_LOW, ADDRESS_HIGH, FRAMES = 0x00, 0x10, 0x14, 0x1C
 START, DONE, IDLE, READY = 1, 2, 4, 8
 NAMES = {"control": CONTROL, "address_low": ADDRESS_LOW, "address_high": ADDRESS_HIGH, "frames": FRAMES}
 
-# What the registers of our shell have beyond FINN's (hw/rtl/shell/shell.sv and dma_control.sv).
+# What the registers of our shell have beyond FINN's (hw/rtl/axi/shell.sv and dma_control.sv).
 IDENTITY, VERSION, ERROR, WHERE_LOW, WHERE_HIGH = 0x40, 0x44, 0x48, 0x4C, 0x50
 CYCLES_LOW, CYCLES_HIGH, ACCELERATOR = 0x54, 0x58, 0x60
 MAGIC = int.from_bytes(b"FIRE", "little")

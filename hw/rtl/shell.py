@@ -1,7 +1,7 @@
 """The shell: AXI masters and registers around a stitched accelerator, so that a processor can feed it from memory.
 
 `fireflow_shell` has one AXI4-Lite slave and one AXI4 master; for Zynq-7000 `fireflow_z7` joins it to the processing
-system. The sources are in the folder `shell`; here their parameters are chosen, from the streams and the board.
+system. The sources are in the folder `axi`; here their parameters are chosen, from the streams and the board.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 
 SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
 """The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""
-FOLDER = "shell"
+FOLDER = "axi"
 _MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
 _ADDRESS_BITS = 17
 _BURST_BEATS = 16

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.rtl.kernels import RTL
+from hw.rtl.shell import FOLDER
 from hw.tools.yosys import CELLS
 
 HASH = "".join(f"{byte:02x}" for byte in range(0x80, 0xA0))
 SHELL_SOURCES = [
-    RTL / "shell" / "shell_pkg.sv",
+    RTL / FOLDER / "shell_pkg.sv",
     RTL / "stream_fifo.sv",
     *(
-        RTL / "shell" / f"{module}.sv"
+        RTL / FOLDER / f"{module}.sv"
         for module in ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
     ),
 ]

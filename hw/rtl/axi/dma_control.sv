@@ -1,6 +1,6 @@
 // The registers of one DMA, as FINN's IODMA has them, with an error code and a cycle counter, and the plan of a transfer.
 //
-// 0x00 control: bit 0 start, 1 done and 3 ready (cleared by reading), 2 idle. 0x10, 0x14 address, 0x1C frames.
+// 0x00 control: bit 0 start, 1 done and 3 ready (cleared by reading), 2 idle, 8 an error. 0x10, 0x14 address, 0x1C frames.
 // 0x48 error of the last transfer: 0 none, 1 an address that the bus width does not divide, 2 an error response of the
 // bus or an address beyond the bus's, 3 no frames, or 4 GiB and more. 0x4C, 0x50 where it happened. 0x54, 0x58 cycles.
 //
@@ -35,7 +35,7 @@ module dma_control #(
 );
   localparam int unsigned STEPS = $clog2(FRAME_BYTES + 1);
   localparam int unsigned STEP_BITS = $clog2(STEPS + 1);
-  localparam int unsigned CYCLE_BITS = 40;  // hours
+  localparam int unsigned CYCLE_BITS = 40;  // hours; the rest reads as 0
 
   typedef enum logic [1:0] {IDLE, MULTIPLY, CHECK, RUN} state_t;
   state_t state;
@@ -138,7 +138,7 @@ module dma_control #(
 
   always_ff @(posedge clk) begin
     unique case (read_index)
-      5'h00: read_data <= {28'b0, done, state == IDLE, done, state != IDLE};
+      5'h00: read_data <= {23'b0, code != '0, 4'b0, done, state == IDLE, done, state != IDLE};
       5'h04: read_data <= address[31:0];
       5'h05: read_data <= address[63:32];
       5'h07: read_data <= frames;
