@@ -1,7 +1,7 @@
 """The shell: AXI masters and registers around a stitched accelerator, so that a processor can feed it from memory.
 
 `fireflow_shell` has one AXI4-Lite slave and one AXI4 master; for Zynq-7000 `fireflow_z7` joins it to the processing
-system. The sources are in the folder `axi`; here their parameters are chosen, from the streams and the board.
+system. The sources are in the folder `axi` beside this file; here their parameters are chosen, from the streams and the board.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 
 SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
 """The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""
-FOLDER = "axi"
+FOLDER, AXI = "shell", RTL / "axi"
+"""Of a design, where the sources of the shell are; where they come from."""
 _MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
 _ADDRESS_BITS = 17
 _BURST_BEATS = 16
@@ -84,12 +85,12 @@ def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, 
     zynq7 = board.family == "xc7"
     add(RTL / "stream_fifo.sv", KERNELS)
     for module in ("shell_pkg", *_MODULES, *(("axi3_lite",) if zynq7 else ())):
-        add(RTL / FOLDER / f"{module}.sv", FOLDER)
+        add(AXI / f"{module}.sv", FOLDER)
     (target / f"{SHELL}.v").write_text(_wrapper(dataflow, BUSES[board.family], content), encoding="utf-8")
     if not zynq7:
         return seal(target, f"{SHELL}.v", sources)
     sources[f"{SHELL}.v"] = None
-    shutil.copyfile(RTL / FOLDER / f"{ZYNQ7}.sv", target / f"{ZYNQ7}.sv")
+    shutil.copyfile(AXI / f"{ZYNQ7}.sv", target / f"{ZYNQ7}.sv")
     return seal(target, f"{ZYNQ7}.sv", sources)
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.rtl.kernels import RTL
-from hw.rtl.shell import FOLDER
+from hw.rtl.shell import AXI
 from hw.tools.yosys import CELLS
 
 HASH = "".join(f"{byte:02x}" for byte in range(0x80, 0xA0))
 SHELL_SOURCES = [
-    RTL / FOLDER / "shell_pkg.sv",
+    AXI / "shell_pkg.sv",
     RTL / "stream_fifo.sv",
     *(
-        RTL / FOLDER / f"{module}.sv"
+        AXI / f"{module}.sv"
         for module in ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
     ),
 ]
