@@ -1,7 +1,7 @@
 """The shell: AXI masters and registers around a stitched accelerator, so that a processor can feed it from memory.
 
 `fireflow_shell` has one AXI4-Lite slave and one AXI4 master; for Zynq-7000 `fireflow_z7` joins it to the processing
-system. The sources are in the folder `axi` beside this file; here their parameters are chosen, from the streams and the board.
+system. The sources are in the folder `axi`; here their parameters are chosen, from the streams and the board.
 """
 
 from __future__ import annotations
