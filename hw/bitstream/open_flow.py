@@ -227,18 +227,8 @@ def _pack(work: Work, database: Database, toolbox: Toolbox) -> None:
 
 
 def _timing(work: Work, clock_mhz: float | None) -> None:
-    limits = read_json(work.done["route"] / REPORT)["fmax"]
-    if not limits:
-        raise CheckError("place and route: the report must tell the clock's limit, and does not")
-    max_mhz = min(float(entry["achieved"]) for entry in limits.values())
-    chosen = reachable_mhz("xc7", max_mhz if clock_mhz is None else clock_mhz)
-    work.say(f"{max_mhz:.2f} MHz by nextpnr's timing analysis; the clock: {chosen:.6g} MHz")
-    if chosen > max_mhz:
-        raise CheckError(
-            f"timing: the clock must be at most {max_mhz:.2f} MHz, not {chosen:.6g}; ask for a slower one, "
-            "or leave --clock-mhz out"
-        )
-    clock = Clock(max_mhz, chosen)
+    clock = choose_clock(work.done["route"] / REPORT, clock_mhz)
+    work.say(f"{clock.max_mhz:.2f} MHz by nextpnr's timing analysis; the clock: {clock.clock_mhz:.6g} MHz")
     (work.folder / _CLOCK).write_text(json.dumps(asdict(clock)) + "\n")
 
 
@@ -253,6 +243,29 @@ class Clock:
     def load(cls, folder: Path) -> Clock:
         """From the folder of the step "timing"."""
         return cls(**read_json(folder / _CLOCK))
+
+
+def choose_clock(report: Path, clock_mhz: float | None) -> Clock:
+    """The clock for a routed design.
+
+    Args:
+        report: nextpnr's.
+        clock_mhz: what is asked for; None: the highest that the design allows and the board can set.
+
+    Raises:
+        CheckError: the design does not allow it.
+    """
+    limits = read_json(report)["fmax"]
+    if not limits:
+        raise CheckError("place and route: the report must tell the clock's limit, and does not")
+    max_mhz = min(float(entry["achieved"]) for entry in limits.values())
+    chosen = reachable_mhz("xc7", max_mhz if clock_mhz is None else clock_mhz)
+    if chosen > max_mhz:
+        raise CheckError(
+            f"timing: the clock must be at most {max_mhz:.2f} MHz, not {chosen:.6g}; ask for a slower one, "
+            "or leave --clock-mhz out"
+        )
+    return Clock(max_mhz, chosen)
 
 
 def utilization(folder: Path) -> dict[str, dict[str, int]]:

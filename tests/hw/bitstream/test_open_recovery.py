@@ -18,9 +18,8 @@ from hw.bitstream.recover import Database, recover
 from hw.bitstream.recover.features import features_of_fasm
 from hw.bitstream.routed import Routed
 from hw.bitstream.tie_offs import tie_off
-from hw.bitstream.toolbox import Toolbox
-from hw.errors import InputError
 from tests.hw.bitstream.lockstep import outputs
+from tests.hw.bitstream.open_tools import open_tools
 
 PART = "xc7z020clg400-1"
 HERE = Path(__file__).parent
@@ -46,10 +45,7 @@ class Build:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    try:
-        toolbox = Toolbox.find()
-    except InputError as error:
-        pytest.skip(str(error))
+    toolbox = open_tools()
     folder = tmp_path_factory.mktemp("open")
     for path in HERE.glob("*.v"):
         (folder / path.name).write_text(path.read_text())

@@ -1,0 +1,111 @@
+"""`fireflow build --toolchain open`, end to end: a small network becomes a bitstream that computes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.cli import main
+from host.design import load
+from host.devices.overlay import bit_part, dma_addresses, place_overlay
+from hw.bundle import Bundle, Golden, Manifest
+from hw.graph import Graph, Node
+from hw.ops import Bias, Conv, GlobalSum, Relu
+from hw.types import TensorType
+from tests.hw.bitstream.open_tools import open_tools
+from tests.hw.networks import pictures
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 6
+
+
+def network() -> Graph:
+    """One layer of four classes, on pictures of 6 x 6: the shell is the largest part of it."""
+    weight = np.random.default_rng(3).integers(-7, 8, (4, 1, 1, 3))
+    nodes = (
+        Node("conv10", Conv(weight, (1, 1), (0, 0, 0, 0), weight_bits=4), ("image",)),
+        Node("conv10.bias", Bias(np.array([900, -400, 0, 77])), ("conv10",)),
+        Node("conv10.relu", Relu(), ("conv10.bias",)),
+        Node("scores", GlobalSum(), ("conv10.relu",)),
+    )
+    return Graph("one-layer", "image", TensorType((SIZE, SIZE, 3), 0, 255), nodes, 0.01)
+
+
+@pytest.fixture(scope="module")
+def lowered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    graph = network()
+    golden = Golden.record(graph, pictures(3, (SIZE, SIZE, 3)))
+    assert len(np.unique(golden.scores, axis=0)) == 3
+    path = tmp_path_factory.mktemp("open") / "one-layer.fire"
+    Bundle(graph, Manifest(), golden).save(path)
+    return path
+
+
+def command(lowered: Path, output: Path, *more: str) -> list[str]:
+    return [
+        *("build", str(lowered), "--board", "pynq-z2", "--target-fps", "1000", "--toolchain", "open"),
+        *("-o", str(output), *more),
+    ]
+
+
+@pytest.mark.timeout(900)  # place and route of two thousand LUTs; seconds where an earlier run did it
+def test_a_network_becomes_a_bitstream(
+    lowered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = open_tools()
+    output = tmp_path / "z2.fire"
+    assert main(command(lowered, output)) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == str(output)
+    assert (
+        "equal to the integer graph: 3 images on the routed netlist and 3 images on the bits netlist"
+        in captured.out
+    )
+    record = json.loads((output / "bitstream.json").read_text())
+    assert record["toolchain"] == "open"
+    assert record["tools"] == dict(tools.versions)
+    assert record["clock_mhz"] <= record["max_mhz"]
+    assert record["images_simulated"] == {"routed": 3, "bits": 3}
+    bundle, design = load(output)
+    assert bundle.hardware is not None
+    assert design.bitstream is not None
+    assert design.clock_mhz == bundle.hardware.clock_mhz == record["clock_mhz"]
+    data = design.bitstream.read_bytes()
+    assert len(data) > 4_000_000
+    assert bit_part(data) == "xc7z020clg400-1"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    placed = place_overlay(design)
+    assert placed.read_bytes() == data
+    assert dma_addresses(placed.with_suffix(".hwh")) == {"idma0": 0x4000_0000, "odma0": 0x4001_0000}
+
+
+def test_an_interrupted_build_goes_on(lowered: Path, tmp_path: Path) -> None:
+    open_tools()
+    output = tmp_path / "z2.fire"
+    run = [sys.executable, "-m", "host.cli", *command(lowered, output, "--check", "none", "--seed", "7")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment["FIREFLOW_OPEN_TOOLS"] = str(open_tools().root or "/")
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        process = subprocess.Popen(run, cwd=ROOT, env=environment, stdout=file, stderr=file)
+        deadline = time.monotonic() + 240
+        while "] route: 0:00" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert log.read_text().splitlines()[-1] == "interrupted"
+    assert not output.exists()
+    (build,) = (tmp_path / "cache" / "fireflow" / "builds").iterdir()
+    assert {path.name for path in build.iterdir() if path.is_dir()} == {"elaborate", "synthesize"}
+    shutil.rmtree(build)

@@ -1,0 +1,37 @@
+"""The open FPGA tools for tests: those that are here, or an installation of our own where it is asked for."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import pytest
+
+from hw.bitstream.process import ToolError
+from hw.bitstream.toolbox import Toolbox, default_folder, install
+from hw.errors import InputError
+
+ASK = "FIREFLOW_INSTALL_TOOLS"
+"""`.ci/run` sets it: the tests may then download 1.1 GB."""
+
+
+@lru_cache(maxsize=1)
+def find() -> Toolbox | str:
+    try:
+        return Toolbox.find()
+    except InputError as error:
+        if not os.environ.get(ASK):
+            return f"{error}; or set {ASK}=1 and the tests install them"
+    folder = default_folder()
+    try:
+        return install(folder, folder.with_name("open.log"), lambda text: None)
+    except (InputError, ToolError, OSError) as error:
+        return f"the open tools could not be installed: {error}"
+
+
+def open_tools() -> Toolbox:
+    """The tools; skips the test, and says why, where there are none."""
+    found = find()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
