@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hw.bitstream import checks
+from hw.bitstream.check_sums import with_check_sums
 from hw.bitstream.dsp_check import check_dsps
 from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
@@ -101,7 +102,7 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Opt
         Step(
             "synthesize",
             lambda work: _synthesize(work, design.top, toolbox),
-            (toolbox.identity, *mapping(design.top, "xc7", contents=True)),
+            (toolbox.identity, *mapping(design.top, "xc7", bitstream=True)),
             synthesis_s,
         ),
         Step(
@@ -138,7 +139,7 @@ def _elaborate(work: Work, design: Design) -> None:
 def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
     script = [
         f"read_rtlil {work.done['elaborate'] / _ELABORATED}",
-        *mapping(top, "xc7", contents=True),
+        *mapping(top, "xc7", bitstream=True),
         f"tee -q -o {_STATISTICS} stat -json",
         f"write_json {NETLIST}",
     ]
@@ -216,6 +217,7 @@ def _pack(work: Work, database: Database, toolbox: Toolbox) -> None:
         str(bitstream),
     ]
     work.tool(toolbox.command("xc7frames2bit", *packing), environment=toolbox.environment)
+    bitstream.write_bytes(with_check_sums(bitstream.read_bytes()))
     work.say("reading the bitstream back")
     read_back = work.folder / "read_back.txt"
     work.tool(

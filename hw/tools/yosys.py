@@ -194,26 +194,37 @@ def reading(top: str, files: Sequence[str], parameters: Mapping[str, int | str] 
     return " ".join([options, f"--top {top}", *values, *files])
 
 
-def mapping(top: str, part_family: str, *, contents: bool) -> list[str]:
+def mapping(top: str, part_family: str, *, bitstream: bool) -> list[str]:
     """Yosys's commands that map an elaborated design onto the cells of a family.
 
     Args:
         top: the module.
         part_family: "xc7" or "xcup".
-        contents: for a bitstream: keep what block RAMs hold, which does not change their number and takes a second
-            for each of them, and make no shift registers of LUTs.
+        bitstream: for place and route by open tools, not to be counted. Then block RAMs keep what they hold, which
+            does not change their number and takes a second for each of them.
     """
     target = FAMILIES[part_family]
-    # Of a real bitstream: Yosys 0.66 drops the enable of a shift register, and nextpnr its initial content.
-    shifts = " -nosrl" if contents else ""
-    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf{shifts}"
+    # Yosys 0.66 drops the enable of a shift register, and nextpnr 0.11 its initial content.
+    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
+    synth += " -nosrl" if bitstream else ""
+    # The flip-flops of a slice share clock, enable and reset. Enables and resets of their own for a few flip-flops, and
+    # an inverter for each of these, scatter a design over the device: three times the wires, a third of the clock.
+    flip_flops = "-cell $_DFFE_?P?P_ 01 -cell $_SDFFE_?P?P_ 01 -cell $_DLATCH_?P?_ 01"
+    shared_controls = [
+        f"{synth} -run map_ffram:map_ffs",
+        f"dfflegalize {flip_flops} -mince 4 -minsrst 4",
+        f"{synth} -run map_ffs:check",
+        "opt_merge -share_all t:INV t:LUT1 t:LUT2 t:LUT3",
+        "opt_clean",
+        f"{synth} -run check:edif",
+    ]
     return [
         f"{synth} -run begin:map_memory",
         f"memory_libmap {target.memory}",
         "techmap -map +/xilinx/lutrams_xc5v_map.v",
-        *(() if contents else ("setparam -unset INIT t:$__XILINX_BLOCKRAM_* t:$__XILINX_URAM_*",)),
+        *(() if bitstream else ("setparam -unset INIT t:$__XILINX_BLOCKRAM_* t:$__XILINX_URAM_*",)),
         *(f"techmap -map +/xilinx/{name}" for name in target.maps),
-        f"{synth} -run map_ffram:edif",
+        *(shared_controls if bitstream else [f"{synth} -run map_ffram:edif"]),
         # What had to be mapped on its own, as lut_rom.sv, becomes part of the top now.
         "setattr -mod -unset keep_hierarchy A:keep_hierarchy",
         "flatten",
@@ -223,7 +234,7 @@ def mapping(top: str, part_family: str, *, contents: bool) -> list[str]:
 
 
 def _script(top: str, files: Sequence[str], part_family: str, parameters: Mapping[str, int | str]) -> str:
-    read, maps = reading(top, files, parameters), mapping(top, part_family, contents=False)
+    read, maps = reading(top, files, parameters), mapping(top, part_family, bitstream=False)
     return "\n".join([read, *maps, "tee -q -o stat.json stat -json"])
 
 
