@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 from hw.files import PathLike
 
 _GRACE_S = 5.0
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 _ERRORS = ("error", "fatal", "abort")
 
 
@@ -81,6 +83,7 @@ def run_logged(
                 text=True,
                 errors="replace",
                 start_new_session=True,  # a group of its own, to be ended as a whole
+                preexec_fn=_end_with_parent,
             )
         except OSError as error:
             raise ToolError(f"{name}: cannot be run ({error.strerror}); see `fireflow doctor`") from None
@@ -121,6 +124,11 @@ def run_logged(
         what = [*errors[:1], last, f"exit code {process.returncode}"]
         raise ToolError(f"{name}: {next(filter(None, what))}; see {log}")
     return Usage(time.monotonic() - start, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+
+
+def _end_with_parent() -> None:
+    """In the new process: the kernel ends it when this one is killed, and cannot end it itself."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(process: subprocess.Popen[str]) -> resource.struct_rusage:
