@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from host.cli.inputs import BUNDLE_HELP
+from host.cli.toolchains import RECORD
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,13 +19,15 @@ def run(args: argparse.Namespace) -> int:
     """Writes the page."""
     from host.cli.simulate import built
     from hw.bundle import Bundle
-    from hw.files import atomic_file
+    from hw.files import atomic_file, read_json
     from hw.report import report_page
 
     bundle = Bundle.load(args.bundle)
     built(bundle, args.bundle)
     output = args.output or args.bundle.with_suffix(".html")
-    page = report_page(bundle)
+    listed = read_json(args.bundle / "manifest.json")["files"]  # the rest was not compared with a hash
+    record = read_json(args.bundle / RECORD) if RECORD in listed else None
+    page = report_page(bundle, record)
     with atomic_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(output)
