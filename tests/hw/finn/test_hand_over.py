@@ -83,7 +83,10 @@ def test_a_graph_and_back(graph: Graph) -> None:
         assert_array_equal(array, others[name])
 
 
-def test_hardware_layers_compute_the_graph(graph: Graph) -> None:
+@pytest.mark.parametrize("bypass", [False, True])
+def test_hardware_layers_compute_the_graph(bypass: bool) -> None:
+    stages = (((16, 64),) * (1 + bypass),)
+    graph = squeezenet(size=16, classes=5, narrow=8, bypass=bypass, stages=stages)
     images = pictures(1, graph.input_type.shape)
     model = hardware_layers(graph)
     with execution():
