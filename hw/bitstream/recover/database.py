@@ -160,6 +160,12 @@ class Database:
                 always[target].append(source)
             elif kind == "default":
                 defaults[target] = source
+        wires = frozenset(entry["wires"])
+        for feature in self.segbits(name):
+            # A switch whose bits are all 0 is on where no other of its wire is.
+            target, _, source = feature.name.partition(".")
+            if not feature.ones and target in wires and source in wires:
+                defaults[target] = source
         if name.startswith("DSP_"):
             # The database says nothing of these pips: without a tie-off's bit the pin is fed by the fabric.
             for target, sources in pips.items():
@@ -182,7 +188,7 @@ class Database:
             if there and "res" in there  # a resistance: of a driver; inputs have a capacitance
         }
         return TileType(
-            frozenset(entry["wires"]),
+            wires,
             {wire: tuple(sources) for wire, sources in pips.items()},
             {wire: tuple(sources) for wire, sources in always.items()},
             defaults,

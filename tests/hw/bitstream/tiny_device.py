@@ -1,4 +1,4 @@
-"""A device of three tiles in prjxray's format: a PS7, a switch box that connects all with all, and two slices.
+"""A device of four tiles in prjxray's format: a PS7, a switch box that connects all with all, two slices, a block RAM.
 
 Its names are those of the real one, so that what reads a real bitstream reads this one.
 """
@@ -15,8 +15,8 @@ IDCODE = 0x03727093
 PORTS = {
     "FCLKCLK": ("output", 4),
     "FCLKRESETN": ("output", 4),
-    "EMIOGPIOO": ("output", 12),
-    "EMIOGPIOI": ("input", 8),
+    "EMIOGPIOO": ("output", 16),
+    "EMIOGPIOI": ("input", 16),
 }
 SLICE_INPUTS = [
     *(f"{letter}{pin}" for letter, pin in product("ABCD", "123456X")),
@@ -24,6 +24,27 @@ SLICE_INPUTS = [
 ]
 SLICE_OUTPUTS = [*(f"{letter}{pin}" for letter, pin in product("ABCD", ("", "MUX", "Q"))), "COUT"]
 MEMORY_INPUTS = ["AI", "BI", "CI", "DI", "WE"]
+RAM_OUTPUTS = [
+    f"{port}{i}"
+    for port, width in (("DOADO", 16), ("DOBDO", 16), ("DOPADOP", 2), ("DOPBDOP", 2))
+    for i in range(width)
+]
+RAM_BUSES = {
+    "ADDRARDADDR": 14,
+    "ADDRBWRADDR": 14,
+    "DIADI": 16,
+    "DIBDI": 16,
+    "DIPADIP": 2,
+    "DIPBDIP": 2,
+    "WEA": 4,
+    "WEBWE": 8,
+}
+RAM_INPUTS = [
+    *(f"{port}{i}" for port, width in RAM_BUSES.items() for i in range(width)),
+    *("CLKARDCLK", "CLKBWRCLK", "REGCLKARDRCLK", "REGCLKB", "ENARDEN", "ENBWREN", "REGCEAREGCE", "REGCEB"),
+    *("RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"),
+]
+RAM_SITES = {"FIFO18": RAM_INPUTS, "RAMB18": RAM_INPUTS, "FIFO36": ["ADDRARDADDRL0", "ADDRBWRADDRL0"]}
 # Of one look-up table, one switch and one flag, as bits of the slices' tile and of the switch box.
 SEGBITS = {
     "CLBLM_L": [
@@ -32,7 +53,11 @@ SEGBITS = {
         "CLBLM_L.SLICEM_X0.AOUTMUX.O6 02_00 02_01",
         "CLBLM_L.SLICEM_X0.NOCLKINV !02_02",
     ],
-    "INT_L": ["INT_L.TO_PS7_EMIOGPIOI0.FROM_M_AMUX 03_05 03_06", "INT_L.TO_M_A1.FROM_PS7_EMIOGPIOO0 03_07"],
+    "INT_L": [
+        "INT_L.TO_PS7_EMIOGPIOI0.FROM_M_AMUX 03_05 03_06",
+        "INT_L.TO_M_A1.FROM_PS7_EMIOGPIOO0 03_07",
+        "INT_L.TO_M_AX.FROM_PS7_EMIOGPIOO1 !03_08",
+    ],
 }
 
 
@@ -62,13 +87,19 @@ def write_device(folder: Path) -> Path:
     halves = {"M": SLICE_INPUTS + MEMORY_INPUTS, "L": SLICE_INPUTS}
     sources = [f"PS7_{pin}" for pin in ps7["output"]]
     sources += [f"{half}_{pin}" for half in halves for pin in SLICE_OUTPUTS]
+    sources += [f"{ram}_{pin}" for ram in ("FIFO18", "RAMB18") for pin in RAM_OUTPUTS]
     targets = [f"PS7_{pin}" for pin in ps7["input"]]
-    targets += [f"{half}_{pin}" for half, pins in halves.items() for pin in pins]
+    targets += [f"{half}_{pin}" for half, pins in (halves | RAM_SITES).items() for pin in pins]
     sites = {
         "PSS2": [_site("PS7", 0, "PS7", _pins(ps7["output"], ps7["input"], "PS7_"))],
         "CLBLM_L": [
             _site("SLICE", x, f"SLICE{half}", _pins(SLICE_OUTPUTS, pins, f"CLBLM_{half}_"))
             for x, (half, pins) in enumerate(halves.items())
+        ],
+        "BRAM_L": [
+            _site("RAMB18", 0, "FIFO18E1", _pins(RAM_OUTPUTS, RAM_INPUTS, "BRAM_FIFO18_")),
+            _site("RAMB18", 0, "RAMB18E1", _pins(RAM_OUTPUTS, RAM_INPUTS, "BRAM_RAMB18_")) | {"y_coord": 1},
+            _site("RAMB36", 0, "RAMBFIFO36E1", _pins([], RAM_SITES["FIFO36"], "BRAM_FIFO36_")),
         ],
         "INT_L": [_site("TIEOFF", 0, "TIEOFF", _pins(["HARD0", "HARD1"], [], ""))],
     }
@@ -93,14 +124,16 @@ def write_device(folder: Path) -> Path:
         )
         entry = {"wires": dict.fromkeys(wires), "sites": own, "pips": pips if kind == "INT_L" else {}}
         (folder / f"tile_type_{kind}.json").write_text(json.dumps(entry))
-        (folder / f"segbits_{kind.lower()}.db").write_text("\n".join(SEGBITS.get(kind, [])) + "\n")
+        (folder / f"segbits_{kind.lower()}.db").write_text("".join(f"{line}\n" for line in SEGBITS.get(kind, [])))
     # A pin that no switch drives is 1, but for clocks and resets.
     defaults = [name for name in targets if not name.endswith(("CLK", "SR", "CIN"))]
     (folder / "ppips_int_l.db").write_text(
         "".join(f"INT_L.TO_{name}.VCC_WIRE default\n" for name in defaults)
     )
     places = {"PSS2_X0Y0": ("PSS2", 0), "INT_L_X1Y0": ("INT_L", 1), "CLBLM_L_X2Y0": ("CLBLM_L", 2)}
+    places["BRAM_L_X3Y0"] = ("BRAM_L", 3)
     names = {"PSS2": {"PS7_X0Y0": "PS7"}, "INT_L": {"TIEOFF_X0Y0": "TIEOFF"}}
+    names["BRAM_L"] = {"RAMB18_X0Y0": "FIFO18E1", "RAMB18_X0Y1": "RAMB18E1", "RAMB36_X0Y0": "RAMBFIFO36E1"}
     names["CLBLM_L"] = {"SLICE_X0Y0": "SLICEM", "SLICE_X1Y0": "SLICEL"}
     block = {"baseaddr": "0x00000000", "frames": 4, "offset": 0, "words": 2}
     grid = {
@@ -108,23 +141,25 @@ def write_device(folder: Path) -> Path:
             "type": kind,
             "grid_x": x,
             "grid_y": 0,
-            "bits": {} if kind == "PSS2" else {"CLB_IO_CLK": block},
+            "bits": {} if kind in ("PSS2", "BRAM_L") else {"CLB_IO_CLK": block},
             "sites": names[kind],
         }
         for tile, (kind, x) in places.items()
     }
+    ends = {"PSS2": (("PS7_",), -1, ""), "CLBLM_L": (("M_", "L_"), 1, "CLBLM_")}
+    ends["BRAM_L"] = (tuple(f"{site}_" for site in RAM_SITES), 2, "BRAM_")
     connections = [
         {
             "grid_deltas": [delta, 0],
             "tile_types": ["INT_L", kind],
             "wire_pairs": [
-                [f"{way}_{name}", wire(name)]
+                [f"{way}_{name}", prefix + name]
                 for way, all_names in (("FROM", sources), ("TO", targets))
                 for name in all_names
-                if name.startswith("PS7") == (kind == "PSS2")
+                if name.startswith(starts)
             ],
         }
-        for kind, delta, wire in (("PSS2", -1, str), ("CLBLM_L", 1, "CLBLM_{}".format))
+        for kind, (starts, delta, prefix) in ends.items()
     ]
     (folder / "xc7z020").mkdir(parents=True)
     (folder / "xc7z020/tilegrid.json").write_text(json.dumps(grid))
