@@ -171,7 +171,7 @@ def crc(start: int, register: int, words: NDArray[np.uint32]) -> int:
     """The device's check sum after writes to a register: CRC-32C of 32 bits of data, then 5 of address.
 
     >>> hex(crc(0, 12, np.array([0x03727093], np.uint32)))
-    '0xcb6d92d'
+    '0xeb3e84aa'
     """
     table, value = _TABLE, start
     last = [0] * 32

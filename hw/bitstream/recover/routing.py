@@ -50,7 +50,7 @@ class Routing:
         self.active: dict[Wire, list[str]] = {}
         for name, there in features.items():
             kind = database.tile_type(database.tiles[name].type)
-            for flag in there.flags:
+            for flag in sorted(there.flags):
                 target, dot, source = flag.partition(".")
                 if dot and target in kind.wires and source in kind.wires:
                     self.active.setdefault((name, target), []).append(source)

@@ -127,7 +127,16 @@ def block_ram(*widths: str) -> str:
         result += "".join(
             f"{start}Z{name}_{side}[17:0] = 18'h3ffff\n" for name in ("INIT", "SRVAL") for side in "AB"
         )
-        plain = ["CLKARDCLK", "CLKBWRCLK", "ENARDEN", "ENBWREN", "RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"]
+        plain = [
+            "CLKARDCLK",
+            "CLKBWRCLK",
+            "ENARDEN",
+            "ENBWREN",
+            "RSTRAMARSTRAM",
+            "RSTRAMB",
+            "RSTREGARSTREG",
+            "RSTREGB",
+        ]
         result += "".join(
             f"{start}{name}\n" for name in ("IN_USE", "DOA_REG", *widths, *(f"ZINV_{pin}" for pin in plain))
         )

@@ -124,7 +124,9 @@ def write_device(folder: Path) -> Path:
         )
         entry = {"wires": dict.fromkeys(wires), "sites": own, "pips": pips if kind == "INT_L" else {}}
         (folder / f"tile_type_{kind}.json").write_text(json.dumps(entry))
-        (folder / f"segbits_{kind.lower()}.db").write_text("".join(f"{line}\n" for line in SEGBITS.get(kind, [])))
+        (folder / f"segbits_{kind.lower()}.db").write_text(
+            "".join(f"{line}\n" for line in SEGBITS.get(kind, []))
+        )
     # A pin that no switch drives is 1, but for clocks and resets.
     defaults = [name for name in targets if not name.endswith(("CLK", "SR", "CIN"))]
     (folder / "ppips_int_l.db").write_text(
