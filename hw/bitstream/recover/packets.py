@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +48,50 @@ def read_bitstream(path: Path, database: Database) -> Bitstream:
         InputError: not a `.bit` file, for another device, a wrong check sum, frames missing or too many.
     """
     raw = path.read_bytes()
-    start = raw.find(_SYNC)
-    if start < 0:
-        raise InputError(f"{path}: a bitstream must have the sync word aa995566, and has not; build it again")
-    body = raw[start + 4 :]
-    words = np.frombuffer(body[: len(body) // 4 * 4], ">u4").astype(np.uint32)
+    start, words = _words(raw, str(path))
     device = _Device(path, database)
-    position = 0
-    register = 0
-    while position < len(words) and not device.done:
+    for _, register, payload in _writes(words, str(path)):
+        device.write(register, payload)
+        if device.done:
+            return device.finish(_header(raw[:start]))
+    raise InputError(f"{path}: a bitstream must end with DESYNC, and does not; build it again")
+
+
+def add_check_sums(raw: bytes) -> bytes:
+    """A `.bit` file whose check sums the device compares: xc7frames2bit has it clear them instead.
+
+    Each command that clears the sum, but for the first one, becomes a write of the sum: no word is added.
+
+    Raises:
+        InputError: not a `.bit` file.
+    """
+    start, words = _words(raw, "bitstream")
+    result, value, sums = words.copy(), 0, -1
+    for position, register, payload in _writes(words, "bitstream"):
+        if register == _CRC:
+            value = 0
+        elif register == _CMD and int(payload[-1]) == _RCRC:
+            sums += 1
+            if sums:
+                result[position - 1 : position + 1] = 0x30000000 | _CRC << 13 | 1, value
+            value = 0
+        else:
+            value = crc(value, register, payload)
+    return raw[:start] + result.astype(">u4").tobytes() + raw[start + 4 * len(words) :]
+
+
+def _words(raw: bytes, name: str) -> tuple[int, NDArray[np.uint32]]:
+    """Where the words behind the sync word start, and these words."""
+    start = raw.find(_SYNC) + len(_SYNC)
+    if start < len(_SYNC):
+        raise InputError(f"{name}: a bitstream must have the sync word aa995566, and has not; build it again")
+    return start, np.frombuffer(raw[start:][: (len(raw) - start) // 4 * 4], ">u4").astype(np.uint32)
+
+
+def _writes(words: NDArray[np.uint32], name: str) -> Iterator[tuple[int, int, NDArray[np.uint32]]]:
+    """The writes that are whole: where the payload starts, the register, the payload."""
+    position = register = 0
+    while position < len(words):
         word = int(words[position])
         position += 1
         kind, opcode = word >> 29, word >> 27 & 3
@@ -65,14 +101,12 @@ def read_bitstream(path: Path, database: Database) -> Bitstream:
             count = word & 0x7FFFFFF
         else:
             raise InputError(
-                f"{path}: a packet must be of type 1 or 2, not {word:#010x} (word {position}); build it again"
+                f"{name}: a packet must be of type 1 or 2, not {word:#010x} (word {position}); build it again"
             )
-        if opcode == 2 and position + count <= len(words):
-            device.write(register, words[position : position + count])
-        position += count if opcode == 2 else 0
-    if not device.done:
-        raise InputError(f"{path}: a bitstream must end with DESYNC, and does not; build it again")
-    return device.finish(_header(raw[:start]))
+        if opcode == 2:
+            if count and position + count <= len(words):
+                yield position, register, words[position : position + count]
+            position += count
 
 
 class _Device:
@@ -109,7 +143,7 @@ class _Device:
                     f"{self.path}: IDCODE must be {self.database.idcode:#010x} ({self.database.part}), "
                     f"not {self.idcode:#010x}; build it for that part"
                 )
-        elif register == _FDRI and len(words):
+        elif register == _FDRI:
             self._frames(words)
         elif register == _CMD and int(words[-1]) == _DESYNC:
             self.done = True
