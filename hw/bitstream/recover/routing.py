@@ -37,6 +37,26 @@ NOTHING = Source("", "")
 ONE, ZERO = Source("", "1"), Source("", "0")
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is so of a wire in each tile of a type.
+
+    Attributes:
+        constant: what it always is, if it is.
+        site, pin: the output that drives it: index of the site in the tile; "" for none.
+        always: the wires that drive it without a bit.
+        default: the one that drives it where no pip does, or "".
+        neighbours: (dx, dy, type, wire) of the same metal.
+    """
+
+    constant: Source | None
+    site: int
+    pin: str
+    always: tuple[str, ...]
+    default: str
+    neighbours: tuple[tuple[int, int, str, str], ...]
+
+
 class Routing:
     """The routes of a device with these features.
 
@@ -46,7 +66,7 @@ class Routing:
 
     def __init__(self, features: Features, database: Database) -> None:
         self.database = database
-        self.neighbours = database.neighbours
+        self._facts: dict[tuple[str, str], _Facts] = {}
         self.active: dict[Wire, list[str]] = {}
         for name, there in features.items():
             kind = database.tile_type(database.tiles[name].type)
@@ -85,19 +105,19 @@ class Routing:
         """What drives the piece of metal that a wire is part of: a wire before a pip, or a source."""
         drivers: list[Wire | Source] = []
         default: Wire | Source = NOTHING
-        for tile, name in self._metal(wire):
-            if name in _ONE or name in _ZERO:
-                return ONE if name in _ONE else ZERO
-            kind = self.database.tile_type(tile.type)
-            pips = self.active.get((tile.name, name), ())
-            drivers += [(tile.name, source) for source in pips]
-            if name in kind.pins:
+        for tile, name, facts in self._metal(wire):
+            if facts.constant is not None:
+                return facts.constant
+            pips = self.active.get((tile.name, name))
+            if pips is not None:
+                drivers += [(tile.name, source) for source in pips]
+            if facts.pin:
                 # A route through the site, which the database counts among the constant pips, is the site's matter.
-                drivers.append(self._pin(tile, name))
-            elif not pips:
-                drivers += self._always(tile, kind.always.get(name, ()))
-            if name in kind.defaults:
-                default = (tile.name, kind.defaults[name])
+                drivers.append(Source(tile.sites[facts.site], facts.pin))
+            elif pips is None:
+                drivers += [(tile.name, source) for source in facts.always]
+            if facts.default:
+                default = (tile.name, facts.default)
         if len(drivers) > 1:
             names = ", ".join(
                 f"{driver.site}.{driver.pin}" if isinstance(driver, Source) else ".".join(driver)
@@ -106,29 +126,39 @@ class Routing:
             raise RecoveryError(f"{wire[0]}.{wire[1]}: a wire must have one driver, not {names}")
         return drivers[0] if drivers else default
 
-    def _always(self, tile: Tile, sources: tuple[str, ...]) -> list[Wire | Source]:
-        # Both views of a block RAM, as one of 36 kbit and as two halves, drive its outputs: take the halves.
-        if len(sources) > 1:
-            sources = tuple(source for source in sources if not source.startswith("BRAM_FIFO36_"))
-        return [(tile.name, source) for source in sources]
-
-    def _pin(self, tile: Tile, wire: str) -> Source:
-        index, pin = self.database.tile_type(tile.type).pins[wire]
-        if wire.startswith(("BRAM_FIFO18_", "BRAM_RAMB18_")):
-            # Named as a RAMB18E1, also where the site can be a FIFO, whose pins have other names.
-            pin = wire.split("_", 2)[2]
-        return Source(tile.sites[index], pin)
-
-    def _metal(self, wire: Wire) -> Iterator[tuple[Tile, str]]:
+    def _metal(self, wire: Wire) -> Iterator[tuple[Tile, str, _Facts]]:
         """All the names, in neighbouring tiles, of the piece of metal that a wire is part of."""
+        at = self.database.at
         start = (self.database.tiles[wire[0]], wire[1])
         seen = {(start[0].name, start[1])}
         waiting = [start]
         while waiting:
             tile, name = waiting.pop()
-            yield tile, name
-            for dx, dy, kind, other in self.neighbours.get(tile.type, {}).get(name, ()):
-                there = self.database.at.get((tile.x + dx, tile.y + dy))
+            facts = self._facts.get((tile.type, name)) or self._learn(tile.type, name)
+            yield tile, name, facts
+            for dx, dy, kind, other in facts.neighbours:
+                there = at.get((tile.x + dx, tile.y + dy))
                 if there is not None and there.type == kind and (there.name, other) not in seen:
                     seen.add((there.name, other))
                     waiting.append((there, other))
+
+    def _learn(self, tile_type: str, name: str) -> _Facts:
+        kind = self.database.tile_type(tile_type)
+        site, pin = kind.pins.get(name, (0, ""))
+        if name.startswith(("BRAM_FIFO18_", "BRAM_RAMB18_")) and pin:
+            # Named as a RAMB18E1, also where the site can be a FIFO, whose pins have other names.
+            pin = name.split("_", 2)[2]
+        always = kind.always.get(name, ())
+        if len(always) > 1:
+            # Both views of a block RAM, as one of 36 kbit and as two halves, drive its outputs: take the halves.
+            always = tuple(source for source in always if not source.startswith("BRAM_FIFO36_"))
+        facts = _Facts(
+            ONE if name in _ONE else ZERO if name in _ZERO else None,
+            site,
+            pin,
+            always,
+            kind.defaults.get(name, ""),
+            tuple(self.database.neighbours.get(tile_type, {}).get(name, ())),
+        )
+        self._facts[tile_type, name] = facts
+        return facts
