@@ -21,7 +21,6 @@ from hw.bitstream.routed import Routed
 from hw.bitstream.tie_offs import tie_off
 from tests.hw.bitstream.lockstep import outputs
 from tests.hw.bitstream.open_tools import open_tools
-from tests.hw.bitstream.open_tools import open_tools
 
 PART = "xc7z020clg400-1"
 HERE = Path(__file__).parent
