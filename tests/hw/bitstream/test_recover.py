@@ -1,4 +1,4 @@
-"""From the bits of a device to Verilog: on a device of four tiles, and on bitstreams that the open tools made."""
+"""From the bits of a device to Verilog: on a device of five tiles, and on bitstreams that the open tools made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hw.bitstream.recover.features import features_of_fasm
 from hw.bitstream.recover.packets import WORDS, add_check_sums, crc, read_bitstream
 from hw.errors import InputError
 from tests.hw.bitstream.lockstep import outputs
-from tests.hw.bitstream.tiny_device import IDCODE, PART, write_device
+from tests.hw.bitstream.tiny_device import DSP_PINS, IDCODE, PART, write_device
 
 TILE, SWITCHES = "CLBLM_L_X2Y0", "INT_L_X1Y0"
 
@@ -178,7 +178,43 @@ RAM_CORE = f"""
     second <= first;
   end
   assign EMIOGPIOI = {{7'h7f, second}};"""
+DSP_START = "DSP_L_X4Y0.DSP48.DSP_0."
+# As our matrix unit has it: (D - A) * B with registers behind the pre-adder, B, the product and the sum.
+DSP = (
+    "".join(f"{DSP_START}{name}\n" for name in ("AREG_0", "USE_DPORT[0]", "ZIS_CLK_INVERTED"))
+    + "".join(
+        f"{DSP_START}Z{name}REG[0]\n"
+        for name in ("D", "C", "ALUMODE", "CARRYIN", "CARRYINSEL", "INMODE", "OPMODE")
+    )
+    # A constant 0 as a 1 and an inverter, as nextpnr has it, but for INMODE, which has tie-offs.
+    + f"{DSP_START}ZIS_OPMODE_INVERTED[6:0] = 7'b0000101\n{DSP_START}ZIS_INMODE_INVERTED[4:0] = 5'b11111\n"
+    + "".join(f"DSP_L_X4Y0.DSP_0_INMODE{i}.DSP_{'VCC' if i in (2, 3) else 'GND'}_L\n" for i in range(5))
+    + "DSP_L_X4Y0.DSP_0_CEAD.DSP_VCC_L\nDSP_L_X4Y0.DSP_0_RSTD.DSP_GND_L\n"
+    + "".join(
+        f"{SWITCHES}.TO_DSP0_{pin}.GND_WIRE\n"
+        for pin in DSP_PINS
+        if pin.startswith(("RST", "CARRYINSEL")) and pin != "RSTD"
+    )
+    + routes(" ".join(f"DSP0_D{i}=PS7_EMIOGPIOO{min(i, 7)}" for i in range(25)))
+    + routes(" ".join(f"DSP0_A{i}=PS7_EMIOGPIOO{min(i + 8, 15)}" for i in range(30)))
+    + routes(" ".join(f"DSP0_B{i}=PS7_EMIOGPIOO{(3 * i + 1) % 16}" for i in range(18)))
+    + routes("DSP0_CLK=PS7_FCLKCLK0")
+    + routes(" ".join(f"PS7_EMIOGPIOI{i}=DSP0_P{i if i < 8 else i + 14}" for i in range(16)))
+)
+DSP_CORE = f"""
+  reg signed [24:0] factor = 0;
+  reg signed [17:0] other = 0;
+  reg signed [42:0] product = 0;
+  reg signed [47:0] sum = 0;
+  always @(posedge clk) begin
+    factor <= $signed(o[7:0]) - $signed(o[15:8]);
+    other <= {{{", ".join(f"o[{(3 * i + 1) % 16}]" for i in reversed(range(18)))}}};
+    product <= factor * other;
+    sum <= product;
+  end
+  assign EMIOGPIOI = {{sum[29:22], sum[7:0]}};"""
 CASES = {
+    "DSP": (DSP, DSP_CORE, 0xFFFF),
     "logic": (LOGIC, LOGIC_CORE, 0xFF),
     "memory": (MEMORY, MEMORY_CORE, 0x3F),
     "block RAM": (RAM, RAM_CORE, 0x1FF),

@@ -1,4 +1,4 @@
-"""A device of four tiles in prjxray's format: a PS7, a switch box that connects all with all, two slices, a block RAM.
+"""A device of five tiles in prjxray's format: PS7, a switch box that connects all with all, slices, block RAM, DSPs.
 
 Its names are those of the real one, so that what reads a real bitstream reads this one.
 """
@@ -9,6 +9,8 @@ import json
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+from hw.bitstream.recover.dsp import INPUTS, pins_of
 
 PART = "xc7z020clg400-1"
 IDCODE = 0x03727093
@@ -44,6 +46,12 @@ RAM_INPUTS = [
     *("CLKARDCLK", "CLKBWRCLK", "REGCLKARDRCLK", "REGCLKB", "ENARDEN", "ENBWREN", "REGCEAREGCE", "REGCEB"),
     *("RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"),
 ]
+DSP_PINS = [pin for _, pins in pins_of(INPUTS) for pin in pins]
+DSP_OUTPUTS = [f"P{i}" for i in range(48)] + ["PCOUT0"]
+# Of these the fabric is one source of three; the others are tie-offs.
+TIED = [
+    pin for pin in DSP_PINS if pin.startswith(("D", "INMODE")) or pin in ("CEAD", "CED", "RSTD", "OPMODE6")
+]
 RAM_SITES = {"FIFO18": RAM_INPUTS, "RAMB18": RAM_INPUTS, "FIFO36": ["ADDRARDADDRL0", "ADDRBWRADDRL0"]}
 # Of one look-up table, one switch and one flag, as bits of the slices' tile and of the switch box.
 SEGBITS = {
@@ -74,6 +82,14 @@ def _pip(source: str, target: str) -> dict[str, str]:
     return {"src_wire": source, "dst_wire": target, "is_directional": "1"}
 
 
+def _at_site(prefix: str, name: str) -> str:
+    """The wire of a site's tile that a wire of the switch box goes on as."""
+    if not name.startswith("DSP0_"):
+        return prefix + name
+    pin = name.removeprefix("DSP0_")
+    return f"DSP_FABRIC_{pin}" if pin in TIED else f"DSP_0_{pin}"
+
+
 def write_device(folder: Path) -> Path:
     """Writes the database; returns its folder."""
     ps7 = {
@@ -88,7 +104,8 @@ def write_device(folder: Path) -> Path:
     sources = [f"PS7_{pin}" for pin in ps7["output"]]
     sources += [f"{half}_{pin}" for half in halves for pin in SLICE_OUTPUTS]
     sources += [f"{ram}_{pin}" for ram in ("FIFO18", "RAMB18") for pin in RAM_OUTPUTS]
-    targets = [f"PS7_{pin}" for pin in ps7["input"]]
+    sources += [f"DSP0_{pin}" for pin in DSP_OUTPUTS]
+    targets = [f"PS7_{pin}" for pin in ps7["input"]] + [f"DSP0_{pin}" for pin in DSP_PINS]
     targets += [f"{half}_{pin}" for half, pins in (halves | RAM_SITES).items() for pin in pins]
     sites = {
         "PSS2": [_site("PS7", 0, "PS7", _pins(ps7["output"], ps7["input"], "PS7_"))],
@@ -100,6 +117,11 @@ def write_device(folder: Path) -> Path:
             _site("RAMB18", 0, "FIFO18E1", _pins(RAM_OUTPUTS, RAM_INPUTS, "BRAM_FIFO18_")),
             _site("RAMB18", 0, "RAMB18E1", _pins(RAM_OUTPUTS, RAM_INPUTS, "BRAM_RAMB18_")) | {"y_coord": 1},
             _site("RAMB36", 0, "RAMBFIFO36E1", _pins([], RAM_SITES["FIFO36"], "BRAM_FIFO36_")),
+        ],
+        "DSP_L": [
+            _site("DSP48", 0, "DSP48E1", _pins(DSP_OUTPUTS, [*DSP_PINS, "PCIN0"], f"DSP_{i}_"))
+            | {"y_coord": i}
+            for i in range(2)
         ],
         "INT_L": [_site("TIEOFF", 0, "TIEOFF", _pins(["HARD0", "HARD1"], [], ""))],
     }
@@ -118,11 +140,19 @@ def write_device(folder: Path) -> Path:
         for target in (f"TO_{name}" for name in targets)
         for source in ("GND_WIRE", *(f"FROM_{name}" for name in sources))
     }
+    tie_offs = {
+        f"DSP_L.{source}->DSP_0_{pin}": _pip(source, f"DSP_0_{pin}")
+        for pin in TIED
+        for source in ("DSP_GND_L", "DSP_VCC_L", f"DSP_FABRIC_{pin}")
+    }
+    extra = {"DSP_L": ["DSP_GND_L", "DSP_VCC_L", *(f"DSP_FABRIC_{pin}" for pin in TIED)]}
     for kind, own in sites.items():
         wires = (
             inner if kind == "INT_L" else [pin["wire"] for site in own for pin in site["site_pins"].values()]
         )
-        entry = {"wires": dict.fromkeys(wires), "sites": own, "pips": pips if kind == "INT_L" else {}}
+        wires += extra.get(kind, [])
+        own_pips = {"INT_L": pips, "DSP_L": tie_offs}.get(kind, {})
+        entry = {"wires": dict.fromkeys(wires), "sites": own, "pips": own_pips}
         (folder / f"tile_type_{kind}.json").write_text(json.dumps(entry))
         (folder / f"segbits_{kind.lower()}.db").write_text(
             "".join(f"{line}\n" for line in SEGBITS.get(kind, []))
@@ -133,9 +163,10 @@ def write_device(folder: Path) -> Path:
         "".join(f"INT_L.TO_{name}.VCC_WIRE default\n" for name in defaults)
     )
     places = {"PSS2_X0Y0": ("PSS2", 0), "INT_L_X1Y0": ("INT_L", 1), "CLBLM_L_X2Y0": ("CLBLM_L", 2)}
-    places["BRAM_L_X3Y0"] = ("BRAM_L", 3)
+    places |= {"BRAM_L_X3Y0": ("BRAM_L", 3), "DSP_L_X4Y0": ("DSP_L", 4)}
     names = {"PSS2": {"PS7_X0Y0": "PS7"}, "INT_L": {"TIEOFF_X0Y0": "TIEOFF"}}
     names["BRAM_L"] = {"RAMB18_X0Y0": "FIFO18E1", "RAMB18_X0Y1": "RAMB18E1", "RAMB36_X0Y0": "RAMBFIFO36E1"}
+    names["DSP_L"] = {"DSP48_X0Y0": "DSP48E1", "DSP48_X0Y1": "DSP48E1"}
     names["CLBLM_L"] = {"SLICE_X0Y0": "SLICEM", "SLICE_X1Y0": "SLICEL"}
     block = {"baseaddr": "0x00000000", "frames": 4, "offset": 0, "words": 2}
     grid = {
@@ -143,19 +174,20 @@ def write_device(folder: Path) -> Path:
             "type": kind,
             "grid_x": x,
             "grid_y": 0,
-            "bits": {} if kind in ("PSS2", "BRAM_L") else {"CLB_IO_CLK": block},
+            "bits": {} if kind in ("PSS2", "BRAM_L", "DSP_L") else {"CLB_IO_CLK": block},
             "sites": names[kind],
         }
         for tile, (kind, x) in places.items()
     }
     ends = {"PSS2": (("PS7_",), -1, ""), "CLBLM_L": (("M_", "L_"), 1, "CLBLM_")}
+    ends["DSP_L"] = (("DSP0_",), 3, "DSP_")
     ends["BRAM_L"] = (tuple(f"{site}_" for site in RAM_SITES), 2, "BRAM_")
     connections = [
         {
             "grid_deltas": [delta, 0],
             "tile_types": ["INT_L", kind],
             "wire_pairs": [
-                [f"{way}_{name}", prefix + name]
+                [f"{way}_{name}", _at_site(prefix, name)]
                 for way, all_names in (("FROM", sources), ("TO", targets))
                 for name in all_names
                 if name.startswith(starts)
