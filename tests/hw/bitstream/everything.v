@@ -32,11 +32,11 @@ module core (
     word <= table_of_18[o[62:53]];
   end
 
-  (* ram_style = "distributed" *) reg [5:0] small[0:31];
+  (* ram_style = "distributed" *) reg [5:0] table_of_6[0:31];
   integer i;
-  initial for (i = 0; i < 32; i = i + 1) small[i] = 0;
-  always @(posedge clk) if (o[63]) small[o[4:0]] <= o[10:5];
+  initial for (i = 0; i < 32; i = i + 1) table_of_6[i] = 0;
+  always @(posedge clk) if (o[63]) table_of_6[o[4:0]] <= o[10:5];
 
-  wire [7:0] narrow = {flag, 1'b0, small[o[15:11]]};
+  wire [7:0] narrow = {flag, 1'b0, table_of_6[o[15:11]]};
   assign EMIOGPIOI = {o[18] ? sum[47:16] : {narrow, sum[23:0]}, o[19] ? word[17:2] : {14'd0, word[1:0]}, count};
 endmodule
