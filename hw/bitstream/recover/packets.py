@@ -19,8 +19,8 @@ from hw.errors import InputError
 WORDS = 101  # of 32 bits in a frame
 ECC_WORD, ECC_BITS = 50, 0x1FFF  # where a frame holds a check sum of itself
 _SYNC = bytes.fromhex("aa995566")
-_CRC, _FAR, _FDRI, _CMD, _IDCODE = 0, 1, 2, 4, 12
-_RCRC, _DESYNC = 7, 13
+CRC, FDRI, CMD, RCRC = 0, 2, 4, 7  # registers, and the command that clears the check sum
+_FAR, _IDCODE, _DESYNC = 1, 12, 13
 
 
 @dataclass(frozen=True)
@@ -48,48 +48,29 @@ def read_bitstream(path: Path, database: Database) -> Bitstream:
         InputError: not a `.bit` file, for another device, a wrong check sum, frames missing or too many.
     """
     raw = path.read_bytes()
-    start, words = _words(raw, str(path))
+    start, words = body_words(raw, str(path))
     device = _Device(path, database)
-    for _, register, payload in _writes(words, str(path)):
+    for _, register, payload in register_writes(words, str(path)):
         device.write(register, payload)
         if device.done:
             return device.finish(_header(raw[:start]))
     raise InputError(f"{path}: a bitstream must end with DESYNC, and does not; build it again")
 
 
-def add_check_sums(raw: bytes) -> bytes:
-    """A `.bit` file whose check sums the device compares: xc7frames2bit has it clear them instead.
-
-    Each command that clears the sum, but for the first one, becomes a write of the sum: no word is added.
-
-    Raises:
-        InputError: not a `.bit` file.
-    """
-    start, words = _words(raw, "bitstream")
-    result, value, sums = words.copy(), 0, -1
-    for position, register, payload in _writes(words, "bitstream"):
-        if register == _CRC:
-            value = 0
-        elif register == _CMD and int(payload[-1]) == _RCRC:
-            sums += 1
-            if sums:
-                result[position - 1 : position + 1] = 0x30000000 | _CRC << 13 | 1, value
-            value = 0
-        else:
-            value = crc(value, register, payload)
-    return raw[:start] + result.astype(">u4").tobytes() + raw[start + 4 * len(words) :]
-
-
-def _words(raw: bytes, name: str) -> tuple[int, NDArray[np.uint32]]:
-    """Where the words behind the sync word start, and these words."""
+def body_words(raw: bytes, name: str) -> tuple[int, NDArray[np.uint32]]:
+    """Where the words behind the sync word start, and these words. Raises InputError without it."""
     start = raw.find(_SYNC) + len(_SYNC)
     if start < len(_SYNC):
         raise InputError(f"{name}: a bitstream must have the sync word aa995566, and has not; build it again")
     return start, np.frombuffer(raw[start:][: (len(raw) - start) // 4 * 4], ">u4").astype(np.uint32)
 
 
-def _writes(words: NDArray[np.uint32], name: str) -> Iterator[tuple[int, int, NDArray[np.uint32]]]:
-    """The writes that are whole: where the payload starts, the register, the payload."""
+def register_writes(words: NDArray[np.uint32], name: str) -> Iterator[tuple[int, int, NDArray[np.uint32]]]:
+    """The writes that are whole: where the payload starts, the register, the payload.
+
+    Raises:
+        InputError: a word that is no packet.
+    """
     position = register = 0
     while position < len(words):
         word = int(words[position])
@@ -121,7 +102,7 @@ class _Device:
         self.taken: dict[int, NDArray[np.uint32]] = {}
 
     def write(self, register: int, words: NDArray[np.uint32]) -> None:
-        if register == _CRC:
+        if register == CRC:
             if int(words[-1]) != self.crc:
                 raise InputError(
                     f"{self.path}: the check sum must be {self.crc:#010x}, not {int(words[-1]):#010x}; "
@@ -130,7 +111,7 @@ class _Device:
             self.checks += 1
             self.crc = 0
             return
-        if register == _CMD and int(words[-1]) == _RCRC:
+        if register == CMD and int(words[-1]) == RCRC:
             self.crc = 0
             return
         self.crc = crc(self.crc, register, words)
@@ -143,9 +124,9 @@ class _Device:
                     f"{self.path}: IDCODE must be {self.database.idcode:#010x} ({self.database.part}), "
                     f"not {self.idcode:#010x}; build it for that part"
                 )
-        elif register == _FDRI:
+        elif register == FDRI:
             self._frames(words)
-        elif register == _CMD and int(words[-1]) == _DESYNC:
+        elif register == CMD and int(words[-1]) == _DESYNC:
             self.done = True
 
     def _frames(self, words: NDArray[np.uint32]) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from hw.bitstream.check_sums import with_check_sums
 from hw.bitstream.dsp_check import check_dsps
 from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, read_fasm, write_frames
 from hw.bitstream.recover import Database, recover
 from hw.bitstream.recover.features import features_of_fasm
-from hw.bitstream.recover.packets import add_check_sums
 from hw.bitstream.routed import Routed
 from hw.bitstream.tie_offs import tie_off
 from tests.hw.bitstream.lockstep import outputs
@@ -70,7 +70,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     write_frames(folder / "design.frames", Assembler(database).assemble(features))
     part = ("--part_file", str(toolbox.database / PART / "part.yaml"), "--part_name", PART)
     run("xc7frames2bit", *part, "--frm_file", "design.frames", "--output_file", "unsealed.bit")
-    (folder / "design.bit").write_bytes(add_check_sums((folder / "unsealed.bit").read_bytes()))
+    (folder / "design.bit").write_bytes(with_check_sums((folder / "unsealed.bit").read_bytes()))
     fasm = "\n".join(map(str, features))
     return Build(folder, database, routed, (folder / "raw.fasm").read_text(), fasm, folder / "design.bit")
 

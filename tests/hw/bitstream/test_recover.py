@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from hw.bitstream.check_sums import with_check_sums
 from hw.bitstream.recover import Database, RecoveryError, recover, recover_features
 from hw.bitstream.recover.features import features_of_fasm
-from hw.bitstream.recover.packets import WORDS, add_check_sums, crc, read_bitstream
+from hw.bitstream.recover.packets import WORDS, crc, read_bitstream
 from hw.errors import InputError
 from tests.hw.bitstream.lockstep import outputs
 from tests.hw.bitstream.recover_cases import CASES, CORE, LOGIC, routes, settings
@@ -150,7 +151,7 @@ def test_check_sums_take_the_place_of_commands_that_clear_them(database: Databas
     words[:2] = write(4, 7)
     path.write_bytes(sealed[:-20] + words.tobytes())
     assert read_bitstream(path, database).crc_checks == 0
-    assert add_check_sums(path.read_bytes()) == sealed
+    assert with_check_sums(path.read_bytes()) == sealed
 
 
 def test_a_wrong_bitstream_is_refused(database: Database, tmp_path: Path) -> None:
