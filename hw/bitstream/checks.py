@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,24 @@ from hw.bitstream.errors import CheckError
 from hw.bitstream.recover.database import Database
 from hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, WORDS, read_bitstream
 from hw.bitstream.routed import Routed
+from hw.files import read_json
+
+
+def synthesized(netlist: Path) -> None:
+    """No memory of LUTs starts with a content: nextpnr looks for that of a RAM32M under a name that it does not have.
+
+    Args:
+        netlist: what Yosys wrote, as JSON; behind place and route the content is gone.
+
+    Raises:
+        CheckError: one does.
+    """
+    for module in read_json(netlist)["modules"].values():
+        for name, cell in module["cells"].items():
+            if not re.fullmatch(r"RAM\d.*|SRL.*", cell["type"]):
+                continue
+            if any("1" in value for key, value in cell["parameters"].items() if key.startswith("INIT")):
+                raise CheckError(f"{name}: a memory of LUTs must start empty: nextpnr drops its content")
 
 
 def routed(netlist: Routed) -> None:

@@ -150,6 +150,7 @@ def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
         environment=toolbox.environment,
         on_line=passes,
     )
+    checks.synthesized(work.folder / NETLIST)
     used = synthesized(work.folder)
     work.say(f"{used.lut} LUTs, {used.ff} flip-flops, {used.bram36:g} block RAMs, {used.dsp} DSPs")
 

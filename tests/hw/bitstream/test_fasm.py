@@ -144,6 +144,27 @@ FLIP_FLOPS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "good"),
+    [
+        ("RAM32M", "00x0", True),
+        ("RAM32M", "0100", False),
+        ("SRL16E", "0001", False),
+        ("RAMB18E1", "0100", True),  # block RAMs keep theirs
+        ("LUT2", "0110", True),
+    ],
+)
+def test_memories_of_luts_start_empty(tmp_path: Path, kind: str, content: str, good: bool) -> None:
+    cells = {"one": {"type": kind, "parameters": {"INIT_A": content, "WIDTH": "1"}}}
+    path = tmp_path / "netlist.json"
+    path.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+    if good:
+        checks.synthesized(path)
+    else:
+        with pytest.raises(CheckError, match="one: a memory of LUTs must start empty"):
+            checks.synthesized(path)
+
+
 def test_a_routed_netlist_becomes_verilog(tmp_path: Path, database: Database) -> None:
     routed = netlist(tmp_path, {"lut": LUT, **FLIP_FLOPS})
     checks.routed(routed)
