@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.bitstream.check_sums import with_check_sums
 from hw.bitstream.recover import Database, RecoveryError, recover, recover_features
 from hw.bitstream.recover.features import features_of_fasm
 from hw.bitstream.recover.packets import WORDS, crc, read_bitstream
@@ -138,20 +137,6 @@ def test_header_and_check_sum_are_read(database: Database, tmp_path: Path) -> No
     assert (found.header, found.idcode, found.crc_checks) == ({"b": PART}, IDCODE, 1)
     assert len(found.addresses) == 12
     assert all(one < other for one, other in pairwise(found.addresses))
-
-
-def test_check_sums_take_the_place_of_commands_that_clear_them(database: Database, tmp_path: Path) -> None:
-    frames = empty_frames(database)
-    frames[2, 7] = 99
-    path = bit_file(tmp_path / "x.bit", frames)
-    sealed = path.read_bytes()
-    # As xc7frames2bit writes it: "CMD: RCRC" instead of the sum.
-    words = np.frombuffer(sealed[-20:], ">u4").copy()
-    assert words[0] == 0x30000001
-    words[:2] = write(4, 7)
-    path.write_bytes(sealed[:-20] + words.tobytes())
-    assert read_bitstream(path, database).crc_checks == 0
-    assert with_check_sums(path.read_bytes()) == sealed
 
 
 def test_a_wrong_bitstream_is_refused(database: Database, tmp_path: Path) -> None:
