@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import doctest
 import struct
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.bitstream.recover import Database, RecoveryError, recover, recover_features
+from hw.bitstream.recover import (
+    Database,
+    RecoveryError,
+    block_ram,
+    features,
+    netlist,
+    packets,
+    recover,
+    recover_features,
+)
+from hw.bitstream.recover import database as database_module
 from hw.bitstream.recover.features import features_of_fasm
 from hw.bitstream.recover.packets import WORDS, crc, read_bitstream
 from hw.errors import InputError
@@ -33,6 +45,12 @@ def test_sites_work_as_their_features_say(case: str, database: Database, tmp_pat
     # Each output moves, but for those that are constant.
     moving = np.bitwise_or.reduce(one ^ one[0], axis=0)
     assert moving.view("<u2") == changing
+
+
+@pytest.mark.parametrize("module", [block_ram, database_module, features, netlist, packets])
+def test_examples_in_the_docs_are_right(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
 
 
 def test_counts_what_it_finds(database: Database) -> None:
