@@ -50,7 +50,8 @@ def test_sites_work_as_their_features_say(case: str, database: Database, tmp_pat
 @pytest.mark.parametrize("module", [block_ram, database_module, features, netlist, packets])
 def test_examples_in_the_docs_are_right(module: ModuleType) -> None:
     result = doctest.testmod(module)
-    assert result.attempted and not result.failed
+    assert result.attempted
+    assert not result.failed
 
 
 def test_counts_what_it_finds(database: Database) -> None:
