@@ -52,13 +52,13 @@ def test_scores(slots: int, batch: int) -> None:
 
 
 def test_transfers_overlap() -> None:
-    with accelerator(interval_s=0.01, latency_s=0.03, check=True) as (device, board):
+    with accelerator(interval_s=0.03, latency_s=0.09, check=True) as (device, board):
         board.frames_total = 0
         start = time.monotonic()
         np.testing.assert_array_equal(device.infer(IMAGES), SCORES)
         seconds = time.monotonic() - start
     assert board.frames_total == 41, "one audit"
-    assert 0.42 <= seconds < 1, "41 intervals and the latency; one after the other it would be 1.64 s"
+    assert 1.26 <= seconds < 3, "41 intervals and the latency; one after the other it would be 4.92 s"
     assert set(device.milliseconds()) == set(PHASES)
 
 
@@ -157,7 +157,7 @@ def test_memory_stays_flat() -> None:
     with accelerator() as (device, _board):
         frames(200)
         before = frames(200)
-        assert frames(2000) - before < 100
+        assert frames(600) - before < 100
 
 
 def test_refused() -> None:

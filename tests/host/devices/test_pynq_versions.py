@@ -64,7 +64,7 @@ def environment(version: str) -> str:
 
 def run(version: str, board: str, cache: Path, *options: str) -> None:
     pytest_ = [environment(version), "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(ROOT)]
-    plugins = ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "--timeout", "120", "-rs"]
+    plugins = ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "--timeout", "240", "-rs"]
     done = subprocess.run(
         [*pytest_, *plugins, *options, *TESTS],
         cwd=ROOT,
