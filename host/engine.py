@@ -148,8 +148,9 @@ class Engine:
     def _run(self) -> None:
         me, known = threading.current_thread(), False
         # On a busy processor every look comes late without it; it needs root, as pynq does, or a limit for it.
+        # What this thread starts, as the virtual board does, must not have it.
         with contextlib.suppress(OSError, AttributeError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         try:
             while True:
                 with self._change:

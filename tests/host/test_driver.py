@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +61,17 @@ def test_transfers_overlap() -> None:
     assert board.frames_total == 41, "one audit"
     assert 1.26 <= seconds < 3, "41 intervals and the latency; one after the other it would be 4.92 s"
     assert set(device.milliseconds()) == set(PHASES)
+
+
+def test_only_the_thread_of_the_dmas_has_real_time_priority() -> None:
+    policies: set[int] = set()
+    with accelerator() as (device, board):
+        score, board._score = (
+            board._score,
+            lambda images: policies.add(os.sched_getscheduler(0)) or score(images),
+        )
+        np.testing.assert_array_equal(device.infer(IMAGES[:3]), SCORES[:3])
+    assert policies == {os.sched_getscheduler(0)}
 
 
 def test_stream_is_lazy_and_ends_early() -> None:
