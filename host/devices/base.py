@@ -17,7 +17,7 @@ class DeviceError(RuntimeError):
     """The device did not do what it was told. After it the session is poisoned until `Accelerator.reset`.
 
     Args:
-        phase: what was waited for: "open", "input", "output", "result", "audit", "reset", "close".
+        phase: what was waited for: "open", "input", "output", "result", "audit", "device", "clock", "reset", "close".
         problem: one line, "RULE, not VALUE".
         hint: what to look at.
         registers: both DMAs' registers when it happened, by DMA and register.
