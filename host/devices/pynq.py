@@ -236,9 +236,13 @@ def _clear_cache(overlay: Path) -> None:
     with contextlib.suppress(ImportError):
         from pynq.pl_server import global_state
 
-        with contextlib.suppress(Exception):  # a state that cannot be read is not of this overlay
+        try:
             if Path(global_state.load_global_state().bitfile_name) == overlay:
                 return
+        except Exception:
+            # pynq hashes the file that its state names, and loads nothing once that file is gone.
+            with contextlib.suppress(OSError):
+                global_state.clear_global_state()
         with contextlib.suppress(OSError):
             (Path(global_state.__file__).parent / "_current_metadata.pkl").unlink()
 
