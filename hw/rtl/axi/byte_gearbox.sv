@@ -2,8 +2,7 @@
 //
 // It counts in units, the greatest number of bytes that divides both. A piece may be cut short behind in_size or out_size
 // units; one that is given short is the last before more comes in. A piece is given in the cycle after the last of its
-// bytes was taken, and one moves every cycle on the side whose pieces are smaller. After `clear` only a piece that waits
-// to be taken is left.
+// bytes was taken, and one moves every cycle on the side whose pieces are smaller.
 module byte_gearbox
   import shell_pkg::gcd;
 #(
@@ -17,7 +16,6 @@ module byte_gearbox
 ) (
     input logic clk,
     input logic resetn,
-    input logic clear,
 
     input  logic [8*IN_BYTES-1:0] in_data,
     input  logic [      BITS-1:0] in_size,
@@ -44,7 +42,6 @@ module byte_gearbox
 
   always_ff @(posedge clk) begin
     level <= push ? kept + in_size : kept;
-    if (clear) level <= out_valid && !out_ready ? BITS'(OUT) : '0;
     if (!resetn) level <= '0;
   end
 

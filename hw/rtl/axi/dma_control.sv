@@ -34,7 +34,7 @@ module dma_control #(
     input  logic [ADDRESS_BITS-1:0] place
 );
   localparam int unsigned STEPS = $clog2(FRAME_BYTES + 1);
-  localparam int unsigned STEP_BITS = $clog2(STEPS + 1);
+  localparam int unsigned STEP_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam int unsigned CYCLE_BITS = 40;  // hours; the rest reads as 0
 
   typedef enum logic [1:0] {IDLE, MULTIPLY, CHECK, RUN} state_t;

@@ -136,6 +136,8 @@ module dma_read
   logic [8*BUS_BYTES-1:0] head;
   logic head_valid, head_last;  // of the transfer
   logic [8*PIECE_BYTES-1:0] piece;
+  logic [8*WORD_BYTES-1:0] word;
+  logic word_valid, word_ready;
   logic [SIZE_BITS-1:0] size;
   logic piece_last, piece_ready;  // of its beat
 
@@ -168,8 +170,17 @@ module dma_read
   byte_gearbox #(
       .IN_BYTES(PIECE_BYTES), .OUT_BYTES(WORD_BYTES)
   ) words (
-      .clk(clk), .resetn(resetn), .clear(failed),
+      .clk(clk), .resetn(resetn && !failed),
       .in_data(piece), .in_size(size), .in_valid(head_valid), .in_ready(piece_ready),
-      .out_data(out_data), .out_size(SIZE_BITS'(WORD_BYTES / UNIT)), .out_valid(out_valid), .out_ready(out_ready)
+      .out_data(word), .out_size(SIZE_BITS'(WORD_BYTES / UNIT)), .out_valid(word_valid), .out_ready(word_ready)
+  );
+
+  // Keeps the accelerator's paths and ours apart, and a word that waits there when an error clears the rest.
+  stream_fifo #(
+      .DEPTH(2), .BITS(8 * WORD_BYTES)
+  ) boundary (
+      .ap_clk(clk), .ap_rst_n(resetn),
+      .in0_V_TDATA(word), .in0_V_TVALID(word_valid), .in0_V_TREADY(word_ready),
+      .out0_V_TDATA(out_data), .out0_V_TVALID(out_valid), .out0_V_TREADY(out_ready)
   );
 endmodule

@@ -53,7 +53,7 @@ module dma_write
   localparam int unsigned UNIT = gcd(PIECE_BYTES, WORD_BYTES);
   localparam int unsigned SIZE_BITS = $clog2((PIECE_BYTES + WORD_BYTES) / UNIT);
 
-  typedef enum logic [1:0] {IDLE, MEASURE, SEND, LAST} state_t;
+  typedef enum logic [2:0] {IDLE, MEASURE, BEGIN, SEND, LAST} state_t;
   state_t state;
 
   //-- Gather words into beats ----------------------------------------------------------------------------------------
@@ -61,38 +61,65 @@ module dma_write
   logic [LEFT_BITS-1:0] left;  // how many, less one
   logic beat_last, beat_near;  // the transfer's last beat is made; that or the one before
   logic [8*PIECE_BYTES-1:0] piece;
-  logic [SIZE_BITS-1:0] size;
+  logic [SIZE_BITS-1:0] size, last_size;  // units of the piece; of the transfer's last
   logic piece_valid, piece_ready, piece_taken, piece_last;  // of its beat
-  logic word_ready;
+  logic beat_last_next, piece_last_next, piece_last_first;  // of the piece to come; of a transfer's first
+  logic [8*WORD_BYTES-1:0] word;
+  logic word_valid, word_ready, word_taken;
   logic [8*BUS_BYTES-1:0] beat;
   logic beat_valid, beat_ready;
 
   // No word beyond the transfer is taken: near its end, none while a piece goes.
-  assign in_ready    = making && word_ready && !(beat_near && piece_taken) && !(beat_last && piece_last && piece_valid);
+  assign word_taken  = making && word_ready && !(beat_near && piece_taken) && !(beat_last && piece_last && piece_valid);
   assign piece_ready = !beat_valid || beat_ready;
   assign piece_taken = piece_valid && piece_ready && making;
-  assign size = beat_last && piece_last ? SIZE_BITS'(last_byte % PIECE_BYTES / UNIT) + 1'b1 : SIZE_BITS'(PIECE_BYTES / UNIT);
+  assign last_size   = SIZE_BITS'(last_byte % PIECE_BYTES / UNIT) + 1'b1;
+  assign beat_last_next = piece_last ? left == LEFT_BITS'(1) : beat_last;
+
+  always_ff @(posedge clk) begin
+    if (go) size <= last_beat == '0 && piece_last_first ? last_size : SIZE_BITS'(PIECE_BYTES / UNIT);
+    else if (piece_taken) size <= beat_last_next && piece_last_next ? last_size : SIZE_BITS'(PIECE_BYTES / UNIT);
+  end
+
+  // Keeps the accelerator's paths and ours apart.
+  stream_fifo #(
+      .DEPTH(2), .BITS(8 * WORD_BYTES)
+  ) boundary (
+      .ap_clk(clk), .ap_rst_n(resetn),
+      .in0_V_TDATA(in_data), .in0_V_TVALID(in_valid), .in0_V_TREADY(in_ready),
+      .out0_V_TDATA(word), .out0_V_TVALID(word_valid), .out0_V_TREADY(word_taken)
+  );
 
   byte_gearbox #(
       .IN_BYTES(WORD_BYTES), .OUT_BYTES(PIECE_BYTES)
   ) pieces (
-      .clk(clk), .resetn(resetn && making), .clear(1'b0),
-      .in_data(in_data), .in_size(SIZE_BITS'(WORD_BYTES / UNIT)), .in_valid(in_valid && in_ready), .in_ready(word_ready),
+      .clk(clk), .resetn(resetn && making),
+      .in_data(word), .in_size(SIZE_BITS'(WORD_BYTES / UNIT)), .in_valid(word_valid && word_taken), .in_ready(word_ready),
       .out_data(piece), .out_size(size), .out_valid(piece_valid), .out_ready(piece_ready)
   );
 
   if (PIECES == 1) begin : whole
-    assign piece_last = 1'b1;
+    assign piece_last       = 1'b1;
+    assign piece_last_next  = 1'b1;
+    assign piece_last_first = 1'b1;
     always_ff @(posedge clk) if (piece_taken) beat <= piece;
   end else begin : parts
     localparam int unsigned INDEX_BITS = $clog2(PIECES);
-    logic [INDEX_BITS-1:0] index;
-    assign piece_last = index == (beat_last ? last_byte[BYTE_BITS-1-:INDEX_BITS] : INDEX_BITS'(PIECES - 1));
+    logic [INDEX_BITS-1:0] index, index_next, last_index;
+    assign last_index       = last_byte[BYTE_BITS-1-:INDEX_BITS];
+    assign index_next       = piece_last ? '0 : index + 1'b1;
+    assign piece_last_next  = index_next == (beat_last_next ? last_index : INDEX_BITS'(PIECES - 1));
+    assign piece_last_first = last_beat == '0 && last_index == '0;
     always_ff @(posedge clk) begin
       for (int unsigned i = 0; i < PIECES; i++)
         if (piece_taken && index == INDEX_BITS'(i)) beat[i*8*PIECE_BYTES+:8*PIECE_BYTES] <= piece;
-      if (!making) index <= '0;
-      else if (piece_taken) index <= piece_last ? '0 : index + 1'b1;
+      if (go) begin
+        index      <= '0;
+        piece_last <= piece_last_first;
+      end else if (piece_taken) begin
+        index      <= index_next;
+        piece_last <= piece_last_next;
+      end
     end
   end
 
@@ -131,7 +158,7 @@ module dma_write
   logic [BEAT_BITS-1:0] room, length;  // beats until a burst must end; of the burst; both less one
   logic [BEAT_BITS-1:0] to_send;       // beats of the burst, less one
   logic sending;
-  logic made, full, send;              // all beats are in the queue; enough for a whole burst; one begins
+  logic made, full;                    // all beats are in the queue; it has enough for a whole burst
   logic final_burst;
   logic beyond;                        // the bus has no such address
   logic [ANSWER_BITS-1:0] unanswered;  // bursts
@@ -140,24 +167,25 @@ module dma_write
   assign room = ~awaddr[BYTE_BITS+:BEAT_BITS];
   assign made = !making && !beat_valid;
   assign full = queued > COUNT_BITS'(room);
-  assign send = state == MEASURE && !failed && !beyond && (full || (made && queued != '0)) && unanswered != '1;
-  assign length     = full ? room : BEAT_BITS'(queued - 1'b1);
+  assign awlen      = 8'(length);
   assign head_taken = sending && (!wvalid || wready);
   assign bready     = 1'b1;
 
   always_ff @(posedge clk) begin
     ended  <= 1'b0;
-    queued <= queued + COUNT_BITS'(beat_valid && beat_ready) - (send ? COUNT_BITS'(length) + 1'b1 : '0);
+    queued <= queued + COUNT_BITS'(beat_valid && beat_ready) - (state == BEGIN ? COUNT_BITS'(length) + 1'b1 : '0);
     unique case (state)
       IDLE: begin
         queued <= '0;
         if (planning) {beyond, awaddr} <= {1'b0, address};
         if (go) state <= MEASURE;
       end
-      MEASURE:
-      if (failed || (made && queued == '0)) state <= LAST;
-      else if (send) begin
-        awlen       <= 8'(length);
+      MEASURE: begin
+        length <= full ? room : BEAT_BITS'(queued - 1'b1);
+        if (failed || (made && queued == '0)) state <= LAST;
+        else if ((full || made) && !beyond && unanswered != '1) state <= BEGIN;
+      end
+      BEGIN: begin
         awvalid     <= 1'b1;
         to_send     <= length;
         sending     <= 1'b1;
@@ -172,7 +200,7 @@ module dma_write
           state <= MEASURE;
         end
       end
-      LAST:
+      default:
       if (unanswered == '0 && !answer && !wvalid) begin
         ended <= 1'b1;
         state <= IDLE;
@@ -193,7 +221,7 @@ module dma_write
 
     answer       <= bvalid;
     answer_error <= bresp[1];
-    unanswered   <= unanswered + ANSWER_BITS'(send) - ANSWER_BITS'(answer && unanswered != '0);
+    unanswered   <= unanswered + ANSWER_BITS'(state == BEGIN) - ANSWER_BITS'(answer && unanswered != '0);
     if (planning) begin
       place  <= address;
       failed <= 1'b0;

@@ -53,10 +53,11 @@ def guarded(shell: Shell, address: int, size: int) -> None:
     shell.memory.bytes[address - 64 : address + size + 64] = bytes([GUARD]) * (size + 128)
 
 
-def check_written(shell: Shell, address: int, size: int, begin: int) -> None:
-    """The accelerator's bytes from number `begin` lie there, and nothing else was touched."""
+def check_written(shell: Shell, address: int, size: int) -> None:
+    """The accelerator's next bytes lie there, and nothing else was touched."""
     found = bytes(shell.memory.bytes[address - 64 : address + size + 64])
-    assert found[64:-64] == bytes(shell.byte(begin + i) for i in range(size))
+    assert found[64:-64] == bytes(shell.byte(shell.next + i) for i in range(size))
+    shell.next += size
     assert set(found[:64] + found[-64:]) == {GUARD}
 
 
@@ -91,7 +92,7 @@ async def transfers(dut: Any, name: str, seed: int) -> None:
     """Both directions beside each other, back to back, at random addresses, with every kind of delay."""
     shell, case = await opened(dut, name, seed), CASES[name]
     rng = shell.rng
-    for _round in range(6):
+    for _round in range(4):
         shell.memory.stall(rng.choice([0, 0.2, 0.7]))
         shell.memory.latency = rng.choice([0, 40])
         shell.take, shell.give = rng.choice([0.1, 0.6, 1.0]), rng.choice([0.1, 0.6, 1.0])
@@ -108,7 +109,7 @@ async def transfers(dut: Any, name: str, seed: int) -> None:
         sent = fill(shell, places[0], frames[0] * case.frame_in)
         size = frames[1] * case.frame_out
         guarded(shell, places[1], size)
-        before, begin = len(shell.taken), shell.given
+        before = len(shell.taken)
         order = [(INPUT, 0), (OUTPUT, 1)]
         rng.shuffle(order)
         for block, number in order:
@@ -117,11 +118,11 @@ async def transfers(dut: Any, name: str, seed: int) -> None:
                 await shell.wait(rng.randrange(100))
         for block, _number in order:
             assert await shell.end(block) == 0
-        check_written(shell, places[1], size, begin)
+        check_written(shell, places[1], size)
         shell.take = 1.0  # the last word may wait for the accelerator still
         await shell.wait(40)
         assert bytes(shell.taken[before:]) == sent
-        assert shell.given == begin + size
+        assert shell.given <= shell.next + 2 * case.word_out  # no more than the shell holds
 
 
 @cocotb.test()
@@ -175,7 +176,7 @@ async def refused(dut: Any, name: str) -> None:
             await shell.read(block + CONTROL) == IDLE | DONE | READY | FAILED
         )  # whoever waits for done is not left waiting
     assert not shell.taken
-    assert not shell.given
+    assert shell.given <= 2 * case.word_out
     data = fill(shell, BASE, case.frame_in)
     guarded(shell, BASE + 8192, case.frame_out)
     await shell.begin(INPUT, BASE, 1)
@@ -183,11 +184,11 @@ async def refused(dut: Any, name: str) -> None:
     assert [await shell.end(INPUT), await shell.end(OUTPUT)] == [0, 0]
     await shell.wait(20)
     assert bytes(shell.taken) == data
-    check_written(shell, BASE + 8192, case.frame_out, 0)
+    check_written(shell, BASE + 8192, case.frame_out)
 
 
 @cocotb.test()
-@cocotb.parametrize(name=list(CASES), response=[AxiResp.SLVERR, AxiResp.DECERR])
+@cocotb.parametrize(name=["rgb", "wide", "odd", "broad", "long"], response=[AxiResp.SLVERR, AxiResp.DECERR])
 async def bus_errors(dut: Any, name: str, response: AxiResp) -> None:
     """An error response in the midst of a transfer ends it; after a reset all is as before."""
     shell, case = await opened(dut, name, int(response)), CASES[name]
@@ -197,7 +198,7 @@ async def bus_errors(dut: Any, name: str, response: AxiResp) -> None:
         for late in (False, True):
             memory.stall(0.3 if late else 0)
             memory.latency = 40 * late
-            frames = 2 + 5000 // size
+            frames = 2 + 1500 // size
             beats = frames * size // case.bus
             wrong = BASE + case.bus * rng.choice([0, beats - 1, rng.randrange(beats)])
             memory.wrong = range(wrong, wrong + case.bus)
@@ -214,7 +215,7 @@ async def bus_errors(dut: Any, name: str, response: AxiResp) -> None:
             shell.taken.clear()
             await shell.reset()
             assert await shell.read(block + ERROR) == 0
-            shell.take, begin = 1.0, shell.given
+            shell.take = 1.0
             data = fill(shell, BASE, case.frame_in)
             guarded(shell, BASE + 8192, case.frame_out)
             await shell.begin(OUTPUT, BASE + 8192, 1)
@@ -222,7 +223,7 @@ async def bus_errors(dut: Any, name: str, response: AxiResp) -> None:
             assert [await shell.end(INPUT), await shell.end(OUTPUT)] == [0, 0]
             await shell.wait(40)
             assert bytes(shell.taken) == data
-            check_written(shell, BASE + 8192, case.frame_out, begin)
+            check_written(shell, BASE + 8192, case.frame_out)
 
 
 @cocotb.test()
@@ -258,7 +259,6 @@ async def resets(dut: Any, name: str) -> None:
         shell.take = shell.give = 1.0
         await shell.wait(5)
         shell.taken.clear()
-        begin = shell.given
         data = fill(shell, BASE, case.frame_in)
         guarded(shell, BASE + 8192, case.frame_out)
         await shell.begin(INPUT, BASE, 1)
@@ -266,7 +266,7 @@ async def resets(dut: Any, name: str) -> None:
         assert [await shell.end(INPUT), await shell.end(OUTPUT)] == [0, 0]
         await shell.wait(40)
         assert bytes(shell.taken) == data
-        check_written(shell, BASE + 8192, case.frame_out, begin)
+        check_written(shell, BASE + 8192, case.frame_out)
 
 
 @cocotb.test()
@@ -281,12 +281,11 @@ async def neither_direction_waits_for_the_other(dut: Any) -> None:
     guarded(shell, BASE + 8192, 100 * case.frame_out)
     await shell.begin(OUTPUT, BASE + 8192, 100)
     assert await shell.end(OUTPUT) == 0
-    check_written(shell, BASE + 8192, 100 * case.frame_out, 0)
+    check_written(shell, BASE + 8192, 100 * case.frame_out)
     assert await shell.read(INPUT + CONTROL) == START
 
     for channel in (shell.memory.writes.aw_channel, shell.memory.writes.w_channel):
         channel.pause = True
-    begin = shell.given
     await shell.begin(OUTPUT, BASE + 8192, 100)
     await shell.wait(500)
     shell.take = 1.0
@@ -301,7 +300,7 @@ async def neither_direction_waits_for_the_other(dut: Any) -> None:
         channel.pause = False
         await shell.wait(50)
     assert await shell.end(OUTPUT) == 0
-    check_written(shell, BASE + 8192, 100 * case.frame_out, begin)
+    check_written(shell, BASE + 8192, 100 * case.frame_out)
 
 
 @cocotb.test()
@@ -310,7 +309,7 @@ async def speed(dut: Any, name: str) -> None:
     """A word a cycle, or a beat a cycle where a word is more than a beat; a burst is gathered before it is written."""
     shell, case = await opened(dut, name), CASES[name]
     for block, word, frame in ((INPUT, case.word_in, case.frame_in), (OUTPUT, case.word_out, case.frame_out)):
-        frames = -(-8000 // frame)
+        frames = -(-4000 // frame)
         fill(shell, BASE, frames * frame)
         await shell.begin(block, BASE, frames)
         assert await shell.end(block) == 0

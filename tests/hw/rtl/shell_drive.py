@@ -163,10 +163,10 @@ class Processor:
 
     async def end(self, block: int, cycles: int = 60_000) -> int:
         """The error code of the transfer, when it has ended; `cycles` is a limit."""
-        for _ in range(cycles // 30):
+        for _ in range(cycles // 50):
             if await self.read(block + CONTROL) & IDLE:
                 return await self.read(block + ERROR)
-            await self.wait(20)
+            await self.wait(40)
         raise AssertionError("the transfer must end, not hang")
 
     async def where(self, block: int) -> int:
@@ -188,6 +188,7 @@ class Shell(Processor):
         taken: the bytes that came to the accelerator.
         take, give: the probability that the accelerator does in a cycle.
         given: bytes that the accelerator gave; it gives what `byte` says.
+        next: the number of the byte that the next output transfer begins with; the shell holds a few beforehand.
     """
 
     def __init__(self, dut: Any, name: str, word_in: int, word_out: int, seed: int) -> None:
@@ -197,7 +198,7 @@ class Shell(Processor):
         bus = AxiLiteBus.from_prefix(dut, f"{name}_s_axi")
         registers = AxiLiteMaster(bus, clock, resetn, reset_active_level=False)
         super().__init__(registers, Memory(dut, f"{name}_m_axi", clock, resetn, self.rng), clock, resetn)
-        self.taken, self.given = bytearray(), 0
+        self.taken, self.given, self.next = bytearray(), 0, 0
         self.take = self.give = 1.0
         self._word_in, self._word_out = word_in, word_out
 
@@ -212,9 +213,17 @@ class Shell(Processor):
 
     async def start(self) -> None:
         """Reset, and then the streams."""
+        for name in ("in_ready", "out_valid"):  # as the test before left them
+            self._pin(name).value = 0
         await self.reset()
         cocotb.start_soon(self._takes())
         cocotb.start_soon(self._gives())
+
+    async def reset(self, cycles: int = 4) -> None:
+        self._resetn.value = 0
+        await self.wait(cycles)
+        self.next = self.given
+        await super().reset(1)
 
     async def _takes(self) -> None:
         ready, valid, data = self._pin("in_ready"), self._pin("in_valid"), self._pin("in_data")
