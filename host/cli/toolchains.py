@@ -174,8 +174,13 @@ def summary(built: Built, hardware: Hardware) -> str:
     record = built.record
     if record["toolchain"] != "open":
         return vendor.summary(built, hardware)
+    from hw.boards import board
+
+    whole, counted = board(hardware.board).resources.to_json(), record["synthesized"]
     used = ", ".join(
-        f"{kind} {count['used']} of {count['available']}" for kind, count in record["utilization"].items()
+        f"{name.upper()} {counted[name]:g} ({counted[name] / whole[name]:.0%})"
+        for name in whole
+        if counted[name]
     )
     simulated = [
         f"{count} images on the {which} netlist" for which, count in record["images_simulated"].items()

@@ -272,6 +272,13 @@ def choose_clock(report: Path, clock_mhz: float | None) -> Clock:
 
 
 def utilization(folder: Path) -> dict[str, dict[str, int]]:
-    """Used and available places of each kind that is used, from the folder of nextpnr's step."""
+    """Used and available places of each kind that is used, from the folder of nextpnr's step.
+
+    A LUT counts as two SLICE_LUTX, since it can hold two small functions.
+    """
     counts = read_json(folder / REPORT)["utilization"]
-    return {kind: dict(count) for kind, count in sorted(counts.items()) if count["used"]}
+    return {
+        kind: dict(count)
+        for kind, count in sorted(counts.items())
+        if count["used"] and not kind.startswith("PSEUDO")
+    }
