@@ -171,11 +171,11 @@ def files(built: Built, name: str, bundle: Bundle, hardware: Hardware, folder: P
 
 def summary(built: Built, hardware: Hardware) -> str:
     """The bitstream in a few lines."""
+    from hw.boards import board
+
     record = built.record
     if record["toolchain"] != "open":
         return vendor.summary(built, hardware)
-    from hw.boards import board
-
     whole, counted = board(hardware.board).resources.to_json(), record["synthesized"]
     used = ", ".join(
         f"{name.upper()} {counted[name]:g} ({counted[name] / whole[name]:.0%})"
@@ -190,7 +190,8 @@ def summary(built: Built, hardware: Hardware) -> str:
         [
             f"{built.clock_mhz:.6g} MHz ({record['max_mhz']} by timing analysis), "
             f"{hardware.frames_per_second:.1f} frames a second, latency {hardware.latency_ms:.2f} ms",
-            f"place and route: {_duration(route['seconds'])}, {route['memory_mib']:.0f} MiB; {used}",
+            f"place and route: {_duration(route['seconds'])} ({_duration(route['cpu_s'])} of processor time), "
+            f"{route['memory_mib']:.0f} MiB; {used}",
             f"equal to the integer graph: {' and '.join(simulated) or 'not simulated'}",
         ]
     )
