@@ -14,7 +14,8 @@ import numpy as np
 from hw.bitstream.errors import CheckError
 from hw.bitstream.open_flow import BITSTREAM, ROUTED
 from hw.bitstream.recover import Database, recover
-from hw.bitstream.routed import Routed, verilog
+from hw.bitstream.routed import Routed
+from hw.bitstream.routed_verilog import verilog
 from hw.bitstream.steps import Step, Work
 from hw.dataflow.network import Dataflow
 from hw.dataflow.stream import Stream

@@ -15,7 +15,8 @@ from hw.bitstream import checks, open_flow
 from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, Feature, read_fasm, write_fasm, write_frames
 from hw.bitstream.recover import Database
-from hw.bitstream.routed import Routed, verilog
+from hw.bitstream.routed import Routed
+from hw.bitstream.routed_verilog import verilog
 from hw.errors import InputError
 from tests.hw.bitstream.tiny_device import PART, write_device
 
