@@ -69,13 +69,20 @@ def vivado(
     from hw.bitstream import vivado as flow
     from hw.bitstream.steps import run_steps
     from hw.boards import board
+    from hw.clocks import reachable_mhz
 
     options = _options(args)
     tool = None if args.scripts_only or args.results else flow.Vivado.find()
     chosen = board(hardware.board)
+    clock_mhz = reachable_mhz(chosen.family, hardware.clock_mhz)
+    if clock_mhz < 0.999 * hardware.clock_mhz:
+        print(
+            f"{chosen.name}'s divider gives {clock_mhz:.6g} MHz for {hardware.clock_mhz:g} MHz",
+            file=sys.stderr,
+        )
     shell, content = with_shell(bundle, hardware, design, chosen)
     scripts = design.folder.with_name("scripts")
-    flow.write_scripts(shell, chosen, hardware.clock_mhz, scripts)
+    flow.write_scripts(shell, chosen, clock_mhz, scripts)
     if args.scripts_only:
         _deliver(scripts, args.scripts_only, "vivado")
         return None
@@ -83,11 +90,11 @@ def vivado(
     version = ""
     if args.results:
         key = (scripts / flow.KEY).read_text(encoding="utf-8")
-        found = flow.import_results(args.results, key, chosen, hardware.clock_mhz, options)
+        found = flow.import_results(args.results, key, chosen, clock_mhz, options)
     else:
         assert tool is not None
         version = tool.version
-        steps = flow.vivado_steps(tool, scripts, chosen, hardware.clock_mhz, options)
+        steps = flow.vivado_steps(tool, scripts, chosen, clock_mhz, options)
         outcomes = run_steps(steps, build_folder(bundle, content, "vivado"), show)
         found = flow.results({step: outcome.folder for step, outcome in outcomes.items()})
     record = {

@@ -91,9 +91,11 @@ def test_vivado_elsewhere(
     lowered: Path, tmp_path: Path, mock: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, output = tmp_path / "carried", tmp_path / "z2.fire"
-    build = command(lowered, output, "--toolchain", "vivado")
+    build = command(lowered, output, "--toolchain", "vivado", "--clock-mhz", 120)
     assert main([*build, "--scripts-only", str(folder)]) == 0
-    assert "run its run.sh where the tools are" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "PYNQ-Z2's divider gives 111.111 MHz for 120 MHz" in printed
+    assert "run its run.sh where the tools are" in printed
     assert load(output)[1].bitstream is None
     assert main([*build, "--results", str(folder)]) == 2
     assert "synth is not; run" in capsys.readouterr().err
@@ -102,6 +104,7 @@ def test_vivado_elsewhere(
     assert main([*build, "--results", str(folder)]) == 0
     design = load(output)[1]
     assert design.bitstream is not None
+    assert design.clock_mhz == pytest.approx(1000 / 9)
     assert place_overlay(design).is_file()
     mock.setenv("MOCK_VIVADO", "")
     assert main([*build, "--results", str(folder), "--scripts-only", str(folder)]) == 2
