@@ -65,6 +65,11 @@ class Layer:
         return self.inputs[0]
 
     @property
+    def lanes(self) -> int:
+        """Of what it reads."""
+        return self.input.lanes
+
+    @property
     def cycles(self) -> int:
         """Cycles per frame when the layer never waits for data or room: its initiation interval."""
         return max(self.output.words, *(stream.words for stream in self.inputs))
@@ -325,10 +330,6 @@ class MaxPool(Layer):
         self._expect((rows, columns, channels), self.input.lanes)
 
     @property
-    def lanes(self) -> int:
-        return self.input.lanes
-
-    @property
     def storage(self) -> tuple[tuple[int, int], ...]:
         open_rows = (
             max(0, self.kernel[0] - 2) // self.stride[0] + 1
@@ -404,10 +405,6 @@ class Head(Layer):
                 f"bias must be {self.input.channels} numbers, not of shape {self.bias.shape}; check the wiring"
             )
         self._expect((self.input.channels,), self.input.lanes)
-
-    @property
-    def lanes(self) -> int:
-        return self.input.lanes
 
     @property
     def storage(self) -> tuple[tuple[int, int], ...]:
