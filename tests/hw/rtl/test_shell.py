@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import find_libpython
 import numpy as np
 import pytest
 
@@ -26,6 +27,10 @@ from tests.hw.rtl.cocotb_run import build, run
 from tests.hw.rtl.shell_cases import SHELL_SOURCES, write_bench, write_ps7
 
 SIZE, CLASSES = 15, 10
+cocotb = pytest.mark.skipif(
+    find_libpython.find_libpython() is None,
+    reason="cocotb needs Python as a shared library (Debian: apt install libpython3.11)",
+)
 
 
 @dataclass
@@ -45,6 +50,7 @@ def accelerator(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
     return Accelerator(graph, dataflow, design)
 
 
+@cocotb
 @pytest.mark.timeout(900)
 def test_transfers_errors_and_resets(tmp_path: Path) -> None:
     program = build("bench", write_bench(tmp_path), tmp_path)
@@ -52,6 +58,7 @@ def test_transfers_errors_and_resets(tmp_path: Path) -> None:
     assert len(passed) >= 38
 
 
+@cocotb
 @pytest.mark.timeout(900)
 def test_accelerator_from_memory_to_memory(accelerator: Accelerator, tmp_path: Path) -> None:
     flow, digest = accelerator.dataflow, content_hash(accelerator.design)
