@@ -190,7 +190,7 @@ def test_a_routed_netlist_becomes_verilog(tmp_path: Path, database: Database) ->
             "ram: a memory of LUTs must start empty",
         ),
         (
-            {"odd": {**LUT, "attributes": {}, "type": "MYSTERY"}},
+            {"odd": {**LUT, "attributes": {}, "connections": {}, "type": "MYSTERY"}},
             (),
             "odd: MYSTERY is a cell that this flow does not know",
         ),
