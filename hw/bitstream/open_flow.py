@@ -115,8 +115,8 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Opt
 
 
 def estimates(luts: float) -> tuple[float, float]:
-    """Seconds for synthesis and for place and route, as measured on two cores with 3k to 25k LUTs."""
-    return 10 + 0.004 * luts + 2e-7 * luts**2, 20 + 3e-6 * luts**2
+    """Seconds for synthesis and for place and route: a fit to designs of 1k to 25k LUTs on an idle machine."""
+    return 10 + 0.004 * luts + 2e-7 * luts**2, 30 + 0.035 * luts + 2e-6 * luts**2
 
 
 def _elaborate(work: Work, design: Design) -> None:

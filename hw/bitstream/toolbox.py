@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ class Toolbox:
         if named:
             return cls._in_folder(Path(named))
         if all(map(shutil.which, PROGRAMS)) and Path("/", _DATABASE).is_dir():
-            return cls(None, {name: str(shutil.which(name)) for name in PROGRAMS})
+            return cls(None, {name: _said_version(name) for name in PROGRAMS[:2]})
         folder = default_folder()
         if not folder.is_dir():
             raise InputError(
@@ -158,6 +159,14 @@ def install(folder: Path, log: Path, say: Callable[[str], None]) -> Toolbox:
             json.dumps({name: versions[name] for name in PACKAGES}, indent=1) + "\n"
         )
     return Toolbox._in_folder(folder)
+
+
+def _said_version(program: str) -> str:
+    """The first line of what it says of its version."""
+    done = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, errors="replace", timeout=60
+    )
+    return (done.stdout + done.stderr).strip().partition("\n")[0]
 
 
 def _versions(folder: Path) -> dict[str, str]:

@@ -94,6 +94,18 @@ def test_a_named_folder_comes_first(mocks: Path, tmp_path: Path, monkeypatch: py
         Toolbox.find()
 
 
+def test_tools_on_the_path(mocks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in PROGRAMS:
+        (mocks / program).write_text(f"#!/bin/sh\necho {program} 3.1\necho of today\n")
+        (mocks / program).chmod(0o755)
+    monkeypatch.setattr("hw.bitstream.toolbox._DATABASE", Path("usr"))  # a folder that is everywhere
+    tools = Toolbox.find()
+    assert tools.root is None
+    assert tools.versions == {name: f"{name} 3.1" for name in ("yosys", "nextpnr-himbaechel-xilinx")}
+    assert tools.command("bitread", "-z") == ["bitread", "-z"]
+    assert tools.environment == {}
+
+
 def test_without_debootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"^debootstrap: must be installed, and is not; install it"):
