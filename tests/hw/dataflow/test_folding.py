@@ -145,8 +145,8 @@ def test_the_first_good_index_is_found() -> None:
 
 def test_costs_grow_with_parallelism(graph: Graph) -> None:
     for family in ("xc7", "xcup"):
-        few = cost(to_dataflow(graph, {"conv10": {"pe": 1, "simd": 4}})["conv10"], family)
-        many = cost(to_dataflow(graph, {"conv10": {"pe": 5, "simd": 64}})["conv10"], family)
+        few = cost(to_dataflow(graph, {"conv10": {"pe": 1, "simd": 4, "memory": "bram"}})["conv10"], family)
+        many = cost(to_dataflow(graph, {"conv10": {"pe": 5, "simd": 64, "memory": "bram"}})["conv10"], family)
         assert all(getattr(few, name) <= getattr(many, name) for name in RESOURCES)
 
 

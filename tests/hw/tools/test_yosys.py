@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hw.dataflow.cost import cost
 from hw.dataflow.stream import Stream
 from hw.errors import InputError
 from hw.finn.generate import generate
@@ -103,7 +102,7 @@ def test_deep_roms_of_luts_take_a_lut_for_64_bits(tmp_path: Path) -> None:
         "fc", (2, 2), (16, 64), 4, (0, 15), (1, 4), kernel="dsp", memory="lut"
     )  # 256 words of 16 bits
     counted = count_layers([layer], PARTS["xc7"], 10.0)["fc"]
-    assert 64 <= counted.lut <= 1.1 * cost(layer, "xc7").lut
+    assert 64 <= counted.lut <= 64 + 110  # what is around them takes about 100
 
 
 def test_wrong_inputs(counter: Path) -> None:
