@@ -12,40 +12,10 @@ from collections.abc import Sequence
 from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Feature
 from hw.bitstream.recover.database import Database
+from hw.bitstream.recover.dsp import INPUTS, pins_of
 from hw.bitstream.routed import Cell, Routed
 
-_PIN = re.compile(r"DSP_(\d)_([A-Z]+?)(\d*)\.DSP_(GND|VCC)_[LR]")
-_SIZES = {"A": 30, "B": 18, "C": 48, "D": 25, "ALUMODE": 4, "CARRYINSEL": 3, "INMODE": 5, "OPMODE": 7}
-_SCALARS = (
-    *(
-        "CARRYIN",
-        "CLK",
-        "CEA1",
-        "CEA2",
-        "CEAD",
-        "CEALUMODE",
-        "CEB1",
-        "CEB2",
-        "CEC",
-        "CECARRYIN",
-        "CECTRL",
-        "CED",
-    ),
-    *(
-        "CEINMODE",
-        "CEM",
-        "CEP",
-        "RSTA",
-        "RSTALLCARRYIN",
-        "RSTALUMODE",
-        "RSTB",
-        "RSTC",
-        "RSTCTRL",
-        "RSTD",
-        "RSTINMODE",
-    ),
-    *("RSTM", "RSTP"),
-)
+_PIN = re.compile(r"DSP_(\d)_([A-Z]+\d*)\.DSP_(GND|VCC)_[LR]")
 _NAMES = ("GND", "VCC")
 _INVERTIBLE = ("ALUMODE", "INMODE", "OPMODE")
 
@@ -66,7 +36,7 @@ def tie_off(features: Sequence[Feature], routed: Routed, database: Database) -> 
         found = _PIN.fullmatch(feature.name)
         if found:
             other = feature.name.replace(
-                "_GND_" if found[4] == "GND" else "_VCC_", "_VCC_" if found[4] == "GND" else "_GND_"
+                "_GND_" if found[3] == "GND" else "_VCC_", "_VCC_" if found[3] == "GND" else "_GND_"
             )
             if feature._replace(name=other) in present:
                 raise CheckError(f"{feature}: the pin must be tied to one constant, and is tied to both")
@@ -80,23 +50,20 @@ def _of_cell(cell: Cell, routed: Routed, database: Database) -> list[Feature]:
         raise CheckError(f"{cell.name}: a DSP48E1 must lie in a DSP tile, not in {tile.name}")
     side = tile.type[-1]
     tied = {
-        (found[2], found[3])
+        found[2]
         for feature in database.segbits(tile.type)
         if (found := _PIN.fullmatch(feature.name)) and found[1] == str(index)
     }
     result = []
-    for port in [*_SCALARS, *(f"{bus}[{i}]" for bus, size in _SIZES.items() for i in range(size))]:
-        value = routed.value(cell, port)
-        base, _, number = port.rstrip("]").partition("[")
-        if value is None:
-            if cell.nets.get(port) is None:
-                raise CheckError(f"{cell.name}: DSP48E1.{port} must be driven, and is not")
-            continue
-        # "CEA1" is a name, and "D3" a bit: the database spells both alike.
-        letters = base.rstrip("0123456789")
-        if (letters, base[len(letters) :] + number) not in tied:
-            continue
-        result.append(Feature(tile.name, f"DSP_{index}_{base}{number}.DSP_{_NAMES[value]}_{side}", None))
-        if base in _INVERTIBLE:
-            result.append(Feature(tile.name, f"DSP48.DSP_{index}.ZIS_{base}_INVERTED", int(number)))
+    for port, pins in pins_of(INPUTS):
+        for number, pin in enumerate(pins):
+            name = port if len(pins) == 1 else f"{port}[{number}]"
+            value = routed.value(cell, name)
+            if value is None and cell.nets.get(name) is None:
+                raise CheckError(f"{cell.name}: DSP48E1.{name} must be driven, and is not")
+            if value is None or pin not in tied:
+                continue
+            result.append(Feature(tile.name, f"DSP_{index}_{pin}.DSP_{_NAMES[value]}_{side}", None))
+            if port in _INVERTIBLE:
+                result.append(Feature(tile.name, f"DSP48.DSP_{index}.ZIS_{port}_INVERTED", number))
     return result
