@@ -24,7 +24,7 @@ from hw.types import TensorType
 from tests.hw.bitstream.open_tools import open_tools
 from tests.hw.networks import pictures
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZE = 6
 
 
@@ -89,23 +89,30 @@ def test_a_network_becomes_a_bitstream(
 
 
 def test_an_interrupted_build_goes_on(lowered: Path, tmp_path: Path) -> None:
-    open_tools()
     output = tmp_path / "z2.fire"
     run = [sys.executable, "-m", "host.cli", *command(lowered, output, "--check", "none", "--seed", "7")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment["FIREFLOW_OPEN_TOOLS"] = str(open_tools().root or "/")
-    log = tmp_path / "log"
-    with open(log, "w") as file:
-        process = subprocess.Popen(run, cwd=ROOT, env=environment, stdout=file, stderr=file)
-        deadline = time.monotonic() + 240
-        while "] route: 0:00" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    assert log.read_text().splitlines()[-1] == "interrupted"
-    assert not output.exists()
+
+    def interrupted_in(step: str) -> str:
+        """What a build says that is interrupted when it has begun the step."""
+        log = tmp_path / "log"
+        with open(log, "w") as file:
+            process = subprocess.Popen(run, cwd=ROOT, env=environment, stdout=file, stderr=file)
+            deadline = time.monotonic() + 240
+            while f"] {step}: 0:00" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        assert not output.exists()
+        return log.read_text()
+
+    assert interrupted_in("route").splitlines()[-1] == "interrupted"
     (build,) = (tmp_path / "cache" / "fireflow" / "builds").iterdir()
     assert {path.name for path in build.iterdir() if path.is_dir()} == {"elaborate", "synthesize"}
+    again = interrupted_in("route")
+    for step in ("elaborate", "synthesize"):
+        assert f"] {step}: done before" in again
     shutil.rmtree(build)
