@@ -22,6 +22,7 @@ from hw.errors import InputError
 from hw.files import PathLike
 from hw.finn.environment import finn
 from hw.finn.from_graph import to_model
+from hw.finn.kernels import REGISTERED, to_hardware_layers
 from hw.graph import Graph
 from hw.ops import GlobalSum
 
@@ -136,8 +137,6 @@ def hardware_layers(graph: Graph) -> ModelWrapper:
             InferReLUAsElementwiseMax,
         )
 
-        from hw.finn.kernels import to_hardware_layers
-
         _sum_as_layer(model)
         model = to_hardware_layers(model, (InferElementwiseBinaryOperation(), InferReLUAsElementwiseMax()))
     software = [node.name for node in model.graph.node if not node.domain.startswith(FINN)]
@@ -159,9 +158,10 @@ def _specialize(model: ModelWrapper, flow: Dataflow, part: str) -> ModelWrapper:
 
         by_name = {layer.name: layer for layer in flow.layers}
         for node in model.graph.node:
-            layer = by_name.get(node.output[0])
+            layer, operator = by_name.get(node.output[0]), getCustomOp(node)
+            if f"{node.op_type}_rtl" in REGISTERED:  # here, perhaps, but not in the builder's process
+                operator.set_nodeattr("preferred_impl_style", "hls")
             if isinstance(layer, MatMul) and layer.kernel == "lut":  # FINN's RTL multiplies in DSPs alone
-                operator = getCustomOp(node)
                 operator.set_nodeattr("preferred_impl_style", "hls")
                 operator.set_nodeattr("resType", "lut")
         for step in (

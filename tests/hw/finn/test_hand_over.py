@@ -35,6 +35,7 @@ from hw.finn.convert import to_graph
 from hw.finn.environment import execution, finn
 from hw.finn.from_graph import to_model
 from hw.finn.hand_over import CONFIG, FIFOS, FOLDING, MODEL, HandOver, hand_over, hardware_layers, layer_names
+from hw.finn.kernels import register
 from hw.graph import Graph
 from tests.hw.networks import pictures, squeezenet
 
@@ -69,6 +70,7 @@ def given(
     graph: Graph, hardware: Hardware, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[HandOver, Path]:
     folder = tmp_path_factory.mktemp("finn")
+    register()  # FINN's builder runs in another process, which does not know our kernels
     made = hand_over(graph, hardware)
     made.write(folder)
     return made, folder
