@@ -25,18 +25,26 @@ from quant.squeezenet import SqueezeNet, SqueezeNetSpec
 _PUBLISHED_SIZES = (224, 227)
 
 
-def load_network(path: Path, preprocessing: str | None = None, input_size: int | None = None) -> Model:
+def load_network(
+    path: Path, preprocessing: str | None = None, input_size: int | None = None, resize: int | None = None
+) -> Model:
     """Reads a .fireq file, or a float weight file as `quant.pretrained.load_weights` does.
 
     Args:
         path: the file.
         preprocessing: "caffe" or "torchvision", for weight files that do not tell.
         input_size: side of the network's input, where it shall not be the file's.
+        resize: side that pictures are brought to before the input is cut from their middle, likewise.
     """
     if path.suffix != SUFFIX:
-        return float_network(load_weights(path, preprocessing), input_size)
-    model = load_model(path)
-    return model if input_size is None else with_input_size(model, input_size)
+        model = float_network(load_weights(path, preprocessing), input_size)
+    else:
+        model = load_model(path)
+        if input_size is not None:
+            model = with_input_size(model, input_size)
+    if resize is None:
+        return model
+    return replace(model, preprocessing=replace(model.preprocessing, resize=resize))
 
 
 def float_network(weights: FloatWeights, input_size: int | None = None) -> Model:

@@ -174,4 +174,6 @@ def augment(
 
 def to_pixels(images: npt.NDArray[np.uint8], positions: Sequence[int] | slice) -> torch.Tensor:
     """Pictures of a DecodedImages as a uint8 tensor (N, S, S, 3) in memory."""
-    return torch.from_numpy(np.array(images[positions]))
+    if isinstance(positions, slice):
+        return torch.from_numpy(np.array(images[positions]))
+    return torch.from_numpy(np.take(images, positions, axis=0))  # other threads run meanwhile

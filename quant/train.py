@@ -7,7 +7,8 @@ the very weights of one that was not. Devices, precision and processes are Light
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,11 @@ def train(
     logger = TensorBoardLogger(folder, name="tensorboard", version="")
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.precision, loggers=logger)  # type: ignore[arg-type]
     fabric.launch()
-    model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99))
+    # Before the optimizer and the checkpoint, so that what they hold is on the same device.
+    model.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # A tensor has a learning rate of its own: without `fused` a GPU would wait for the launches of all their kernels.
+    fused = fabric.device.type == "cuda"
+    optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99), fused=fused)
     average = AveragedModel(model)
     first_step = load_checkpoint(folder, model, optimizer, average, recipe.model_dump_json())
     if recipe.compile and model.policy is not None:
@@ -95,16 +99,15 @@ def train(
         TextColumn("{task.fields[state]}"),
         disable=not progress or fabric.global_rank != 0,
     )
+    draws = _drawn_ahead(data, recipe, first_step, fabric.global_rank)
     with bar:
         task = bar.add_task("training", total=recipe.steps, completed=first_step, state="")
-        for step in range(first_step, recipe.steps):
+        for step, drawn in enumerate(draws, start=first_step):
             factor = schedule(step, recipe)
             for group, base in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = base * factor
             side = crop_size(recipe, step, model.spec.input_size)
-            pixels, labels = batch_of(data, recipe, step, fabric.global_rank, side)
-            pixels = fabric.to_device(pixels.contiguous(memory_format=torch.channels_last))
-            labels = fabric.to_device(labels)
+            pixels, labels = batch_of(drawn, recipe, side, fabric.device)
             with integer_head_bias(model):
                 loss = loss_of(wrapped, pixels, labels)
                 fabric.backward(loss)
@@ -125,6 +128,7 @@ def train(
                 fabric.barrier()
     logger.finalize("success")
     restore_quantizers(model)
+    model.cpu()
     if recipe.average > 0:
         with torch.no_grad():
             for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
@@ -150,8 +154,23 @@ def crop_size(recipe: Recipe, step: int, input_size: int) -> int:
     return min(input_size, recipe.first_size + int(grown) // _SIZE_STEP * _SIZE_STEP)
 
 
-def batch_of(data: Sequence[Share], recipe: Recipe, step: int, rank: int, size: int) -> tuple[Tensor, Tensor]:
-    """The pictures of a step: pixels float32 (N, 3, size, size) and labels int64 (N,), -1 where there are none."""
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The pictures of a step, as they are stored.
+
+    Args:
+        pixels: of each data set that has any in this batch, uint8 (n, S, S, 3).
+        labels: int64 (N,), -1 where there are none.
+        generator: of the step's crops and blends, on the CPU, so that they are the same on every device.
+    """
+
+    pixels: tuple[Tensor, ...]
+    labels: Tensor
+    generator: torch.Generator
+
+
+def draw_batch(data: Sequence[Share], recipe: Recipe, step: int, rank: int) -> Draw:
+    """What a process trains on in a step: it depends on the seed, the step and the process, and on nothing before."""
     random = np.random.default_rng((recipe.seed, step, rank))
     weights = np.array([share.weight for share in data])
     counts = random.multinomial(recipe.batch_size, weights / weights.sum())
@@ -161,11 +180,27 @@ def batch_of(data: Sequence[Share], recipe: Recipe, step: int, rank: int, size: 
         if count == 0:
             continue
         picked = np.sort(random.integers(0, len(share.images), count))
-        raw = to_pixels(share.images.images, picked.tolist())
-        pixels.append(augment(raw, size, generator, recipe.crop_scale))
+        pixels.append(to_pixels(share.images.images, picked.tolist()))
         known = share.images.labels
         labels.append(torch.full((int(count),), -1) if known is None else torch.from_numpy(known[picked]))
-    return _blended(torch.cat(pixels), recipe.mixup, generator), torch.cat(labels)
+    return Draw(tuple(pixels), torch.cat(labels), generator)
+
+
+def _drawn_ahead(data: Sequence[Share], recipe: Recipe, first_step: int, rank: int) -> Iterator[Draw]:
+    """The draws of all steps left; each is read from the files while the step before it computes."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for step in range(first_step, recipe.steps):
+            current = ahead or pool.submit(draw_batch, data, recipe, step, rank)
+            ahead = pool.submit(draw_batch, data, recipe, step + 1, rank) if step + 1 < recipe.steps else None
+            yield current.result()
+
+
+def batch_of(drawn: Draw, recipe: Recipe, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Crops of the pictures, on the device: float32 (N, 3, size, size) and labels int64 (N,)."""
+    crops = [augment(raw.to(device), size, drawn.generator, recipe.crop_scale) for raw in drawn.pixels]
+    pixels = _blended(torch.cat(crops), recipe.mixup, drawn.generator)
+    return pixels.contiguous(memory_format=torch.channels_last), drawn.labels.to(device)
 
 
 def _blended(pixels: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -173,8 +208,8 @@ def _blended(pixels: Tensor, share: float, generator: torch.Generator) -> Tensor
     if share == 0:
         return pixels
     chosen, proportion = torch.rand((2, len(pixels), 1, 1, 1), generator=generator)
-    own = torch.where(chosen < share, proportion, torch.ones(()))
-    partner = pixels[torch.randperm(len(pixels), generator=generator)]
+    own = torch.where(chosen < share, proportion, torch.ones(())).to(pixels.device)
+    partner = pixels[torch.randperm(len(pixels), generator=generator).to(pixels.device)]
     return (own * pixels + (1 - own) * partner).round_()
 
 

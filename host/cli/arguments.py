@@ -31,6 +31,12 @@ def weights_source(parser: _ActionsContainer) -> None:
         help="what the weights expect of pictures, where their file does not tell",
     )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
+    parser.add_argument(
+        "--resize",
+        type=positive,
+        metavar="PIXELS",
+        help="side of the picture that the input is cut from the middle of; the input's takes all of it",
+    )
 
 
 def calibration(parser: _ActionsContainer) -> None:

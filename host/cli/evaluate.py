@@ -130,7 +130,7 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
     if kind not in (BUNDLE, QONNX):
         from quant.build import load_network
 
-        model = load_network(path, args.preprocessing, args.input_size)
+        model = load_network(path, args.preprocessing, args.input_size, args.resize)
         network = model.network
         if network.policy is None and wanted is not None:
             raise InputError(

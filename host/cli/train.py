@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]
-    model = load_network(start, args.preprocessing, args.input_size)
+    model = load_network(start, args.preprocessing, args.input_size, args.resize)
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == _FLOAT else load_policy(args.policy)

@@ -24,6 +24,7 @@ from hw.bundle import Bundle
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
 from quant.data import open_images
+from quant.model_file import load_model
 
 
 @pytest.fixture
@@ -85,6 +86,16 @@ def test_quantize(model: Path, weights: Path, pictures: Path, tmp_path: Path, ru
     assert card["weights"]["file"] == "tiny.npz"
     assert {"python", "numpy", "torch", "brevitas"} <= set(card["tools"])
     assert facts["size_bytes"] == (tmp_path / "a.fireq").stat().st_size
+
+
+def test_how_pictures_are_cut_goes_with_the_network(
+    weights: Path, pictures: Path, tmp_path: Path, run_json: Any
+) -> None:
+    command = ("quantize", weights, "--policy", "w4a4", "--data", pictures, "--calibration-images", 4)
+    for name, options, resize in (("all", ("--resize", 48), 48), ("middle", ("--resize", 60), 60)):
+        path = tmp_path / f"{name}.fireq"
+        run_json(*command, *options, "-o", path)
+        assert load_model(path).preprocessing.resize == resize
 
 
 def test_export(qonnx: Path, model: Path) -> None:

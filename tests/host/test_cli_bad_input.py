@@ -93,6 +93,10 @@ def test_input_size_out_of_range(quantize: Refused, weights: Path) -> None:
     assert "input_size: must be 32 to 256, not 16" in quantize(weights, "--input-size", 16)
 
 
+def test_resize_below_the_input(quantize: Refused, weights: Path) -> None:
+    assert "resize must be at least size=48, not 40" in quantize(weights, "--resize", 40)
+
+
 def test_quantizing_twice(quantize: Refused, model: Path) -> None:
     assert "must be a float network, not w4a4" in quantize(model)
 

@@ -21,7 +21,7 @@ from quant.loss import Loss
 from quant.precision import PRESETS
 from quant.recipe import Recipe
 from quant.squeezenet import FireWidths, SqueezeNet, architecture
-from quant.train import Share, batch_of, crop_size, schedule, train
+from quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
 
 NARROW = tuple(FireWidths(4, 6, 6) for _ in range(8))
 SIZE = 32
@@ -60,6 +60,12 @@ def run(folder: Path, recipe: Recipe = RECIPE, quantized: bool = True) -> dict[s
         network(quantized), [], [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False
     )
     return {name: tensor.clone() for name, tensor in net.named_parameters()}
+
+
+def batch(
+    data: list[Share], recipe: Recipe, step: int = 0, rank: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return batch_of(draw_batch(data, recipe, step, rank), recipe, SIZE, torch.device("cpu"))
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -180,8 +186,8 @@ def test_mixup_has_no_labels(tmp_path: Path) -> None:
 
 def test_mixup_blends_its_share_of_a_batch() -> None:
     recipe = Recipe(batch_size=400, seed=5)
-    plain = batch_of([pictures()], recipe, 0, 0, SIZE)[0]
-    mixed = batch_of([pictures()], recipe.model_copy(update={"mixup": 0.25}), 0, 0, SIZE)[0]
+    plain = batch([pictures()], recipe)[0]
+    mixed = batch([pictures()], recipe.model_copy(update={"mixup": 0.25}))[0]
     changed = (plain != mixed).flatten(1).any(dim=1)
     assert 60 < int(changed.sum()) < 140
     assert torch.equal(mixed, mixed.round())
@@ -209,13 +215,13 @@ def test_schedule_rises_then_falls_to_nothing() -> None:
 def test_batches_follow_the_shares() -> None:
     data = [pictures(), Share(pictures(labelled=False).images, 3.0)]
     recipe = Recipe(batch_size=400, seed=5)
-    pixels, labels = batch_of(data, recipe, 0, 0, SIZE)
+    pixels, labels = batch(data, recipe)
     assert pixels.shape == (400, 3, SIZE, SIZE)
     assert 60 < int((labels >= 0).sum()) < 140
-    again, _ = batch_of(data, recipe, 0, 0, SIZE)
+    again, _ = batch(data, recipe)
     assert torch.equal(pixels, again)
-    assert not torch.equal(pixels, batch_of(data, recipe, 1, 0, SIZE)[0])
-    assert not torch.equal(pixels, batch_of(data, recipe, 0, 1, SIZE)[0])
+    assert not torch.equal(pixels, batch(data, recipe, step=1)[0])
+    assert not torch.equal(pixels, batch(data, recipe, rank=1)[0])
 
 
 def test_crops_grow_to_the_input_size() -> None:
