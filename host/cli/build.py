@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from host.cli import arguments, toolchains
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
+from hw.boards import RESOURCES
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clock-mhz", type=float, metavar="MHZ", help="by default the board's usual clock")
     parser.add_argument(
         "--budget", type=float, default=0.8, metavar="S", help="share of each resource to use at most (0.8)"
+    )
+    parser.add_argument(
+        "--spare",
+        choices=RESOURCES,
+        help="the resource to use least of; by default that which is scarcest, with --toolchain open lut: "
+        "its placers end on no design of many LUTs, whatever the block RAMs hold",
     )
     parser.add_argument(
         "--folding", type=Path, metavar="FILE", help="JSON: take this folding and say whether it fits"
@@ -99,12 +106,14 @@ def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
             f"clock: must be above 0 MHz, not {args.clock_mhz}; leave it out for {chosen.clocks_mhz[0]}"
         )
     if args.folding is not None:
-        if args.target_fps is not None:
-            raise InputError("folding: must come without --target-fps, not with it; leave one of them out")
+        for option, given in (("--target-fps", args.target_fps), ("--spare", args.spare)):
+            if given is not None:
+                raise InputError(f"folding: must come without {option}, not with it; leave one of them out")
         return fold_as_given(bundle.graph, chosen, read_json(args.folding), args.clock_mhz, args.budget)
+    spare = args.spare or ("lut" if args.toolchain == "open" else None)
     if args.target_fps is not None:
-        return fold_for_rate(bundle.graph, chosen, args.target_fps, args.clock_mhz, args.budget)
-    return fold_fastest(bundle.graph, chosen, args.clock_mhz, args.budget)
+        return fold_for_rate(bundle.graph, chosen, args.target_fps, args.clock_mhz, args.budget, spare=spare)
+    return fold_fastest(bundle.graph, chosen, args.clock_mhz, args.budget, spare=spare)
 
 
 def _hardware(plan: Plan) -> Hardware:

@@ -34,6 +34,7 @@ def fold_for_rate(
     clock_mhz: float | None = None,
     budget: float = BUDGET,
     kernels: Sequence[str] = KERNELS,
+    spare: str | None = None,
 ) -> Plan:
     """The cheapest folding that reaches a frame rate.
 
@@ -43,11 +44,12 @@ def fold_for_rate(
         clock_mhz: by default the first of the board's.
         budget: share of each resource that may be used.
         kernels: matrix units to choose from: "finn", "dsp", "lut".
+        spare: of which resource to use least ("lut", "bram36", ...); None: to leave the most of the scarcest.
 
     Raises:
         InputError: it cannot be reached; says the best that can, and what stops it.
     """
-    search = _Search(graph, board, budget, kernels)
+    search = _Search(graph, board, budget, kernels, spare)
     clock = float(clock_mhz or board.clocks_mhz[0])
     if not target_fps > 0:
         raise InputError(f"target rate must be above 0 frames a second, not {target_fps}; change it")
@@ -67,13 +69,14 @@ def fold_fastest(
     clock_mhz: float | None = None,
     budget: float = BUDGET,
     kernels: Sequence[str] = KERNELS,
+    spare: str | None = None,
 ) -> Plan:
     """The folding of the highest rate that fits the board's budget; arguments as for `fold_for_rate`.
 
     Raises:
         InputError: not even the slowest fits; names the resources that are missing.
     """
-    return _Search(graph, board, budget, kernels).fastest(float(clock_mhz or board.clocks_mhz[0]))
+    return _Search(graph, board, budget, kernels, spare).fastest(float(clock_mhz or board.clocks_mhz[0]))
 
 
 @dataclass(eq=False)
@@ -84,10 +87,15 @@ class _Search:
     board: Board
     budget: float
     kernels: Sequence[str] = KERNELS
+    spare: str | None = None
     reserve: Resources = field(default_factory=Resources)  # for FIFOs, which no single node can tell
 
     def __post_init__(self) -> None:
         check_budget(self.budget)
+        if self.spare is not None and self.spare not in RESOURCES:
+            raise InputError(
+                f"spare: must be one of {', '.join(RESOURCES)}, not {self.spare!r}; choose one or leave it out"
+            )
         self.ways = Ways(self.graph, self.board.family, self.kernels, self.board.has_uram)
 
     @property
@@ -204,7 +212,7 @@ class _Search:
         options = {name: self.ways.usable(name, cycles) for name in self.ways.nodes}
         if not all(options.values()):
             return None
-        program = Program(self.board, self.capacity, self.reserve, without)
+        program = Program(self.board, self.capacity, self.reserve, without, self.spare)
         columns = {
             name: [program.add(way.cost, binary=True) for way in ways] for name, ways in options.items()
         }

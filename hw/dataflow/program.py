@@ -18,15 +18,23 @@ TIME_LIMIT_S = 60.0
 RELATIVE_GAP = 0.01
 """How far from the best a solution may be; whether there is one at all does not depend on it."""
 SPARING = 0.05
-"""What the sum of all shares counts beside the largest."""
+"""What the sum of all shares counts beside the largest, or beside that of the resource to spare."""
 
 
 class Program:
     """An integer program under construction: variables with costs, and equations."""
 
-    def __init__(self, board: Board, capacity: Resources, reserve: Resources, without: Sequence[str]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        capacity: Resources,
+        reserve: Resources,
+        without: Sequence[str],
+        spare: str | None = None,
+    ) -> None:
         self.total = board.resources
         self.names = [name for name in RESOURCES if name not in without]
+        self.spared = [name for name in self.names if spare in (None, name)] or self.names
         self.room = [getattr(capacity, name) - getattr(reserve, name) for name in self.names]
         self.reserved = [getattr(reserve, name) for name in self.names]
         self.costs: list[Resources] = []
@@ -46,7 +54,8 @@ class Program:
     def solve(self, whole: bool) -> Array | None:
         """The variables of the best solution, or None if there is none.
 
-        The best leaves the most of the scarcest resource: placing and routing fail where one runs out.
+        The best leaves the most of the scarcest resource, or of the one to spare: placing and routing fail where
+        one runs out.
         """
         count = len(self.costs)
         entries = [(row, column, value) for row, terms in enumerate(self.rows) for column, value in terms]
@@ -55,11 +64,12 @@ class Program:
         scale = np.array([getattr(self.total, name) or 1 for name in self.names], float)[:, None]
         prices = np.array([[getattr(price, name) for price in self.costs] for name in self.names]) / scale
         room, reserve = np.array(self.room) / scale[:, 0], np.array(self.reserved) / scale[:, 0]
-        most = np.hstack([prices, np.full((len(self.names), 1), -1.0)])  # a last variable above every share
+        most = np.hstack([prices, np.full((len(self.names), 1), -1.0)])  # a last variable above these shares
+        spared = [self.names.index(name) for name in self.spared]
         constraints = [
             LinearConstraint(equations, self.right, self.right),
             LinearConstraint(np.hstack([prices, np.zeros((len(self.names), 1))]), -np.inf, room),
-            LinearConstraint(most, -np.inf, -reserve),
+            LinearConstraint(most[spared], -np.inf, -reserve[spared]),
         ]
         result = milp(
             np.append(SPARING * prices.sum(axis=0), 1.0),

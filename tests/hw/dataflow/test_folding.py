@@ -66,6 +66,20 @@ def test_every_layer_has_a_cost_on_both_families(graph: Graph) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["lut", "bram36", "dsp"])
+def test_spares_the_resource_that_shall_be_spared(graph: Graph, name: str) -> None:
+    target = board("PYNQ-Z2")
+    plain, sparing = (fold_for_rate(graph, target, 400.0, spare=spare) for spare in (None, name))
+    assert getattr(sparing.used, name) < getattr(plain.used, name)
+    assert sparing.fits
+    assert min(plain.fps, sparing.fps) >= 400.0
+
+
+def test_only_a_known_resource_can_be_spared(graph: Graph) -> None:
+    with pytest.raises(InputError, match="spare: must be one of lut, ff, bram36, uram, dsp, not 'slices'"):
+        fold_fastest(graph, board("PYNQ-Z2"), spare="slices")
+
+
 def test_fitting_finds_the_coefficients_that_counts_were_made_with(graph: Graph) -> None:
     bench = Workbench(graph)
     samples = []
