@@ -23,7 +23,8 @@ rtl: $(STAMP) ## simulate the shipped networks in RTL, every layer and the whole
 	$(BIN)/python scripts/verify_rtl.py --out build/rtl
 
 pynq: $(STAMP) ## the driver's tests under pynq 2.7, 3.0.1, 3.1.2 and 4.0.0, in environments of their own
-	FIREFLOW_PYNQ=part $(BIN)/python -m pytest tests/host/devices/test_pynq_versions.py
+	FIREFLOW_PYNQ=part $(BIN)/python -m pytest tests/host/devices/test_pynq_versions.py \
+		tests/hw/bitstream/test_open_on_board.py
 
 driver: $(STAMP) ## the driver for long: 1000 real images, 100 around every fault, 100,000 frames in flat memory
 	$(BIN)/python scripts/check_driver.py

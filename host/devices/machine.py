@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
-from host.devices.overlay import DMA_RANGE, ZYNQ, Family, bit_file, virtual_payload
+from host.devices.overlay import DMA_RANGE, ZYNQ, Family, bit_data, bit_file, virtual_payload
 
 if TYPE_CHECKING:
     from host.design import Design
@@ -37,6 +37,8 @@ class Machine:
         self._registers = _after_boot(family)
         self._host: dict[int, Array] = {}
         self._lock = threading.Lock()
+        source = fabric.design.bitstream
+        self._bits = bit_data(source.read_bytes()) if source is not None else b""
 
     # --- registers ------------------------------------------------------------------------------------------
 
@@ -92,13 +94,17 @@ class Machine:
     def configure(self, data: bytes) -> None:
         """Loads what the FPGA manager gets: a .bit file's data as words of the other byte order.
 
+        The model computes whatever the bits are, so it takes only those of its design, real ones to the last bit.
+
         Raises:
             DeviceError: it is not this board's design.
         """
         plain = np.frombuffer(data[: len(data) // 4 * 4], "<i4").byteswap().tobytes()
         self.fabric.configure()
         kinds = {fault.kind for fault in self.fabric.faults}
-        whole = plain.rstrip(b"\0") == MAGIC + virtual_payload(self.fabric.design)
+        real = bool(self._bits) and not self._bits.startswith(MAGIC)
+        virtual = plain.rstrip(b"\0") == MAGIC + virtual_payload(self.fabric.design)
+        whole = plain == self._bits if real else virtual
         if not whole or kinds & {"corrupted bitstream", "stale cache"}:
             raise DeviceError(
                 "open", "the board must hold the bundle's design, not another one", "copy the bundle again"

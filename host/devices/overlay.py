@@ -197,17 +197,38 @@ def bit_part(data: bytes) -> str:
     Raises:
         ValueError: it has none.
     """
+    return _fields(data)[0]["b"].rstrip(b"\0").decode("ascii")
+
+
+def bit_data(data: bytes) -> bytes:
+    """What the device gets of a .bit file: all behind the header.
+
+    Raises:
+        ValueError: there is no header, or the file is cut off.
+    """
+    offset = _fields(data)[1]
+    key, length = data[offset : offset + 1], data[offset + 1 : offset + 5]
+    content = data[offset + 5 :]
+    if key != b"e" or len(length) < 4 or len(content) != struct.unpack(">I", length)[0]:
+        raise ValueError("no whole data of a bitstream")
+    return content
+
+
+def _fields(data: bytes) -> tuple[dict[str, bytes], int]:
+    """The fields a to d of a .bit file's header, and where they end."""
+    fields = {}
     try:
         offset = 2 + struct.unpack_from(">H", data, 0)[0] + 2
         for _ in range(4):
-            key = data[offset : offset + 1]
+            key = data[offset : offset + 1].decode("ascii")
             (length,) = struct.unpack_from(">H", data, offset + 1)
-            if key == b"b":
-                return data[offset + 3 : offset + 3 + length].rstrip(b"\0").decode("ascii")
+            fields[key] = data[offset + 3 : offset + 3 + length]
             offset += 3 + length
     except (struct.error, UnicodeDecodeError):
         pass
-    raise ValueError("no header of a bitstream")
+    if set(fields) != set("abcd"):
+        raise ValueError("no header of a bitstream")
+    return fields, offset
 
 
 def virtual_payload(design: Design) -> bytes:

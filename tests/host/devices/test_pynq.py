@@ -12,7 +12,7 @@ import pytest
 
 from host.devices import DeviceError
 from host.devices.machine import MAGIC
-from host.devices.overlay import bit_file, bit_part, family_of, virtual_payload
+from host.devices.overlay import bit_data, bit_file, bit_part, dma_addresses, family_of, virtual_payload
 from hw.errors import InputError
 from tests.host.boards import accelerator, design, graph, open_board
 from tests.hw.networks import pictures
@@ -42,6 +42,42 @@ def test_a_changed_bitstream_is_another_overlay() -> None:
         board.close()
     assert len(names) == 2
     assert all(name.startswith("fireflow-") for name in names)
+
+
+def test_bits_of_the_open_tools_are_loaded() -> None:
+    """A real bitstream and its description, through pynq: programming, addresses, clock, scores."""
+    path = os.environ.get("FIREFLOW_TEST_BUNDLE")
+    if not path:
+        pytest.skip("no bundle with a real bitstream was given")
+    from host.design import load
+    from host.devices.fabric import Fabric, Memory
+    from host.devices.machine import Machine
+    from host.devices.pynq import PynqDevice
+    from host.devices.pynq_virtual import make_board
+    from host.driver import Accelerator
+    from hw.simulator import Simulator
+
+    bundle, built = load(Path(path))
+    assert built.bitstream is not None
+    memory = Memory(0x10000000, 1 << 26)
+    fabric = Fabric(built, Simulator(bundle.graph).run, memory, interval_s=0.0, latency_s=0.0)
+    machine = Machine(fabric, family_of(built.board), built.board)
+    device = PynqDevice(built, make_board(machine))
+    with Accelerator(bundle, device, deadline_s=10, design=built) as accelerator:
+        checked = accelerator.selftest()
+        assert checked.images == len(bundle.golden.images)
+        assert checked.passed
+        assert accelerator.device.overlay_file.read_bytes() == built.bitstream.read_bytes()
+        assert dma_addresses(accelerator.device.overlay_file.with_suffix(".hwh")) == {
+            "idma0": 0x40000000,
+            "odma0": 0x40010000,
+        }
+        assert accelerator.device.clocks().actual_mhz == pytest.approx(built.clock_mhz, rel=1e-3)
+    bits = bit_data(built.bitstream.read_bytes())
+    for wrong in (bits[:-1] + bytes([bits[-1] ^ 1]), bits[:-4]):
+        words = np.frombuffer(wrong, "<i4").byteswap().tobytes() if len(wrong) % 4 == 0 else wrong
+        with pytest.raises(DeviceError, match="the board must hold the bundle's design"):
+            machine.configure(words)
 
 
 def test_a_changed_description_is_read() -> None:

@@ -62,7 +62,7 @@ def environment(version: str) -> str:
     return str(program)
 
 
-def run(version: str, board: str, cache: Path, *options: str) -> None:
+def run(version: str, board: str, cache: Path, *options: str, bundle: Path | None = None) -> None:
     pytest_ = [environment(version), "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(ROOT)]
     plugins = ["--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "--timeout", "240", "-rs"]
     done = subprocess.run(
@@ -75,6 +75,7 @@ def run(version: str, board: str, cache: Path, *options: str) -> None:
             "OPENBLAS_NUM_THREADS": "1",
             "XDG_CACHE_HOME": str(cache),
             "FIREFLOW_TEST_BOARD": board,
+            **({"FIREFLOW_TEST_BUNDLE": str(bundle)} if bundle else {}),
         },
         capture_output=True,
         text=True,

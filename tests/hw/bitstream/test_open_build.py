@@ -11,50 +11,22 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from host.cli import main
 from host.design import load
 from host.devices.overlay import bit_part, dma_addresses, place_overlay
-from hw.bundle import Bundle, Golden, Manifest
-from hw.graph import Graph, Node
-from hw.ops import Bias, Conv, GlobalSum, Relu
-from hw.types import TensorType
+from tests.hw.bitstream.one_layer import build_command, one_layer
 from tests.hw.bitstream.open_tools import open_tools
-from tests.hw.networks import pictures
 
 ROOT = Path(__file__).resolve().parents[3]
-SIZE = 6
-
-
-def network() -> Graph:
-    """One layer of four classes, on pictures of 6 x 6: the shell is the largest part of it."""
-    weight = np.random.default_rng(3).integers(-7, 8, (4, 1, 1, 3))
-    nodes = (
-        Node("conv10", Conv(weight, (1, 1), (0, 0, 0, 0), weight_bits=4), ("image",)),
-        Node("conv10.bias", Bias(np.array([900, -400, 0, 77])), ("conv10",)),
-        Node("conv10.relu", Relu(), ("conv10.bias",)),
-        Node("scores", GlobalSum(), ("conv10.relu",)),
-    )
-    return Graph("one-layer", "image", TensorType((SIZE, SIZE, 3), 0, 255), nodes, 0.01)
 
 
 @pytest.fixture(scope="module")
 def lowered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    graph = network()
-    golden = Golden.record(graph, pictures(3, (SIZE, SIZE, 3)))
-    assert len(np.unique(golden.scores, axis=0)) == 3
     path = tmp_path_factory.mktemp("open") / "one-layer.fire"
-    Bundle(graph, Manifest(), golden).save(path)
+    one_layer().save(path)
     return path
-
-
-def command(lowered: Path, output: Path, *more: str) -> list[str]:
-    return [
-        *("build", str(lowered), "--board", "pynq-z2", "--target-fps", "1000", "--toolchain", "open"),
-        *("-o", str(output), *more),
-    ]
 
 
 @pytest.mark.timeout(900)  # place and route of two thousand LUTs; seconds where an earlier run did it
@@ -63,7 +35,7 @@ def test_a_network_becomes_a_bitstream(
 ) -> None:
     tools = open_tools()
     output = tmp_path / "z2.fire"
-    assert main(command(lowered, output)) == 0
+    assert main(build_command(lowered, output)) == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == str(output)
     assert (
@@ -90,7 +62,12 @@ def test_a_network_becomes_a_bitstream(
 
 def test_an_interrupted_build_goes_on(lowered: Path, tmp_path: Path) -> None:
     output = tmp_path / "z2.fire"
-    run = [sys.executable, "-m", "host.cli", *command(lowered, output, "--check", "none", "--seed", "7")]
+    run = [
+        sys.executable,
+        "-m",
+        "host.cli",
+        *build_command(lowered, output, "--check", "none", "--seed", "7"),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment["FIREFLOW_OPEN_TOOLS"] = str(open_tools().root or "/")
 
