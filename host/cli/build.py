@@ -7,7 +7,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Mapping
 
 from host.cli import arguments, toolchains
 from host.cli.inputs import find_model
@@ -16,6 +16,7 @@ from hw.boards import RESOURCES
 from hw.errors import InputError
 
 if TYPE_CHECKING:
+    from hw.boards import Board
     from hw.bundle import Bundle
     from hw.dataflow.folding import Plan
     from hw.dataflow.hardware import Hardware
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spare",
         choices=RESOURCES,
-        help="the resource to use least of; by default that which is scarcest, with --toolchain open lut: "
-        "its placers end on no design of many LUTs, whatever the block RAMs hold",
+        help="the resource to use least of; by default that which is scarcest, or lut where --toolchain open "
+        "could not place the design otherwise",
     )
     parser.add_argument(
         "--folding", type=Path, metavar="FILE", help="JSON: take this folding and say whether it fits"
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
     from hw.boards import board
-    from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
+    from hw.dataflow.folding import fold_as_given
     from hw.files import read_json
 
     chosen = board(args.board)
@@ -110,10 +111,22 @@ def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
             if given is not None:
                 raise InputError(f"folding: must come without {option}, not with it; leave one of them out")
         return fold_as_given(bundle.graph, chosen, read_json(args.folding), args.clock_mhz, args.budget)
-    spare = args.spare or ("lut" if args.toolchain == "open" else None)
+    plan = _folded(args, bundle, chosen, args.spare, {})
+    if args.toolchain != "open" or args.spare is not None or plan.used.lut <= toolchains.PLACEABLE_LUTS:
+        return plan
+    most = min(1.0, toolchains.PLACEABLE_LUTS / chosen.resources.lut)
+    return _folded(args, bundle, chosen, "lut", {} if args.target_fps is not None else {"lut": most})
+
+
+def _folded(
+    args: argparse.Namespace, bundle: Bundle, chosen: Board, spare: str | None, limits: Mapping[str, float]
+) -> Plan:
+    from hw.dataflow.folding import fold_fastest, fold_for_rate
+
+    options: dict[str, Any] = {"budget": args.budget, "spare": spare, "limits": limits}
     if args.target_fps is not None:
-        return fold_for_rate(bundle.graph, chosen, args.target_fps, args.clock_mhz, args.budget, spare=spare)
-    return fold_fastest(bundle.graph, chosen, args.clock_mhz, args.budget, spare=spare)
+        return fold_for_rate(bundle.graph, chosen, args.target_fps, args.clock_mhz, **options)
+    return fold_fastest(bundle.graph, chosen, args.clock_mhz, **options)
 
 
 def _hardware(plan: Plan) -> Hardware:

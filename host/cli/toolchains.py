@@ -27,6 +27,9 @@ _SIMULATION_S, _SIMULATION_LIMIT_S = 2.0e-8, 3600.0
 _WIDTH = 100
 # From here on nextpnr's static placer is the faster one by far.
 _LARGE_LUTS = 8000
+PLACEABLE_LUTS = 16000
+"""Of an accelerator, by the model: what nextpnr places on xc7z020 in minutes. At 36,000 its static placer came no
+nearer to an end in an hour, and heap took minutes an iteration (`docs/open-flow.md`)."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def fold_for_rate(
     budget: float = BUDGET,
     kernels: Sequence[str] = KERNELS,
     spare: str | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> Plan:
     """The cheapest folding that reaches a frame rate.
 
@@ -45,11 +46,12 @@ def fold_for_rate(
         budget: share of each resource that may be used.
         kernels: matrix units to choose from: "finn", "dsp", "lut".
         spare: of which resource to use least ("lut", "bram36", ...); None: to leave the most of the scarcest.
+        limits: shares of single resources that may be used, where they are below `budget`.
 
     Raises:
         InputError: it cannot be reached; says the best that can, and what stops it.
     """
-    search = _Search(graph, board, budget, kernels, spare)
+    search = _Search(graph, board, budget, kernels, spare, limits or {})
     clock = float(clock_mhz or board.clocks_mhz[0])
     if not target_fps > 0:
         raise InputError(f"target rate must be above 0 frames a second, not {target_fps}; change it")
@@ -70,13 +72,16 @@ def fold_fastest(
     budget: float = BUDGET,
     kernels: Sequence[str] = KERNELS,
     spare: str | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> Plan:
     """The folding of the highest rate that fits the board's budget; arguments as for `fold_for_rate`.
 
     Raises:
         InputError: not even the slowest fits; names the resources that are missing.
     """
-    return _Search(graph, board, budget, kernels, spare).fastest(float(clock_mhz or board.clocks_mhz[0]))
+    return _Search(graph, board, budget, kernels, spare, limits or {}).fastest(
+        float(clock_mhz or board.clocks_mhz[0])
+    )
 
 
 @dataclass(eq=False)
@@ -88,10 +93,12 @@ class _Search:
     budget: float
     kernels: Sequence[str] = KERNELS
     spare: str | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
     reserve: Resources = field(default_factory=Resources)  # for FIFOs, which no single node can tell
 
     def __post_init__(self) -> None:
-        check_budget(self.budget)
+        for share in (self.budget, *self.limits.values()):
+            check_budget(share)
         if self.spare is not None and self.spare not in RESOURCES:
             raise InputError(
                 f"spare: must be one of {', '.join(RESOURCES)}, not {self.spare!r}; choose one or leave it out"
@@ -100,7 +107,8 @@ class _Search:
 
     @property
     def capacity(self) -> Resources:
-        return self.board.resources * self.budget
+        shares = {name: min(self.budget, self.limits.get(name, ENDLESS)) for name in RESOURCES}
+        return Resources(**{name: getattr(self.board.resources, name) * shares[name] for name in RESOURCES})
 
     def plan_at(self, cycles: int, clock: float) -> Plan | None:
         """The cheapest plan within so many cycles, FIFOs included."""
@@ -151,22 +159,24 @@ class _Search:
             over = [
                 f"{share:.0%} of {LABELS[name]}"
                 for name, share in least.shares.items()
-                if share > self.budget
+                if getattr(least.used, name) > getattr(self.capacity, name)
             ]
+            own = "".join(f" and {share:.0%} of its {LABELS[name]}" for name, share in self.limits.items())
             raise InputError(
-                f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}, not need at least "
-                f"{' and '.join(over)}; take a larger board, fewer bits or fewer classes"
+                f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}{own}, "
+                f"not need at least {' and '.join(over)}; take a larger board, fewer bits or fewer classes"
             )
-        limits = self.limits(counts[at[0] - 1]) if at[0] else (self._slowest(slowest),)
+        limits = self.limits_at(counts[at[0] - 1]) if at[0] else (self._slowest(slowest),)
         return replace(plan, limits=limits)
 
     def _least(self, cycles: int, clock: float) -> Plan:
         """The plan that leaves the most of the scarcest resource, or lacks the least of it."""
-        budget, self.budget = self.budget, ENDLESS
+        kept = self.budget, self.limits
+        self.budget, self.limits = ENDLESS, {}
         try:
             chosen = self.solve(cycles)
         finally:
-            self.budget = budget
+            self.budget, self.limits = kept
         assert chosen is not None, "without limits something fits"
         return self._plan(chosen, clock)
 
@@ -174,7 +184,7 @@ class _Search:
         name = next(name for name, ways in self.ways.all.items() if min(way.cycles for way in ways) == cycles)
         return f"the {cycles} cycles of {name}"
 
-    def limits(self, cycles: int) -> tuple[str, ...]:
+    def limits_at(self, cycles: int) -> tuple[str, ...]:
         """Which resources, each (or the fewest together) given without end, would let it fit so many cycles."""
         for count in range(1, len(RESOURCES)):
             freed = [

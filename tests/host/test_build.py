@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from PIL import Image
 from skimage.data import data_dir
 
-from host.cli import main
+from host.cli import build, main, toolchains
 from hw.bundle import RTL, Bundle, Golden, Manifest
 from hw.dataflow.build import to_dataflow
+from hw.dataflow.plan import Plan
 from hw.dataflow.schedule import Timing
 from hw.preprocessing import Preprocessing
 from hw.rtl import simulate
@@ -62,6 +64,30 @@ def test_verdict(lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert bundle.hardware is not None
     assert bundle.hardware.interval_cycles == found["interval_cycles"]
     assert not (tmp_path / "a.fire" / RTL).exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--target-fps", "20000"]])
+def test_what_the_open_tools_could_not_place_spares_luts(
+    lowered: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    build.add_arguments(parser)
+    bundle = Bundle.load(lowered)
+
+    def plan(*options: str) -> Plan:
+        command = [str(lowered), "-o", "x.fire", "--board", "pynq-z2", *more, *options]
+        return build._plan(parser.parse_args(command), bundle)
+
+    plain = plan()
+    monkeypatch.setattr(toolchains, "PLACEABLE_LUTS", plain.used.lut)
+    assert plan("--toolchain", "open").folding == plain.folding
+    monkeypatch.setattr(toolchains, "PLACEABLE_LUTS", plain.used.lut * 0.7)
+    small = plan("--toolchain", "open")
+    assert small.used.lut < plain.used.lut
+    if not more:
+        assert small.used.lut <= plain.used.lut * 0.7
+    assert plan("--toolchain", "vivado").folding == plain.folding
+    assert plan("--spare", "lut").used.lut <= plain.used.lut
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,17 @@ def test_spares_the_resource_that_shall_be_spared(graph: Graph, name: str) -> No
     assert min(plain.fps, sparing.fps) >= 400.0
 
 
+def test_a_single_resource_can_have_a_limit_of_its_own(graph: Graph) -> None:
+    target = board("PYNQ-Z2")
+    free, limited = (fold_fastest(graph, target, spare="lut", limits=most) for most in (None, {"lut": 0.3}))
+    assert limited.used.lut <= 0.3 * target.resources.lut < free.used.lut
+    assert limited.fps < free.fps
+    assert "LUT" in limited.limits
+    rule = r"must fit 80% of PYNQ-Z2 and 1% of its LUT, not need at least \d+% of LUT"
+    with pytest.raises(InputError, match=rule):
+        fold_fastest(graph, target, spare="lut", limits={"lut": 0.01})
+
+
 def test_only_a_known_resource_can_be_spared(graph: Graph) -> None:
     with pytest.raises(InputError, match="spare: must be one of lut, ff, bram36, uram, dsp, not 'slices'"):
         fold_fastest(graph, board("PYNQ-Z2"), spare="slices")
