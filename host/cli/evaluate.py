@@ -141,6 +141,13 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
             return _torch(network, args.threads), model.preprocessing, network.spec.num_classes, name
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
+    for option in ("preprocessing", "input_size", "resize"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise InputError(
+                f"{path}: --{name} is for weights and .fireq files; this file says itself how pictures are prepared, "
+                "leave it out"
+            )
     from host.cli.flow import load_bundle
 
     bundle = load_bundle(path)

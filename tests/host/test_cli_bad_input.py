@@ -310,6 +310,12 @@ def test_engines_that_do_not_fit(refused: Refused, bundle: Path, weights: Path, 
     assert "runs in torch" in refused("evaluate", weights, "--data", pictures, "--engine", "fast")
 
 
+def test_a_bundle_says_how_pictures_are_prepared(refused: Refused, bundle: Path, pictures: Path) -> None:
+    for option in (("--resize", 64), ("--input-size", 64), ("--preprocessing", "caffe")):
+        message = refused("evaluate", bundle, "--data", pictures, *option)
+        assert f"{option[0]} is for weights and .fireq files" in message
+
+
 # --- training -------------------------------------------------------------------------------------
 
 
