@@ -56,24 +56,19 @@ module axi3_lite #(
     input  logic                    m_axi_rvalid,
     output logic                    m_axi_rready
 );
-  localparam logic [1:0] FIXED = 2'b00, WRAP = 2'b10;
-
-  // The address of the next beat: a burst that wraps has 2, 4, 8 or 16 beats and stays in its aligned block.
-  function automatic logic [ADDRESS_BITS-1:0] next(
-      logic [ADDRESS_BITS-1:0] address, logic [3:0] len, logic [1:0] size, logic [1:0] burst);
-    logic [ADDRESS_BITS-1:0] step = ADDRESS_BITS'(1) << size;
-    logic [ADDRESS_BITS-1:0] after = (address & ~(step - 1'b1)) + step;
-    logic [ADDRESS_BITS-1:0] block = ((ADDRESS_BITS'(len) + 1'b1) << size) - 1'b1;
-    if (burst == FIXED) return address;
-    if (burst == WRAP) return (address & ~block) | (after & block);
-    return after;
-  endfunction
+  typedef enum logic [1:0] {WAIT, TAKE, PASS, ANSWER} state_t;
 
   //-- Writes ---------------------------------------------------------------------------------------------------------
-  typedef enum logic [1:0] {WAIT, TAKE, PASS, ANSWER} state_t;
   state_t write_state;
   logic [3:0] write_len, write_left;
   logic [1:0] write_size, write_burst;
+  logic [ADDRESS_BITS-1:0] write_next;
+
+  axi3_next_address #(
+      .ADDRESS_BITS(ADDRESS_BITS)
+  ) next_write (
+      .clk, .address(m_axi_awaddr), .len(write_len), .size(write_size), .burst(write_burst), .next(write_next)
+  );
 
   assign s_axi_awready = write_state == WAIT;
   assign s_axi_wready  = write_state == TAKE;
@@ -106,7 +101,7 @@ module axi3_lite #(
         if (m_axi_wready) m_axi_wvalid <= 1'b0;
         if (m_axi_bvalid) begin
           if (m_axi_bresp != '0) s_axi_bresp <= m_axi_bresp;
-          m_axi_awaddr <= next(m_axi_awaddr, write_len, write_size, write_burst);
+          m_axi_awaddr <= write_next;  // no answer comes before the second cycle of PASS
           write_left   <= write_left - 1'b1;
           write_state  <= write_left == '0 ? ANSWER : TAKE;
         end
@@ -124,6 +119,13 @@ module axi3_lite #(
   state_t read_state;
   logic [3:0] read_len, read_left;
   logic [1:0] read_size, read_burst;
+  logic [ADDRESS_BITS-1:0] read_next;
+
+  axi3_next_address #(
+      .ADDRESS_BITS(ADDRESS_BITS)
+  ) next_read (
+      .clk, .address(m_axi_araddr), .len(read_len), .size(read_size), .burst(read_burst), .next(read_next)
+  );
 
   assign s_axi_arready = read_state == WAIT;
   assign m_axi_arvalid = read_state == TAKE;
@@ -148,15 +150,46 @@ module axi3_lite #(
         s_axi_rdata  <= m_axi_rdata;
         s_axi_rresp  <= m_axi_rresp;
         s_axi_rlast  <= read_left == '0;
-        m_axi_araddr <= next(m_axi_araddr, read_len, read_size, read_burst);
         read_state   <= ANSWER;
       end
       ANSWER:
       if (s_axi_rready) begin
-        read_left  <= read_left - 1'b1;
-        read_state <= s_axi_rlast ? WAIT : TAKE;
+        m_axi_araddr <= read_next;
+        read_left    <= read_left - 1'b1;
+        read_state   <= s_axi_rlast ? WAIT : TAKE;
       end
     endcase
     if (!resetn) read_state <= WAIT;
+  end
+endmodule
+
+// The address of a burst's next beat, two cycles after the inputs settled: an address and a size that come from far do not
+// have to pass two adders in one cycle. A burst that wraps has 2, 4, 8 or 16 beats and stays in its aligned block.
+module axi3_next_address #(
+    parameter int unsigned ADDRESS_BITS = 17
+) (
+    input logic clk,
+
+    input  logic [ADDRESS_BITS-1:0] address,
+    input  logic [             3:0] len,
+    input  logic [             1:0] size,
+    input  logic [             1:0] burst,
+    output logic [ADDRESS_BITS-1:0] next
+);
+  localparam logic [1:0] FIXED = 2'b00, WRAP = 2'b10;
+  logic [ADDRESS_BITS-1:0] step, block, after;
+
+  always_ff @(posedge clk) begin
+    step  <= ADDRESS_BITS'(1) << size;
+    block <= ((ADDRESS_BITS'(len) + 1'b1) << size) - 1'b1;
+    after <= (address & ~(step - 1'b1)) + step;
+  end
+
+  always_comb begin
+    unique case (burst)
+      FIXED: next = address;
+      WRAP: next = (address & ~block) | (after & block);
+      default: next = after;
+    endcase
   end
 endmodule
