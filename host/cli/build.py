@@ -111,11 +111,15 @@ def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
             if given is not None:
                 raise InputError(f"folding: must come without {option}, not with it; leave one of them out")
         return fold_as_given(bundle.graph, chosen, read_json(args.folding), args.clock_mhz, args.budget)
-    plan = _folded(args, bundle, chosen, args.spare, {})
-    if args.toolchain != "open" or args.spare is not None or plan.used.lut <= toolchains.PLACEABLE_LUTS:
+    if args.toolchain != "open":
+        return _folded(args, bundle, chosen, args.spare, {})
+    limits = {"dsp": toolchains.PLACEABLE_DSPS}
+    plan = _folded(args, bundle, chosen, args.spare, limits)
+    if args.spare is not None or plan.used.lut <= toolchains.PLACEABLE_LUTS:
         return plan
-    most = min(1.0, toolchains.PLACEABLE_LUTS / chosen.resources.lut)
-    return _folded(args, bundle, chosen, "lut", {} if args.target_fps is not None else {"lut": most})
+    if args.target_fps is None:
+        limits["lut"] = min(1.0, toolchains.PLACEABLE_LUTS / chosen.resources.lut)
+    return _folded(args, bundle, chosen, "lut", limits)
 
 
 def _folded(

@@ -4,17 +4,17 @@ Each node has a handful of ways to be folded (PE, SIMD, lanes, kind of memory), 
 two neighbours whose lanes differ need a width converter between them. Which ways together fit a board at a given
 number of cycles is an integer program, solved by HiGHS through SciPy: a binary variable per way, and per edge a flow
 that couples the lanes on both sides, which pays for the converter. The highest rate is found by bisection over the
-cycle counts that any way has, because whatever fits at some cycles also fits at more.
+cycle counts that any way has, because whatever fits at some cycles also fits at more. FIFOs are known only of a whole
+plan: a plan that they do not let fit is made again with as much kept in reserve as was lacking.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hw.boards import LABELS, RESOURCES, Board, Resources
-from hw.dataflow.cost import total
 from hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
 from hw.dataflow.program import Program, first
 from hw.dataflow.ways import KERNELS, Way, Ways, within
@@ -23,6 +23,8 @@ from hw.graph import Graph
 
 ENDLESS = 1e3
 """A share that no network needs."""
+_ATTEMPTS, _RAISE = 10, 1.25
+"""How often a plan makes room for its FIFOs, and how much more than was lacking: the next plan has others."""
 
 __all__ = ["BUDGET", "Plan", "fold_as_given", "fold_fastest", "fold_for_rate"]
 
@@ -58,6 +60,8 @@ def fold_for_rate(
     plan = search.plan_at(int(clock * 1e6 / target_fps), clock)
     if plan is None:
         best = search.fastest(clock)
+        if best.fps >= target_fps:  # the FIFOs of a faster plan happen to be smaller
+            return best
         raise InputError(
             f"target rate must be at most {best.fps:.0f} frames a second on {board.name} at {clock:g} MHz, not "
             f"{target_fps:g}: {' and '.join(best.limits)} do not allow more; ask for less or take a larger board"
@@ -111,23 +115,20 @@ class _Search:
         return Resources(**{name: getattr(self.board.resources, name) * shares[name] for name in RESOURCES})
 
     def plan_at(self, cycles: int, clock: float) -> Plan | None:
-        """The cheapest plan within so many cycles, FIFOs included."""
-        return self._with_fifos(lambda: self.solve(cycles), clock)
+        """The cheapest plan within so many cycles, FIFOs included: the ways do not know of them.
 
-    def _with_fifos(self, solve: Callable[[], dict[str, Way] | None], clock: float) -> Plan | None:
-        """Solves again, more kept in reserve, until the FIFOs fit too, which the ways do not know of."""
-        for _ in range(5):
-            chosen = solve()
+        Solves again, as much more kept in reserve as was lacking, until they fit too. `reserve` is then what was kept.
+        """
+        self.reserve = Resources()
+        for _ in range(_ATTEMPTS):
+            chosen = self.solve(cycles)
             if chosen is None:
                 return None
             plan = self._plan(chosen, clock)
             if within(plan.used, self.capacity):
                 return plan
-            modelled = self._modelled(chosen)
-            lacking = {name: getattr(plan.used, name) - getattr(modelled, name) for name in RESOURCES}
-            self.reserve = Resources(
-                **{name: max(getattr(self.reserve, name), lacking[name]) for name in RESOURCES}
-            )
+            lacking = {name: getattr(plan.used, name) - getattr(self.capacity, name) for name in RESOURCES}
+            self.reserve += Resources(**{name: max(0, _RAISE * share) for name, share in lacking.items()})
         return None
 
     def fastest(self, clock: float) -> Plan:
@@ -137,24 +138,21 @@ class _Search:
         counts = sorted(
             {way.cycles for ways in self.ways.all.values() for way in ways if way.cycles >= slowest}
         )
-        at = [0]
+        found: dict[int, Plan] = {}
+        kept: dict[int, Resources] = {}
 
-        def solve() -> dict[str, Way] | None:
-            # What does not even fit with fractions of ways does not fit; it is quick to find out.
-            at[0] = first(
-                lambda index: self.solve(counts[index], whole=False) is not None, at[0], len(counts)
-            )
-            found: dict[int, dict[str, Way] | None] = {}
+        def fits(index: int) -> bool:
+            plan = self.plan_at(counts[index], clock)
+            kept[index] = self.reserve
+            if plan is not None:
+                found[index] = plan
+            return plan is not None
 
-            def fits(index: int) -> bool:
-                found[index] = self.solve(counts[index])
-                return found[index] is not None
-
-            at[0] = first(fits, at[0], len(counts), near=True)
-            return found.get(at[0])
-
-        plan = self._with_fifos(solve, clock)
-        if plan is None:
+        # What does not even fit with fractions of ways, and without FIFOs, does not fit; it is quick to find out.
+        self.reserve = Resources()
+        start = first(lambda index: self.solve(counts[index], whole=False) is not None, 0, len(counts))
+        at = first(fits, start, len(counts), near=True)
+        if at not in found:
             least = self._least(counts[-1], clock)
             over = [
                 f"{share:.0%} of {LABELS[name]}"
@@ -166,8 +164,9 @@ class _Search:
                 f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}{own}, "
                 f"not need at least {' and '.join(over)}; take a larger board, fewer bits or fewer classes"
             )
-        limits = self.limits_at(counts[at[0] - 1]) if at[0] else (self._slowest(slowest),)
-        return replace(plan, limits=limits)
+        self.reserve = kept.get(at - 1, Resources())
+        limits = self.limits_at(counts[at - 1]) if at else (self._slowest(slowest),)
+        return replace(found[at], limits=limits)
 
     def _least(self, cycles: int, clock: float) -> Plan:
         """The plan that leaves the most of the scarcest resource, or lacks the least of it."""
@@ -199,17 +198,6 @@ class _Search:
     def _plan(self, chosen: Mapping[str, Way], clock: float) -> Plan:
         folding = {name: dict(way.given) for name, way in chosen.items()}
         return fold_as_given(self.graph, self.board, folding, clock, self.budget)
-
-    def _modelled(self, chosen: Mapping[str, Way]) -> Resources:
-        whole = total({name: way.cost for name, way in chosen.items()})
-        for source, target in self.ways.edges:
-            whole = whole + self.ways.converter(
-                self.graph.types[source], self._lanes_out(chosen, source), chosen[target].lanes_in
-            )
-        return whole
-
-    def _lanes_out(self, chosen: Mapping[str, Way], name: str) -> int:
-        return chosen[name].lanes_out if name in chosen else self.graph.input_type.shape[-1]
 
     def solve(self, cycles: int, without: Sequence[str] = (), whole: bool = True) -> dict[str, Way] | None:
         """The cheapest ways that fit within so many cycles, or None if none do.

@@ -17,6 +17,7 @@ from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
 from hw.dataflow.hardware import Hardware
 from hw.dataflow.layers import Fifo, MatMul
 from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
+from hw.dataflow.plan import Plan
 from hw.dataflow.program import first
 from hw.errors import InputError
 from hw.graph import Graph
@@ -84,6 +85,30 @@ def test_a_single_resource_can_have_a_limit_of_its_own(graph: Graph) -> None:
     rule = r"must fit 80% of PYNQ-Z2 and 1% of its LUT, not need at least \d+% of LUT"
     with pytest.raises(InputError, match=rule):
         fold_fastest(graph, target, spare="lut", limits={"lut": 0.01})
+
+
+def test_what_the_fastest_reaches_every_slower_target_gets(graph: Graph) -> None:
+    target, options = board("PYNQ-Z2"), {"spare": "lut", "limits": {"lut": 0.3}}
+    best = fold_fastest(graph, target, **options)
+    for slower in (1.0, 0.75):
+        plan = fold_for_rate(graph, target, slower * best.fps, **options)
+        assert slower * best.fps <= plan.fps <= best.fps
+        assert plan.used.lut <= 0.3 * target.resources.lut
+
+
+def test_the_fifos_of_a_fast_plan_do_not_burden_slower_ones(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, options = board("PYNQ-Z2"), {"spare": "lut", "limits": {"lut": 0.3}}
+    free = fold_fastest(graph, target, **options)
+    bound, large = free.interval, Resources(lut=0.2 * target.resources.lut)
+    monkeypatch.setattr(
+        Plan,
+        "used",
+        property(lambda plan: total(plan.parts) + (large if plan.interval <= bound else Resources())),
+    )
+    burdened = fold_fastest(graph, target, **options)
+    assert bound < burdened.interval < 1.25 * bound
 
 
 def test_only_a_known_resource_can_be_spared(graph: Graph) -> None:
