@@ -7,7 +7,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 from host.cli import arguments, toolchains
 from host.cli.inputs import find_model
@@ -16,6 +16,8 @@ from hw.boards import RESOURCES
 from hw.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hw.boards import Board
     from hw.bundle import Bundle
     from hw.dataflow.folding import Plan
