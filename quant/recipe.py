@@ -16,7 +16,9 @@ class Recipe(BaseModel):
     `mixup` is the share of pictures that are blended with another (arXiv:1710.09412; without labels only). With
     `first_size`, training starts on crops of that side, which are faster, and ends on those of the network's input.
     With `average`, the result is the mean of the weights over that last share of the steps, and the learning rate
-    stays up after its warm-up (arXiv:1803.05407): better than any one of the networks on the way.
+    stays up after its warm-up (arXiv:1803.05407): better than any one of the networks on the way. `start_share` is the
+    starting weights' share of the result of a float run (arXiv:2109.01903): fine-tuning on a few classes forgets some
+    of what the network knew of all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +33,7 @@ class Recipe(BaseModel):
     crop_scale: tuple[float, float] = (0.35, 1.0)
     first_size: Annotated[int, Field(ge=32)] | None = None
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    start_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = 0
     precision: str = "32-true"
     compile: bool = False

@@ -71,7 +71,8 @@ def train(
     Raises:
         InputError: labels are needed and missing, or the checkpoint belongs to another recipe.
     """
-    _check(teachers, data, recipe)
+    _check(model, teachers, data, recipe)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
     torch.manual_seed(recipe.seed)
     logger = TensorBoardLogger(folder, name="tensorboard", version="")
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.precision, loggers=logger)  # type: ignore[arg-type]
@@ -133,6 +134,9 @@ def train(
         with torch.no_grad():
             for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
                 parameter.copy_(mean)
+    with torch.no_grad():
+        for parameter, before in zip(model.parameters(), start, strict=True):
+            parameter.lerp_(before, recipe.start_share)
     return model.eval()
 
 
@@ -223,7 +227,7 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return groups
 
 
-def _check(teachers: Sequence[SqueezeNet], data: Sequence[Share], recipe: Recipe) -> None:
+def _check(model: SqueezeNet, teachers: Sequence[SqueezeNet], data: Sequence[Share], recipe: Recipe) -> None:
     if recipe.distillation > 0 and not teachers:
         raise InputError(
             "distillation: needs a teacher, not none; give float weights or set distillation to 0"
@@ -234,4 +238,9 @@ def _check(teachers: Sequence[SqueezeNet], data: Sequence[Share], recipe: Recipe
         raise InputError(
             f"mixup: blended pictures have no label, so distillation must be 1, not {recipe.distillation}; "
             "set mixup to 0"
+        )
+    if recipe.start_share > 0 and model.policy is not None:
+        raise InputError(
+            f"start-share: integers have no mean, so the network must be float, not {model.policy.name}; "
+            "set start-share to 0"
         )

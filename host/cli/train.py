@@ -102,6 +102,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--average", type=float, metavar="S", help="last share of the steps whose mean weights are the result"
     )
+    recipe.add_argument(
+        "--start-share", type=float, metavar="S", help="of the starting weights in a float network's result"
+    )
     recipe.add_argument("--seed", type=int)
     recipe.add_argument("--precision", help="of Lightning Fabric: 32-true, bf16-mixed, ...")
     recipe.add_argument("--compile", action="store_true", default=None, help="compile the quantizers")

@@ -80,6 +80,17 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
     assert not torch.equal(first["conv10.weight"], other["conv10.weight"])
 
 
+def test_the_start_has_its_share_of_the_result(tmp_path: Path) -> None:
+    start = dict(network(quantized=False).named_parameters())
+    trained = run(tmp_path / "a", quantized=False)
+    mixed = run(tmp_path / "b", RECIPE.model_copy(update={"start_share": 0.25}), quantized=False)
+    assert not torch.equal(trained["conv1.weight"], start["conv1.weight"])
+    for name, weight in mixed.items():
+        torch.testing.assert_close(weight, 0.75 * trained[name] + 0.25 * start[name].detach())
+    with pytest.raises(InputError, match="start-share: integers have no mean"):
+        run(tmp_path / "c", RECIPE.model_copy(update={"start_share": 0.25}))
+
+
 KILLED = """
     import sys
     sys.path[:0] = [{tests!r}, {root!r}]
