@@ -82,7 +82,8 @@ def check_step(
             images,
             ports,
             max_idle_cycles=max_idle_cycles,
-            progress=lambda cycles, part: work.say(f"{cycles} cycles, {part:.0%}"),
+            # The words move at once into the model of the memory; they say nothing of what is left.
+            progress=lambda cycles, _part: work.say(f"{cycles} cycles"),
         )
         differing = np.flatnonzero((found != scores).any(axis=1))
         if differing.size:
@@ -116,7 +117,7 @@ def simulate_netlist(
         images: uint8 (N, H, W, C).
         ps7_ports: the PS7's ports by name, from prjxray's ps7_ports.json.
         max_idle_cycles: cycles that a frame may take at most, bus pauses included.
-        progress: called now and then with the cycles and the done part of the work.
+        progress: called now and then with the cycles and the part of all words that moved.
 
     Returns:
         int64 (N, classes).
