@@ -134,9 +134,10 @@ def train(
         with torch.no_grad():
             for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
                 parameter.copy_(mean)
-    with torch.no_grad():
-        for parameter, before in zip(model.parameters(), start, strict=True):
-            parameter.lerp_(before, recipe.start_share)
+    if recipe.start_share > 0:
+        with torch.no_grad():
+            for parameter, before in zip(model.parameters(), start, strict=True):
+                parameter.lerp_(before, recipe.start_share)
     return model.eval()
 
 

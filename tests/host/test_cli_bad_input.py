@@ -326,6 +326,8 @@ def test_a_bundle_says_how_pictures_are_prepared(refused: Refused, bundle: Path,
         (["--data", "{pictures}", "--learning-rate", "-1"], "learning-rate: "),
         (["--data", "{pictures}", "--temperature", "0"], "temperature: "),
         (["--data", "{pictures}", "--distillation", "2"], "distillation: "),
+        (["--data", "{pictures}", "--start-share", "1"], "start-share: Input should be less than 1"),
+        (["--data", "{pictures}", "--start-share", "0.5"], "start-share: integers have no mean"),
         (["--data", "{pictures}", "--epochs", "0"], "epochs: "),
         (["--data", "{pictures}", "--epochs", "nan"], "epochs: "),
         (
