@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from hw.errors import InputError
 from hw.files import atomic_file
-from quant.layers import mark_calibrated, plain_name, quantizers
+from quant.layers import mark_calibrated, quantizers
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -31,7 +31,7 @@ def save_checkpoint(
     tensors: dict[str, Tensor] = {
         f"model.{name}": tensor.contiguous() for name, tensor in _tensors(model).items()
     }
-    names = [plain_name(name) for name, _ in model.named_parameters()]
+    names = [name for name, _ in model.named_parameters()]
     state = optimizer.state_dict()["state"]
     for index, name in enumerate(names):
         for moment in _MOMENTS:
@@ -84,7 +84,6 @@ def load_checkpoint(
     for _name, layer, _bits in quantizers(model):
         mark_calibrated(layer)
     for name, parameter in model.named_parameters():
-        name = plain_name(name)
         if f"exp_avg.{name}" in tensors:
             optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
     return int(metadata["step"])
@@ -92,4 +91,4 @@ def load_checkpoint(
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters by name. The networks have no other state."""
-    return {plain_name(name): parameter.detach() for name, parameter in model.named_parameters()}
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}

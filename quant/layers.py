@@ -74,8 +74,13 @@ def quant_relu(name: str, policy: Policy | None) -> nn.Module:
 def quantizers(model: nn.Module) -> Iterator[tuple[str, nn.Module, int]]:
     """(name, module, bits) of every quantized convolution and activation, in order; shared ones once."""
     for name, module in model.named_modules():
-        if isinstance(module, (qnn.QuantConv2d, qnn.QuantReLU)):
+        if is_quantized(module):
             yield name, module, bits_of(module)
+
+
+def is_quantized(layer: nn.Module) -> bool:
+    """Whether a layer is a quantized convolution or activation."""
+    return isinstance(layer, (qnn.QuantConv2d, qnn.QuantReLU))
 
 
 def _quantizer(layer: nn.Module) -> Any:
@@ -88,33 +93,38 @@ def bits_of(layer: nn.Module) -> int:
     return int(_quantizer(layer).bit_width())
 
 
-def _scaling(layer: nn.Module) -> tuple[Any, int]:
-    """The module that holds the learned range of a quantizer, and the largest integer of that range."""
-    if isinstance(layer, qnn.QuantConv2d):
-        return layer.weight_quant.tensor_quant.scaling_impl, 2 ** (bits_of(layer) - 1) - 1
-    fused = _quantizer(layer).fused_activation_quant_proxy
-    return fused.tensor_quant.scaling_impl, 2 ** bits_of(layer) - 1
+def largest_integer(layer: nn.Module) -> int:
+    """The largest integer of a quantized convolution's weights (its negative is the smallest) or a ReLU's output."""
+    bits = bits_of(layer)
+    return int(2 ** (bits - 1) - 1 if isinstance(layer, qnn.QuantConv2d) else 2**bits - 1)
+
+
+def _scaling(layer: nn.Module) -> Any:
+    """The module that holds the learned range of a quantizer."""
+    quantizer = _quantizer(layer)
+    if not isinstance(layer, qnn.QuantConv2d):
+        quantizer = quantizer.fused_activation_quant_proxy
+    return quantizer.tensor_quant.scaling_impl
 
 
 def scale_parameter(layer: nn.Module) -> nn.Parameter:
     """The learned range of a quantizer: Brevitas divides it by the largest integer to get the scale."""
-    parameter = _scaling(layer)[0].value
+    parameter = _scaling(layer).value
     assert isinstance(parameter, nn.Parameter)
     return parameter
 
 
 def set_scale(layer: nn.Module, scale: Tensor) -> None:
     """Set the scale of a quantizer: (1,) or (output channels,)."""
-    largest = _scaling(layer)[1]
     with torch.no_grad():
         parameter = scale_parameter(layer)
-        parameter.copy_((scale * largest).view(parameter.shape))
+        parameter.copy_((scale * largest_integer(layer)).view(parameter.shape))
     mark_calibrated(layer)
 
 
 def mark_calibrated(layer: nn.Module) -> None:
     """Say that a quantizer has its range; else Brevitas sets that of weights to the largest one at the next call."""
-    scaling = _scaling(layer)[0]
+    scaling = _scaling(layer)
     if hasattr(scaling, "init_done"):
         scaling.init_done = True
 
@@ -123,25 +133,3 @@ def scale_of(layer: nn.Module) -> Tensor:
     """The scale of a quantizer as Brevitas computes it in float32: (1,) or (output channels,)."""
     scale: Tensor = _quantizer(layer).scale().detach().flatten()
     return scale
-
-
-def compile_quantizers(model: nn.Module) -> None:
-    """Let Brevitas compile its quantizers: training runs about 1.7 times as fast after a minute of compiling."""
-    torch._dynamo.config.recompile_limit = 256  # one compiled function per quantizer
-    modules: list[Any] = list(model.modules())
-    for module in modules:
-        if hasattr(module, "compile_quant"):
-            module.compile_quant()
-
-
-def restore_quantizers(model: nn.Module) -> None:
-    """Undo `compile_quantizers`: compiled modules can be neither copied nor exported."""
-    modules: list[Any] = list(model.modules())
-    for module in modules:
-        if hasattr(getattr(module, "tensor_quant", None), "_orig_mod"):
-            module.tensor_quant = module.tensor_quant._orig_mod
-
-
-def plain_name(name: str) -> str:
-    """The name a parameter has without `compile_quantizers`."""
-    return name.replace("._orig_mod", "")

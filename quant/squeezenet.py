@@ -227,21 +227,27 @@ class SqueezeNet(nn.Module):
         """The Fire modules with their numbers, in order."""
         return [(number, self.get_submodule(f"fire{number}")) for number in range(2, 10)]  # type: ignore[misc]
 
-    def features(self, x: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) -> what conv10 sees (N, C, h, w)."""
+    def scores_and_maps(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Pixels (N, 3, H, W) -> class scores (N, classes), and the outputs (N, C, h, w) of every Fire and of conv10.
+
+        Scores are zero or more each: a ReLU precedes the mean.
+        """
         if self.pixel_offset is not None:
             x = x - self.pixel_offset
         x = self.conv1_act(self.conv1(x))
+        maps = []
         for number, fire in self.fires:
             if self.spec.pool_before(number):
                 x = self.pool(x)
             x = fire(x)
-        return x
+            maps.append(x)
+        maps.append(self.conv10(x))
+        scores = functional.adaptive_avg_pool2d(torch.relu(maps[-1]), 1)
+        return scores.flatten(1), maps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) -> class scores (N, classes), zero or more each: a ReLU precedes the mean."""
-        scores = functional.adaptive_avg_pool2d(torch.relu(self.conv10(self.features(x))), 1)
-        return scores.flatten(1)
+        """Pixels (N, 3, H, W) -> class scores (N, classes), zero or more each."""
+        return self.scores_and_maps(x)[0]
 
     def connections(self) -> Iterator[Connection]:
         """Every convolution with the activations around it, in order."""

@@ -7,6 +7,8 @@ the very weights of one that was not. Devices, precision and processes are Light
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,8 +27,9 @@ from hw.errors import InputError
 from quant.checkpoint import load_checkpoint, save_checkpoint
 from quant.decoded import DecodedImages, augment, to_pixels
 from quant.finalize import integer_head_bias
-from quant.layers import compile_quantizers, restore_quantizers
+from quant.fused import FusedSqueezeNet
 from quant.loss import Loss
+from quant.onnx_teacher import OnnxTeacher
 from quant.recipe import Recipe
 from quant.squeezenet import SqueezeNet
 
@@ -54,6 +57,7 @@ def train(
     devices: int | str = "auto",
     accelerator: str = "auto",
     progress: bool = True,
+    others: Sequence[OnnxTeacher] = (),
 ) -> SqueezeNet:
     """Train `model` in place and return it.
 
@@ -67,11 +71,12 @@ def train(
         devices: how many, or "auto".
         accelerator: "cpu", "cuda" or "auto".
         progress: show a bar.
+        others: classifiers of any kind to distil from as well; they teach scores only.
 
     Raises:
         InputError: labels are needed and missing, or the checkpoint belongs to another recipe.
     """
-    _check(model, teachers, data, recipe)
+    _check(model, teachers, others, data, recipe)
     start = [parameter.detach().clone() for parameter in model.parameters()]
     torch.manual_seed(recipe.seed)
     logger = TensorBoardLogger(folder, name="tensorboard", version="")
@@ -84,13 +89,7 @@ def train(
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99), fused=fused)
     average = AveragedModel(model)
     first_step = load_checkpoint(folder, model, optimizer, average, recipe.model_dump_json())
-    if recipe.compile and model.policy is not None:
-        compile_quantizers(model)
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    for teacher in teachers:
-        teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fabric.to_device(teacher)
-    loss_of = Loss(model, teachers, recipe, fabric)
+    loss_of, optimizer = fabric.setup(objective(model, teachers, recipe), optimizer)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
     bar = Progress(
         TextColumn("training"),
@@ -110,7 +109,7 @@ def train(
             side = crop_size(recipe, step, model.spec.input_size)
             pixels, labels = batch_of(drawn, recipe, side, fabric.device)
             with integer_head_bias(model):
-                loss = loss_of(wrapped, pixels, labels)
+                loss = loss_of(pixels, labels, _told(others, pixels, recipe))
                 fabric.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
@@ -128,7 +127,6 @@ def train(
                     save_checkpoint(folder, model, optimizer, average, step + 1, recipe.model_dump_json())
                 fabric.barrier()
     logger.finalize("success")
-    restore_quantizers(model)
     model.cpu()
     if recipe.average > 0:
         with torch.no_grad():
@@ -139,6 +137,32 @@ def train(
             for parameter, before in zip(model.parameters(), start, strict=True):
                 parameter.lerp_(before, recipe.start_share)
     return model.eval()
+
+
+def objective(model: SqueezeNet, teachers: Sequence[SqueezeNet], recipe: Recipe) -> nn.Module:
+    """The loss of a batch as a module: networks and `quant.loss.Loss`, compiled as a whole if the recipe says so.
+
+    Args:
+        model: in training mode, on the device.
+        teachers: float networks; their weights stay as they are.
+        recipe: how.
+    """
+    for teacher in teachers:
+        teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not recipe.compile:
+        return Loss(model, teachers, recipe)
+    torch._dynamo.config.recompile_limit = 64  # networks and sizes of crops that share a function
+    dtype = torch.bfloat16 if recipe.precision.startswith("bf16") else torch.float32
+    taught_by = [FusedSqueezeNet(teacher, dtype) for teacher in teachers]
+    loss = Loss(FusedSqueezeNet(model, dtype), taught_by, recipe)
+    compiled: nn.Module = torch.compile(loss, dynamic=False)  # type: ignore[assignment]
+    return compiled
+
+
+def _told(others: Sequence[OnnxTeacher], pixels: Tensor, recipe: Recipe) -> Tensor | None:
+    if recipe.distillation == 0 or not others:
+        return None
+    return torch.stack([teacher.scores(pixels) for teacher in others])
 
 
 def schedule(step: int, recipe: Recipe) -> float:
@@ -228,11 +252,36 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return groups
 
 
-def _check(model: SqueezeNet, teachers: Sequence[SqueezeNet], data: Sequence[Share], recipe: Recipe) -> None:
-    if recipe.distillation > 0 and not teachers:
+def _check(
+    model: SqueezeNet,
+    teachers: Sequence[SqueezeNet],
+    others: Sequence[OnnxTeacher],
+    data: Sequence[Share],
+    recipe: Recipe,
+) -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if recipe.compile and shutil.which(compiler) is None:
+        raise InputError(
+            f"compile: needs a C++ compiler, and {compiler} is not installed; "
+            "install g++, name another in CXX, or leave out --compile"
+        )
+    if recipe.distillation > 0 and not teachers and not others:
         raise InputError(
             "distillation: needs a teacher, not none; give float weights or set distillation to 0"
         )
+    if recipe.features > 0 and not teachers:
+        raise InputError(
+            f"features: need a SqueezeNet to take maps from, so their weight must be 0, not {recipe.features}; "
+            "give float weights as teacher"
+        )
+    for teacher in others:
+        if teacher.classes != model.spec.num_classes:
+            raise InputError(
+                f"{teacher.path}: a teacher must have the {model.spec.num_classes} classes of the network, "
+                f"not {teacher.classes}; use --head data"
+            )
+        for side in {crop_size(recipe, 0, model.spec.input_size), model.spec.input_size}:
+            teacher.check_side(side)
     if recipe.distillation < 1 and any(share.images.labels is None for share in data):
         raise InputError("data: cross-entropy needs labels, which a data set lacks; set distillation to 1")
     if recipe.mixup > 0 and recipe.distillation < 1:

@@ -1,4 +1,4 @@
-"""`fireflow bench`: how fast each way to the same scores is, measured side by side; drivers likewise."""
+"""`fireflow bench`: how fast each way to the same scores is, measured side by side; drivers and training likewise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from host.cli import arguments, bench_driver, bench_serve
+from host.cli import arguments, bench_driver, bench_serve, bench_training
 from host.cli.bench_worker import FILES
 from host.cli.inputs import FIREQ, MODEL_HELP, default_model, find_model, kind_of
 from host.cli.output import print_json, progress, table
@@ -68,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     serve = kinds.add_parser("serve", help="the HTTP service with many clients, beside the bare driver")
     bench_serve.add_arguments(serve)
     serve.set_defaults(measure=bench_serve.run)
+    training = kinds.add_parser("training", help="a step of training by Brevitas's modules and compiled")
+    bench_training.add_arguments(training)
+    training.set_defaults(measure=bench_training.run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -70,6 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="float network to distil from, START by default, if float; may be repeated",
     )
     network.add_argument(
+        "--onnx-teacher", action="append", type=Path, default=[], metavar="FILE",
+        help="classifier of any kind to distil scores from as well: ONNX, RGB pixels of 0 to 255 in; may be repeated",
+    )  # fmt: skip
+    network.add_argument(
         "--equalize", action="store_true", help="bring channels to like ranges before quantizing"
     )
     arguments.weights_source(network)
@@ -107,7 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     recipe.add_argument("--seed", type=int)
     recipe.add_argument("--precision", help="of Lightning Fabric: 32-true, bf16-mixed, ...")
-    recipe.add_argument("--compile", action="store_true", default=None, help="compile the quantizers")
+    recipe.add_argument(
+        "--compile", action="store_true", default=None, help="compile the network and its loss"
+    )
     recipe.add_argument("--checkpoint-every", type=arguments.positive, metavar="STEPS")
     device = parser.add_argument_group("devices")
     device.add_argument("--devices", type=arguments.devices, default="auto", help="how many, or auto")
@@ -119,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
     from quant.build import class_labels, load_network
     from quant.data import head_rows
+    from quant.onnx_teacher import OnnxTeacher
     from quant.precision import load_policy
     from quant.train import train
 
@@ -132,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
     if args.policy is not None:
         policy = None if args.policy == _FLOAT else load_policy(args.policy)
     teachers = _teachers(args, model)
+    rows = None
     if args.head == "data":
         labelled = next((i for i in images if i.labels is not None), None)
         if labelled is None:
@@ -142,12 +150,13 @@ def run(args: argparse.Namespace) -> int:
         model = _headed(model, rows)
         teachers = [_headed(teacher, rows) for teacher in teachers]
         model = replace(model, labels=labelled.class_names)
+    others = [OnnxTeacher(path, rows) for path in args.onnx_teacher]
     classes = model.network.spec.num_classes
     _check_teachers(teachers, model)
     model = replace(model, labels=model.labels or class_labels(images, classes))
     distillation = args.distillation
     if distillation is None:
-        distillation = 1.0 if teachers else 0.0
+        distillation = 1.0 if teachers or others else 0.0
     shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
     network = train(
@@ -159,10 +168,11 @@ def run(args: argparse.Namespace) -> int:
         devices=args.devices,
         accelerator=args.accelerator,
         progress=sys.stderr.isatty(),
+        others=others,
     )
     if os.environ.get("LOCAL_RANK", "0") == "0":  # Fabric's number of this process: one of them writes
         taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
-        card = _card(args, start, sets, recipe, policy, taught_by)
+        card = _card(args, start, sets, recipe, policy, [*taught_by, *args.onnx_teacher])
         _write(args, replace(model, network=network, card=card))
     return 0
 

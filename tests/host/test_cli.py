@@ -25,6 +25,7 @@ from hw.errors import InputError
 from hw.preprocessing import Preprocessing
 from quant.data import open_images
 from quant.model_file import load_model
+from tests.quant.classifiers import colours
 
 
 @pytest.fixture
@@ -252,7 +253,9 @@ def test_train_cuts_the_head_and_leaves_out_pictures(weights: Path, tmp_path: Pa
     (held_out / "2.png").write_bytes((data / "images" / "2.png").read_bytes())
     command = ("train", weights, "-o", tmp_path / "out", "--data", data, "--head", "data", "--policy", "w4a4")
     options = ("--exclude", held_out, "--steps", 1, "--batch-size", 2, "--accelerator", "cpu", "--devices", 1)
-    card = run_json(*command, *options)["card"]
+    teacher = colours(tmp_path / "colours.onnx")
+    card = run_json(*command, *options, "--onnx-teacher", teacher)["card"]
+    assert [taught_by["file"] for taught_by in card["teachers"]] == [weights.name, "colours.onnx"]
     assert card["data"][0]["images"] == 2
     assert card["excluded"] == ["held_out"]
     facts = run_json("evaluate", tmp_path / "out" / "model.fireq", "--data", data, "--engine", "brevitas")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from host.cli import bench_driver, main
+from host.cli import bench_driver, bench_training, main
 from host.cli.bench import MAX_GROWTH_BYTES, Row, _facts
 from tests.host.boards import bundle as small
 
@@ -46,6 +46,26 @@ def test_ratios_and_failures() -> None:
     assert not _facts(Path("m.fireq"), rows([1, 3]), stream)["same_integers"]
     stream[1]["peak_bytes"] += 1
     assert _facts(Path("m.fireq"), rows([1, 2]), stream)["memory_grows"]
+
+
+def test_training(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **_: function
+    )  # takes minutes; test_train.py compiles
+    assert main(["bench", "training", str(model), "--batch-size", "2", "--rounds", "1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [row["way"] for row in facts["rows"]] == list(bench_training.WAYS)
+    assert facts["rows"][0]["times_as_fast"] == 1
+    assert all(row["ms_per_step"] > 0 for row in facts["rows"])
+
+
+def test_training_ratio() -> None:
+    rows = bench_training._rows(
+        {bench_training.BREVITAS: [4.0, 2.0, 9.0], bench_training.FUSED: [1.0, 0.5, 3.0]}
+    )
+    assert [(row["ms_per_step"], row["times_as_fast"]) for row in rows] == [(4000, 1), (1000, 4)]
 
 
 def test_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

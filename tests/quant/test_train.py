@@ -5,11 +5,11 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -18,21 +18,27 @@ from quant.calibrate import pixel_batches, quantize
 from quant.checkpoint import CHECKPOINT, save_checkpoint
 from quant.decoded import DecodedImages
 from quant.loss import Loss
+from quant.onnx_teacher import OnnxTeacher
 from quant.precision import PRESETS
 from quant.recipe import Recipe
 from quant.squeezenet import FireWidths, SqueezeNet, architecture
 from quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
+from tests.quant.classifiers import colours
 
-NARROW = tuple(FireWidths(4, 6, 6) for _ in range(8))
+NARROW = tuple(FireWidths(8, 8, 8) for _ in range(8))
 SIZE = 32
 
 
 def network(quantized: bool = True) -> SqueezeNet:
-    torch.manual_seed(3)
-    spec = architecture("squeezenet1_1", input_size=SIZE, num_classes=3, stem_channels=6, fires=NARROW)
+    torch.manual_seed(1)  # many others kill a narrow network: no picture would change its scores
+    spec = architecture("squeezenet1_1", input_size=SIZE, num_classes=3, stem_channels=8, fires=NARROW)
     net = SqueezeNet(spec)
     for connection in net.connections():
         nn.init.kaiming_normal_(connection.conv.weight)
+    with torch.no_grad():
+        net.conv1.weight /= 60  # pixels are no unit normals
+        assert net.conv10.bias is not None
+        net.conv10.bias.fill_(1.0)
     net.pixel_offset = torch.full((1, 3, 1, 1), 120.0)
     return (
         quantize(net, PRESETS["w4a4"], list(pixel_batches(torch.from_numpy(pictures().images.images))))
@@ -160,18 +166,20 @@ def test_other_recipe_and_damaged_checkpoint_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("quantized", [False, True])
 def test_it_learns(tmp_path: Path, quantized: bool) -> None:
-    recipe = RECIPE.model_copy(update={"steps": 60, "batch_size": 8})
+    recipe = RECIPE.model_copy(update={"steps": 100, "batch_size": 8})
     net = network(quantized)
     share = pictures()
     pixels = torch.from_numpy(share.images.images).permute(0, 3, 1, 2).float()
     labels = torch.from_numpy(share.images.labels)
-    before = nn.functional.cross_entropy(net(pixels), labels)
     train(net, [], [share], recipe, tmp_path, devices=1, accelerator="cpu", progress=False)
-    assert nn.functional.cross_entropy(net(pixels), labels) < before / 2
+    assert nn.functional.cross_entropy(net(pixels), labels) < 0.7  # 1.1 is chance
 
 
-@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}, {"first_size": 32}])
-def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, float]) -> None:
+COMPILED = {"features": 1.0, "compile": True, "precision": "bf16-mixed"}
+
+
+@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}, {"first_size": 32}, COMPILED])
+def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, Any]) -> None:
     recipe = RECIPE.model_copy(update={"distillation": 1.0, "steps": 30, **more})
     teacher, student = network(quantized=False).eval(), network()
     pixels = torch.from_numpy(pictures().images.images).permute(0, 3, 1, 2).float()
@@ -186,8 +194,36 @@ def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, float]
 def test_what_a_run_needs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="distillation: needs a teacher, not none"):
         train(network(), [], [pictures()], Recipe(), tmp_path)
+    with pytest.raises(InputError, match="features: need a SqueezeNet to take maps from"):
+        train(network(), [], [pictures()], RECIPE.model_copy(update={"features": 1.0}), tmp_path)
+    teacher = OnnxTeacher(colours(tmp_path / "colours.onnx"))
+    with pytest.raises(InputError, match="must have the 3 classes of the network, not 4"):
+        train(network(), [], [pictures()], Recipe(), tmp_path, others=[teacher])
     with pytest.raises(InputError, match="data: cross-entropy needs labels"):
         train(network(), [], [pictures(labelled=False)], RECIPE, tmp_path)
+
+
+def test_any_classifier_can_teach(tmp_path: Path) -> None:
+    teacher = OnnxTeacher(colours(tmp_path / "colours.onnx", classes=3))
+    student, pixels = network(), torch.from_numpy(pictures().images.images).permute(0, 3, 1, 2).float()
+    wanted = teacher.scores(pixels).softmax(1)
+    with torch.no_grad():
+        before = (student(pixels).softmax(1) - wanted).abs().mean()
+    recipe = RECIPE.model_copy(
+        update={"distillation": 1.0, "steps": 100, "batch_size": 8, "temperature": 1.0}
+    )
+    train_args = (student, [], [pictures(labelled=False)], recipe, tmp_path)
+    train(*train_args, devices=1, accelerator="cpu", progress=False, others=[teacher])
+    with torch.no_grad():
+        assert (student(pixels).softmax(1) - wanted).abs().mean() < 0.75 * before
+
+
+def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(
+        InputError, match="compile: needs a C\\+\\+ compiler, and no-such-compiler is not installed"
+    ):
+        train(network(), [], [pictures()], RECIPE.model_copy(update={"compile": True}), tmp_path)
 
 
 def test_mixup_has_no_labels(tmp_path: Path) -> None:
@@ -249,7 +285,7 @@ def test_teachers_are_averaged_as_probabilities() -> None:
     student, one, other = (network(quantized=False).eval() for _ in range(3))
     pixels = torch.from_numpy(pictures().images.images[:4]).permute(0, 3, 1, 2).float()
     recipe = Recipe(temperature=1.0)
-    found = Loss(student, [one, other], recipe, Fabric(accelerator="cpu"))(student, pixels, torch.zeros(4))
+    found = Loss(student, [one, other], recipe)(pixels, torch.zeros(4))
     with torch.no_grad():
         wanted = (one(pixels).softmax(1) + other(pixels).softmax(1)) / 2
         divergence = (wanted * (wanted.log() - student(pixels).log_softmax(1))).sum(1).mean()
