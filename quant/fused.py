@@ -2,8 +2,10 @@
 
 A step of the Brevitas network spends most of its time carrying activations to and from memory: every layer rounds,
 clamps and scales tensors of float32 one operation after the other. Here what lies between two convolutions is one
-expression, and what passes between layers are the integers themselves, exact in 16 bits. Values and gradients are those
-of the Brevitas network, whose parameters these are.
+expression, and what passes between layers are the integers themselves, exact in 16 bits.
+
+In float32, values and gradients are those of the Brevitas network, whose parameters these are. But the stem pools
+before it rounds, so a gradient goes to the largest accumulator where Brevitas takes the first of equal integers.
 """
 
 from __future__ import annotations

@@ -12,15 +12,13 @@ from torch import Tensor
 
 from hw.errors import InputError
 
-_SUFFIX = ".onnx"
-
 
 class OnnxTeacher:
     """An ONNX classifier of pixels: float32 RGB (N, 3, S, S) of 0..255 -> scores (N, classes) before any softmax.
 
     Args:
         path: the file. What the classifier does to pixels first, as less their mean, is part of its graph.
-        rows: the classes to keep, in order; all by default.
+        rows: the classes to keep, in order; all by default. One that has as many was trained on them.
 
     Raises:
         InputError: no ONNX file, or not such a classifier.
@@ -59,7 +57,9 @@ class OnnxTeacher:
             )
         self._side = inputs[0].shape[2:]
         self._available = int(outputs[0].shape[1])
-        if rows is not None and rows.max() >= self._available:
+        if rows is not None and len(rows) == self._available:
+            self._rows = None
+        elif rows is not None and rows.max() >= self._available:
             raise InputError(
                 f"{path}: a teacher must have the classes of the data, up to number {rows.max()}, not only "
                 f"{self._available}; give one of the same data"

@@ -146,7 +146,16 @@ def objective(model: SqueezeNet, teachers: Sequence[SqueezeNet], recipe: Recipe)
         model: in training mode, on the device.
         teachers: float networks; their weights stay as they are.
         recipe: how.
+
+    Raises:
+        InputError: it shall be compiled and there is no compiler.
     """
+    compiler = os.environ.get("CXX", "g++")
+    if recipe.compile and shutil.which(compiler) is None:
+        raise InputError(
+            f"compile: needs a C++ compiler, and {compiler} is not installed; "
+            "install g++, name another in CXX, or leave out --compile"
+        )
     for teacher in teachers:
         teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not recipe.compile:
@@ -259,12 +268,6 @@ def _check(
     data: Sequence[Share],
     recipe: Recipe,
 ) -> None:
-    compiler = os.environ.get("CXX", "g++")
-    if recipe.compile and shutil.which(compiler) is None:
-        raise InputError(
-            f"compile: needs a C++ compiler, and {compiler} is not installed; "
-            "install g++, name another in CXX, or leave out --compile"
-        )
     if recipe.distillation > 0 and not teachers and not others:
         raise InputError(
             "distillation: needs a teacher, not none; give float weights or set distillation to 0"

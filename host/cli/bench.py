@@ -18,9 +18,8 @@ import numpy as np
 
 from host.cli import arguments, bench_driver, bench_serve, bench_training
 from host.cli.bench_worker import FILES
-from host.cli.inputs import FIREQ, MODEL_HELP, default_model, find_model, kind_of
+from host.cli.inputs import MODEL_HELP, fireq_or_default
 from host.cli.output import print_json, progress, table
-from hw.errors import InputError
 
 if TYPE_CHECKING:
     from quant.model_file import Model
@@ -83,7 +82,7 @@ def _simulator(args: argparse.Namespace) -> int:
     """Fails if integers differ or the memory of the fast simulator grows with the images."""
     from quant.model_file import load_model
 
-    path = _model_path(args.model)
+    path = fireq_or_default(args.model)
     model = load_model(path)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -97,15 +96,6 @@ def _simulator(args: argparse.Namespace) -> int:
     else:
         _print(facts)
     return 0 if facts["same_integers"] and not facts["memory_grows"] else 1
-
-
-def _model_path(name: str | None) -> Path:
-    if name is None:
-        return default_model()
-    path = find_model(name)
-    if kind_of(path) != FIREQ:
-        raise InputError(f"{path}: must be a quantized .fireq file, not {path.name}; run `fireflow quantize`")
-    return path
 
 
 def _write_inputs(model: Model, folder: Path, count: int) -> None:

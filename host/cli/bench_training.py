@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from host.cli import arguments
-from host.cli.inputs import default_model, find_model
+from host.cli.inputs import MODEL_HELP, fireq_or_default
 from host.cli.output import print_json, progress, table
 from hw.errors import InputError
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         nargs="?",
-        help="a .fireq file or a shipped model by name; by default the largest shipped",
+        help=f"{MODEL_HELP}; by default the largest shipped",
     )
     parser.add_argument("--batch-size", type=arguments.positive, default=32, metavar="N")
     parser.add_argument(
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from quant.model_file import load_model
     from quant.recipe import Recipe
 
-    path = default_model() if args.model is None else find_model(args.model)
+    path = fireq_or_default(args.model)
     network = load_model(path).network
     if network.policy is None:
         raise InputError(f"{path}: must be quantized, not float; run `fireflow quantize` first")

@@ -71,3 +71,13 @@ def check_suffix(path: Path, ending: str) -> Path:
     if not path.name.endswith(ending) or path.name == ending:
         raise InputError(f"{path}: the output must be called NAME{ending}, not {path.name}; rename it")
     return path
+
+
+def fireq_or_default(name: str | None) -> Path:
+    """The .fireq file of that name, or the largest shipped. Raises InputError for other kinds of files."""
+    if name is None:
+        return default_model()
+    path = find_model(name)
+    if kind_of(path) != FIREQ:
+        raise InputError(f"{path}: must be a quantized .fireq file, not {path.name}; run `fireflow quantize`")
+    return path

@@ -122,6 +122,7 @@ def test_unknown_model(refused: Refused, tmp_path: Path) -> None:
         assert "not 'squeezenet9'" in line
     assert "not 'squeezenet9'" in refused("verify", "squeezenet9")
     assert "not 'squeezenet9'" in refused("bench", "simulator", "squeezenet9")
+    assert "not 'squeezenet9'" in refused("bench", "training", "squeezenet9")
 
 
 def _output(command: str) -> str:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.calibrate import quantize
 from quant.fused import FusedSqueezeNet
-from quant.precision import PRESETS
-from quant.squeezenet import ARCHITECTURES, FireWidths, SqueezeNet, architecture
+from quant.loss import map_distance
+from quant.squeezenet import ARCHITECTURES, SqueezeNet
+from tests.quant.networks import float_network, narrow_network
 
 SIZE = 48
 
@@ -25,15 +25,11 @@ class PoolAfterStem(nn.Module):
 
 
 def made(name: str, policy: str | None) -> tuple[SqueezeNet, Tensor]:
-    torch.manual_seed(5)
-    fires = tuple(FireWidths(4, 6, 8) for _ in range(8))
-    net = SqueezeNet(architecture(name, input_size=SIZE, num_classes=5, stem_channels=6, fires=fires))
+    net = float_network(name, SIZE) if policy is None else narrow_network(name, policy, SIZE)
     for connection in net.connections():
-        nn.init.kaiming_normal_(connection.conv.weight)
         nn.init.normal_(connection.conv.bias, std=0.1)
-    net.pixel_offset = torch.full((1, 3, 1, 1), 120.0)
-    pixels = 255 * torch.rand(4, 3, SIZE, SIZE)  # whole numbers would tie in the pool of the stem
-    return (quantize(net, PRESETS[policy], [pixels]) if policy else net), pixels
+    # Whole numbers would tie in the pool of the stem.
+    return net, 255 * torch.rand(4, 3, SIZE, SIZE)
 
 
 def gradients(net: SqueezeNet, scores: Tensor, maps: list[Tensor]) -> dict[str, Tensor]:
@@ -60,7 +56,17 @@ def test_values_and_gradients_are_those_of_brevitas(name: str, policy: str | Non
     net.conv1, net.pool = nn.Sequential(net.conv1, nn.MaxPool2d(3, 2, ceil_mode=True)), PoolAfterStem()
     scores, maps = net.scores_and_maps(pixels)
     for own, wanted in zip(fused_maps, maps, strict=True):
-        torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-5 * float(wanted.detach().abs().max()))
     for key, wanted in gradients(net, scores, maps).items():
         own = fused[key.replace("conv1.0.", "conv1.")]
+        assert wanted.abs().max() > 0, key
         torch.testing.assert_close(own, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()), msg=key)
+
+
+def test_sixteen_bits_lose_little() -> None:
+    net, pixels = made("squeezenet1_1", "w4a4")
+    with torch.no_grad():
+        maps = FusedSqueezeNet(net, torch.bfloat16).scores_and_maps(pixels)[1]
+        wanted = net.scores_and_maps(pixels)[1]
+    assert {m.dtype for m in maps} == {torch.bfloat16}
+    assert map_distance(maps, wanted) < 0.02

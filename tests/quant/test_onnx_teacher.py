@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hw.errors import InputError
 from quant.loss import Loss
 from quant.onnx_teacher import OnnxTeacher
 from quant.recipe import Recipe
-from quant.squeezenet import FireWidths, SqueezeNet, architecture
 from tests.quant.classifiers import WEIGHT, colours
+from tests.quant.networks import float_network
 
 
 def test_scores_and_the_classes_of_the_data(tmp_path: Path) -> None:
@@ -20,6 +21,7 @@ def test_scores_and_the_classes_of_the_data(tmp_path: Path) -> None:
     path = colours(tmp_path / "colours.onnx")
     whole, some = OnnxTeacher(path), OnnxTeacher(path, np.array([3, 1]))
     assert (whole.classes, some.classes) == (4, 2)
+    assert OnnxTeacher(path, np.array([7, 1, 8, 2])).classes == 4  # it was trained on the four of the data
     torch.testing.assert_close(whole.scores(pixels), wanted)
     torch.testing.assert_close(some.scores(pixels), wanted[:, [3, 1]])
 
@@ -42,11 +44,8 @@ def test_what_is_no_teacher_is_refused(tmp_path: Path) -> None:
 
 
 def test_it_teaches_beside_a_squeezenet() -> None:
-    torch.manual_seed(0)
-    spec = architecture(
-        "squeezenet1_1", input_size=32, num_classes=4, fires=tuple(FireWidths(4, 6, 6) for _ in range(8))
-    )
-    student, teacher = SqueezeNet(spec).eval(), SqueezeNet(spec).eval()
+    student, teacher = (float_network("squeezenet1_1", 32, 4) for _ in range(2))
+    nn.init.normal_(teacher.conv10.bias)
     pixels, labels = 255 * torch.rand(3, 3, 32, 32), torch.zeros(3, dtype=torch.int64)
     told = torch.randn(1, 3, 4)
     found = Loss(student, [teacher], Recipe(temperature=1.0))(pixels, labels, told)
