@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["32-true", "bf16-mixed"]
+"""Of Lightning Fabric. The 16-bit floats need a scale of the loss, which no checkpoint of ours holds."""
 
 
 class Recipe(BaseModel):
@@ -35,6 +38,6 @@ class Recipe(BaseModel):
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     start_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = 0
-    precision: str = "32-true"
+    precision: Precision = "32-true"
     compile: bool = False
     checkpoint_every: Annotated[int, Field(ge=1)] = 100

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from hw.errors import InputError
 from quant.checkpoint import load_checkpoint, save_checkpoint
 from quant.decoded import DecodedImages, augment, to_pixels
+from quant.fabric import open_fabric
 from quant.finalize import integer_head_bias
 from quant.fused import FusedSqueezeNet
 from quant.loss import Loss
@@ -69,18 +69,19 @@ def train(
         recipe: how.
         folder: checkpoints (`checkpoint.safetensors`) and TensorBoard logs; a checkpoint there is resumed.
         devices: how many, or "auto".
-        accelerator: "cpu", "cuda" or "auto".
+        accelerator: "cpu", "cuda", "mps" or "auto".
         progress: show a bar.
         others: classifiers of any kind to distil from as well; they teach scores only.
 
     Raises:
-        InputError: labels are needed and missing, or the checkpoint belongs to another recipe.
+        InputError: labels are needed and missing, there is no such device, or the checkpoint belongs to another
+            recipe.
     """
     _check(model, teachers, others, data, recipe)
     start = [parameter.detach().clone() for parameter in model.parameters()]
     torch.manual_seed(recipe.seed)
     logger = TensorBoardLogger(folder, name="tensorboard", version="")
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.precision, loggers=logger)  # type: ignore[arg-type]
+    fabric = open_fabric(accelerator, devices, recipe.precision, loggers=logger)
     fabric.launch()
     # Before the optimizer and the checkpoint, so that what they hold is on the same device.
     model.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 PREPROCESSINGS = ("caffe", "torchvision")
+PRECISIONS = ("32-true", "bf16-mixed")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
 def output(parser: argparse.ArgumentParser, text: str) -> None:
@@ -42,6 +44,18 @@ def weights_source(parser: _ActionsContainer) -> None:
 def calibration(parser: _ActionsContainer) -> None:
     """How many images set the scales."""
     parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="256 by default")
+
+
+def precision(parser: _ActionsContainer, default: str | None) -> None:
+    """In what floats training computes."""
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=default, help="of the floats, as Lightning Fabric names it"
+    )
+
+
+def accelerator(parser: _ActionsContainer) -> None:
+    """What training computes on."""
+    parser.add_argument("--accelerator", choices=ACCELERATORS, default="auto", help="auto by default")
 
 
 def golden(parser: argparse.ArgumentParser, count: int) -> None:

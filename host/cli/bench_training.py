@@ -35,16 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=arguments.positive, default=5, metavar="N", help="a step of each way"
     )
     parser.add_argument("--threads", type=arguments.positive, default=1, metavar="N", help="on a CPU")
-    parser.add_argument("--precision", default="bf16-mixed", help="of Lightning Fabric")
-    parser.add_argument("--accelerator", default="auto", help="cpu, cuda or auto")
+    arguments.precision(parser, default="bf16-mixed")
+    arguments.accelerator(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures."""
     import torch
-    from lightning_fabric import Fabric
 
+    from quant.fabric import open_fabric
     from quant.model_file import load_model
     from quant.recipe import Recipe
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if network.policy is None:
         raise InputError(f"{path}: must be quantized, not float; run `fireflow quantize` first")
     torch.set_num_threads(args.threads)
-    fabric = Fabric(accelerator=args.accelerator, devices=1, precision=args.precision)
+    fabric = open_fabric(args.accelerator, 1, args.precision)
     recipe = Recipe(batch_size=args.batch_size, features=1.0, precision=args.precision)
     steps = {way: _step(way, network, recipe, fabric) for way in WAYS}
     for _way, step in progress(list(steps.items()), "compiling", len(steps)):

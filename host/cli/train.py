@@ -110,14 +110,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-share", type=float, metavar="S", help="of the starting weights in a float network's result"
     )
     recipe.add_argument("--seed", type=int)
-    recipe.add_argument("--precision", help="of Lightning Fabric: 32-true, bf16-mixed, ...")
+    arguments.precision(recipe, default=None)
     recipe.add_argument(
         "--compile", action="store_true", default=None, help="compile the network and its loss"
     )
     recipe.add_argument("--checkpoint-every", type=arguments.positive, metavar="STEPS")
     device = parser.add_argument_group("devices")
     device.add_argument("--devices", type=arguments.devices, default="auto", help="how many, or auto")
-    device.add_argument("--accelerator", default="auto", help="cpu, cuda or auto")
+    arguments.accelerator(device)
     arguments.json_output(parser)
 
 

@@ -5,21 +5,25 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from host.cli import arguments
 from hw.errors import InputError
 from quant.calibrate import pixel_batches, quantize
 from quant.checkpoint import CHECKPOINT, save_checkpoint
 from quant.decoded import DecodedImages
+from quant.fabric import open_fabric
 from quant.loss import Loss
 from quant.onnx_teacher import OnnxTeacher
 from quant.precision import PRESETS
-from quant.recipe import Recipe
+from quant.recipe import Precision, Recipe
 from quant.squeezenet import FireWidths, SqueezeNet, architecture
 from quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
 from tests.quant.classifiers import colours
@@ -102,7 +106,7 @@ KILLED = """
     import quant.train, os, signal
     from pathlib import Path
     from test_train import run
-    from quant.recipe import Recipe
+    from quant.recipe import Precision, Recipe
     save = quant.train.save_checkpoint
     def save_then_die(folder, model, optimizer, average, step, recipe):
         save(folder, model, optimizer, average, step, recipe)
@@ -244,6 +248,24 @@ def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         InputError, match="compile: needs a C\\+\\+ compiler, and no-such-compiler is not installed"
     ):
         train(network(), [], [pictures()], RECIPE.model_copy(update={"compile": True}), tmp_path)
+
+
+def test_training_needs_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(InputError, match="accelerator: torch must see a cuda device, and it sees none"):
+        open_fabric("cuda")
+    with pytest.raises(InputError, match="accelerator: must be cpu, cuda, mps or auto, not 'tpu'"):
+        open_fabric("tpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for accelerator in ("cuda", "auto"):
+        with pytest.raises(InputError, match="devices: must be at most the 2 of cuda that are here, not 3"):
+            open_fabric(accelerator, devices=3)
+
+
+def test_the_command_offers_the_precisions_of_a_recipe() -> None:
+    assert get_args(Precision) == arguments.PRECISIONS
+    with pytest.raises(ValidationError, match="precision"):
+        Recipe.model_validate({"precision": "16-mixed"})
 
 
 def test_mixup_has_no_labels(tmp_path: Path) -> None:
