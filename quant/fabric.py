@@ -25,13 +25,8 @@ def open_fabric(
     Raises:
         InputError: this machine has no such device, or fewer of them.
     """
-    there = {
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-    }
-    kind = accelerator
-    if kind == "auto":
-        kind = next((name for name, count in there.items() if count), "cpu")
+    there = _devices()
+    kind = _kind(accelerator)
     if kind not in ("cpu", *there):
         raise InputError(
             f"accelerator: must be cpu, {', '.join(there)} or auto, not {accelerator!r}; use auto"
@@ -46,3 +41,29 @@ def open_fabric(
             f"devices: must be at most the {count} of {kind} that are here, not {devices}; use auto"
         )
     return Fabric(accelerator=kind, devices=devices, precision=precision, **settings)
+
+
+def emulates_bf16(accelerator: str) -> bool:
+    """Whether that is a CPU without instructions for bf16: what is meant to save time then costs some.
+
+    Old versions of torch do not tell what a CPU has; with them the answer is no.
+    """
+    if _kind(accelerator) != "cpu":
+        return False
+    tell = getattr(torch.cpu, "get_capabilities", None)
+    if tell is None:
+        return False
+    capabilities = tell()
+    return not any(has for name, has in capabilities.items() if "bf16" in name)
+
+
+def _devices() -> dict[str, int]:
+    """How many devices there are of each kind beside the CPU."""
+    return {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+
+
+def _kind(accelerator: str) -> str:
+    """What "auto" stands for here."""
+    if accelerator != "auto":
+        return accelerator
+    return next((name for name, count in _devices().items() if count), "cpu")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -56,8 +55,8 @@ def train(
     folder: Path,
     devices: int | str = "auto",
     accelerator: str = "auto",
-    progress: bool = True,
     others: Sequence[OnnxTeacher] = (),
+    report: Callable[[int, float], None] | None = None,
 ) -> SqueezeNet:
     """Train `model` in place and return it.
 
@@ -70,8 +69,8 @@ def train(
         folder: checkpoints (`checkpoint.safetensors`) and TensorBoard logs; a checkpoint there is resumed.
         devices: how many, or "auto".
         accelerator: "cpu", "cuda", "mps" or "auto".
-        progress: show a bar.
         others: classifiers of any kind to distil from as well; they teach scores only.
+        report: is told, by the first process, the steps that are done and the last loss that was logged.
 
     Raises:
         InputError: labels are needed and missing, there is no such device, or the checkpoint belongs to another
@@ -92,41 +91,30 @@ def train(
     first_step = load_checkpoint(folder, model, optimizer, average, recipe.model_dump_json())
     loss_of, optimizer = fabric.setup(objective(model, teachers, recipe), optimizer)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
-    bar = Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        disable=not progress or fabric.global_rank != 0,
-    )
     draws = _drawn_ahead(data, recipe, first_step, fabric.global_rank)
-    with bar:
-        task = bar.add_task("training", total=recipe.steps, completed=first_step, state="")
-        for step, drawn in enumerate(draws, start=first_step):
-            factor = schedule(step, recipe)
-            for group, base in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = base * factor
-            side = crop_size(recipe, step, model.spec.input_size)
-            pixels, labels = batch_of(drawn, recipe, side, fabric.device)
-            with integer_head_bias(model):
-                loss = loss_of(pixels, labels, _told(others, pixels, recipe))
-                fabric.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad()
-            if recipe.average > 0 and step >= (1 - recipe.average) * recipe.steps:
-                average.update_parameters(model)
-            if step % 10 == 9 or step == recipe.steps - 1:
-                value = float(loss.detach())
-                fabric.log_dict(
-                    {"loss": value, "learning_rate": factor * recipe.learning_rate}, step=step + 1
-                )
-                bar.update(task, state=f"loss {value:.4f}")
-            bar.update(task, completed=step + 1)
-            if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
-                if fabric.global_rank == 0:
-                    save_checkpoint(folder, model, optimizer, average, step + 1, recipe.model_dump_json())
-                fabric.barrier()
+    value = math.nan
+    for step, drawn in enumerate(draws, start=first_step):
+        factor = schedule(step, recipe)
+        for group, base in zip(optimizer.param_groups, base_rates, strict=True):
+            group["lr"] = base * factor
+        side = crop_size(recipe, step, model.spec.input_size)
+        pixels, labels = batch_of(drawn, recipe, side, fabric.device)
+        with integer_head_bias(model):
+            loss = loss_of(pixels, labels, _told(others, pixels, recipe))
+            fabric.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        if recipe.average > 0 and step >= (1 - recipe.average) * recipe.steps:
+            average.update_parameters(model)
+        if step % 10 == 9 or step == recipe.steps - 1:
+            value = float(loss.detach())
+            fabric.log_dict({"loss": value, "learning_rate": factor * recipe.learning_rate}, step=step + 1)
+        if report is not None and fabric.global_rank == 0:
+            report(step + 1, value)
+        if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
+            if fabric.global_rank == 0:
+                save_checkpoint(folder, model, optimizer, average, step + 1, recipe.model_dump_json())
+            fabric.barrier()
     logger.finalize("success")
     model.cpu()
     if recipe.average > 0:

@@ -6,9 +6,11 @@ import argparse
 import math
 import os
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from quant.train import Share
 
 MODEL_FILE = "model.fireq"
+SECONDS_A_LINE = 60.0
 _FLOAT = "float"
 
 
@@ -125,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
     from quant.build import class_labels, load_network
     from quant.data import head_rows
+    from quant.fabric import emulates_bf16
     from quant.onnx_teacher import OnnxTeacher
     from quant.precision import load_policy
     from quant.train import train
@@ -159,22 +163,73 @@ def run(args: argparse.Namespace) -> int:
         distillation = 1.0 if teachers or others else 0.0
     shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
-    network = train(
-        _network(args, model, policy, images[0]),
-        [teacher.network for teacher in teachers],
-        shares,
-        recipe,
-        args.output,
-        devices=args.devices,
-        accelerator=args.accelerator,
-        progress=sys.stderr.isatty(),
-        others=others,
-    )
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # Fabric's number of this process: one of them writes
+    network = _network(args, model, policy, images[0])
+    if recipe.precision == "bf16-mixed" and emulates_bf16(args.accelerator) and _is_first_process():
+        print(
+            "fireflow: precision: this CPU has no instructions for bf16, so bf16-mixed is slower here than 32-true",
+            file=sys.stderr,
+        )
+    with _progress(recipe.steps) as report:
+        train(
+            network,
+            [teacher.network for teacher in teachers],
+            shares,
+            recipe,
+            args.output,
+            devices=args.devices,
+            accelerator=args.accelerator,
+            others=others,
+            report=report,
+        )
+    if _is_first_process():
         taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
         card = _card(args, start, sets, recipe, policy, [*taught_by, *args.onnx_teacher])
         _write(args, replace(model, network=network, card=card))
     return 0
+
+
+def _is_first_process() -> bool:
+    """Whether this is the one that writes: Fabric starts the command again for each further device."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
+    """Tells on stderr how far training is: on a terminal by a bar, else by a line a minute, which suits a log file."""
+    if not sys.stderr.isatty() or not _is_first_process():
+        yield _Lines(steps)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[state]}"))
+    with Progress(TextColumn("training"), *columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("training", total=steps, state="")
+        yield lambda step, loss: bar.update(task, completed=step, state=f"loss {loss:.4f}")
+
+
+class _Lines:
+    """A line on stderr every `SECONDS_A_LINE`, and one for the last step."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._first: tuple[int, float] | None = None
+        self._next = 0.0
+
+    def __call__(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        self._first = self._first or (step, now)
+        if now < self._next and step < self._steps:
+            return
+        self._next = now + SECONDS_A_LINE
+        first_step, since = self._first
+        told = f"{step} of {self._steps} steps"
+        if not math.isnan(loss):
+            told += f", loss {loss:.4f}"
+        if first_step < step < self._steps:
+            left = (now - since) / (step - first_step) * (self._steps - step)
+            told += f", {left / 60:.0f} min left"
+        print(told, file=sys.stderr, flush=True)
 
 
 def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-import host.cli
+import host.cli.train
 from host.cli import COMMANDS, main
 from host.cli.card import render_card
 from host.cli.evaluate import measure
@@ -24,6 +26,7 @@ from hw.bundle import Bundle
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
 from quant.data import open_images
+from quant.fabric import emulates_bf16
 from quant.model_file import load_model
 from tests.quant.classifiers import colours
 
@@ -239,6 +242,39 @@ def test_train_float_then_quantized(weights: Path, pictures: Path, tmp_path: Pat
         "evaluate", tmp_path / "w2" / "model.fireq", "--data", pictures, "--engine", "brevitas"
     )
     assert evaluated["images"] == 12
+
+
+def test_train_tells_a_log_file_how_far_it_is(
+    weights: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(host.cli.train, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    command = (
+        "train",
+        weights,
+        "-o",
+        tmp_path / "out",
+        "--data",
+        pictures,
+        "--policy",
+        "float",
+        "--steps",
+        11,
+    )
+    options = ("--precision", "bf16-mixed", "--batch-size", 2, "--accelerator", "cpu", "--devices", 1)
+    assert main([*map(str, command), *map(str, options)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "this CPU has no instructions for bf16" in line]
+    told = [line for line in lines if " of 11 steps" in line]
+    assert told[0] == "1 of 11 steps"
+    assert re.fullmatch(r"10 of 11 steps, loss \d+\.\d{4}, \d+ min left", told[9])
+    assert re.fullmatch(r"11 of 11 steps, loss \d+\.\d{4}", told[10])
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert not emulates_bf16("cpu")
 
 
 def test_train_cuts_the_head_and_leaves_out_pictures(weights: Path, tmp_path: Path, run_json: Any) -> None:

@@ -65,9 +65,7 @@ RECIPE = Recipe(steps=12, batch_size=4, distillation=0.0, checkpoint_every=3, le
 
 def run(folder: Path, recipe: Recipe = RECIPE, quantized: bool = True) -> dict[str, torch.Tensor]:
     torch.set_num_threads(1)  # how a sum is split among threads shows in its last bit
-    net = train(
-        network(quantized), [], [pictures()], recipe, folder, devices=1, accelerator="cpu", progress=False
-    )
+    net = train(network(quantized), [], [pictures()], recipe, folder, devices=1, accelerator="cpu")
     return {name: tensor.clone() for name, tensor in net.named_parameters()}
 
 
@@ -174,7 +172,7 @@ def test_it_learns(tmp_path: Path, quantized: bool) -> None:
     share = pictures()
     pixels = torch.from_numpy(share.images.images).permute(0, 3, 1, 2).float()
     labels = torch.from_numpy(share.images.labels)
-    train(net, [], [share], recipe, tmp_path, devices=1, accelerator="cpu", progress=False)
+    train(net, [], [share], recipe, tmp_path, devices=1, accelerator="cpu")
     assert nn.functional.cross_entropy(net(pixels), labels) < 0.7  # 1.1 is chance
 
 
@@ -186,7 +184,7 @@ def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, float]
     with torch.no_grad():
         before = (student(pixels) - teacher(pixels)).square().mean()
         train_args = (student, [teacher], [pictures(labelled=False)], recipe, tmp_path)
-    train(*train_args, devices=1, accelerator="cpu", progress=False)
+    train(*train_args, devices=1, accelerator="cpu")
     with torch.no_grad():
         assert (student(pixels) - teacher(pixels)).square().mean() < before
 
@@ -205,7 +203,7 @@ def test_a_compiled_step_is_that_of_brevitas(tmp_path: Path) -> None:
     for compiled in (False, True):
         student, teacher = network(), network(quantized=False)
         chosen, folder = recipe.model_copy(update={"compile": compiled}), tmp_path / str(compiled)
-        train(student, [teacher], [pictures(labelled=False)], chosen, folder, 1, "cpu", progress=False)
+        train(student, [teacher], [pictures(labelled=False)], chosen, folder, 1, "cpu")
         trained[compiled] = dict(student.named_parameters())
     wanted, found = logged_loss(tmp_path / "False"), logged_loss(tmp_path / "True")
     assert wanted > 0.01
@@ -237,7 +235,7 @@ def test_any_classifier_can_teach(tmp_path: Path) -> None:
         update={"distillation": 1.0, "steps": 100, "batch_size": 8, "temperature": 1.0}
     )
     train_args = (student, [], [pictures(labelled=False)], recipe, tmp_path)
-    train(*train_args, devices=1, accelerator="cpu", progress=False, others=[teacher])
+    train(*train_args, devices=1, accelerator="cpu", others=[teacher])
     with torch.no_grad():
         assert (student(pixels).softmax(1) - wanted).abs().mean() < 0.75 * before
 
