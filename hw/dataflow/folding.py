@@ -159,6 +159,8 @@ class _Search:
                 for name, share in least.shares.items()
                 if getattr(least.used, name) > getattr(self.capacity, name)
             ]
+            if not over:  # what `plan_at` kept in reserve for FIFOs was too much
+                return replace(least, limits=self.limits_at(counts[-1]))
             own = "".join(f" and {share:.0%} of its {LABELS[name]}" for name, share in self.limits.items())
             raise InputError(
                 f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}{own}, "

@@ -13,7 +13,7 @@ from hw.dataflow.build import Workbench, to_dataflow
 from hw.dataflow.cost import TABLE, coefficients, cost, costs, dsps, features, finn_lanes, total
 from hw.dataflow.counts import errors
 from hw.dataflow.fit import Sample, fit
-from hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
+from hw.dataflow.folding import _Search, fold_as_given, fold_fastest, fold_for_rate
 from hw.dataflow.hardware import Hardware
 from hw.dataflow.layers import Fifo, MatMul
 from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
@@ -185,6 +185,15 @@ def test_a_network_that_cannot_fit_is_refused_naming_the_resource(graph: Graph) 
     ):
         fold_fastest(graph, none, kernels=("finn",))
     assert fold_fastest(graph, none).used.dsp <= 3  # ours multiplies in LUTs too
+
+
+def test_the_least_plan_counts_where_the_reserve_for_fifos_leaves_no_other(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Search, "plan_at", lambda *_: None)
+    plan = fold_fastest(graph, board("ZCU104"))
+    assert plan.fits
+    assert plan.limits
 
 
 def test_the_first_good_index_is_found() -> None:
