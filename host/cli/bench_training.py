@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from quant.fabric import open_fabric
+    from quant.memory import keep_freed_memory
     from quant.model_file import load_model
     from quant.recipe import Recipe
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if network.policy is None:
         raise InputError(f"{path}: must be quantized, not float; run `fireflow quantize` first")
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # for all ways
     fabric = open_fabric(args.accelerator, 1, args.precision)
     recipe = Recipe(batch_size=args.batch_size, features=1.0, precision=args.precision)
     steps = {way: _step(way, network, recipe, fabric) for way in WAYS}

@@ -129,12 +129,14 @@ def run(args: argparse.Namespace) -> int:
     from quant.build import class_labels, load_network
     from quant.data import head_rows
     from quant.fabric import emulates_bf16
+    from quant.memory import keep_freed_memory
     from quant.onnx_teacher import OnnxTeacher
     from quant.precision import load_policy
     from quant.train import train
 
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"{args.output}: the output must be a folder, not a file; give another name")
+    keep_freed_memory()
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]

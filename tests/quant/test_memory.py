@@ -1,0 +1,48 @@
+"""Memory that tensors free serves the next ones."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from quant.memory import keep_freed_memory
+
+PROGRAM = """
+import ctypes
+import resource
+import sys
+
+from quant.memory import keep_freed_memory
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.memset.restype = ctypes.c_void_p
+libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+size = 64 << 20
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(size)
+    libc.memset(block, 1, size)
+    libc.free(block)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / size)
+"""
+
+
+def cleared_again(how: str) -> float:
+    """The share of a block that the system had to clear although as much had just been freed."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep freed memory")
+def test_freed_memory_is_kept() -> None:
+    assert cleared_again("as it is") > 0.9
+    assert cleared_again("keep") < 0.01
+
+
+def test_other_c_libraries_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()
