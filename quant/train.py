@@ -70,7 +70,8 @@ def train(
         devices: how many, or "auto".
         accelerator: "cpu", "cuda", "mps" or "auto".
         others: classifiers of any kind to distil from as well; they teach scores only.
-        report: is told, by the first process, the steps that are done and the last loss that was logged.
+        report: is told, by the first process, the steps that are done, at first those of the checkpoint, and the
+            last loss that was logged, NaN before there is one.
 
     Raises:
         InputError: labels are needed and missing, there is no such device, or the checkpoint belongs to another
@@ -93,6 +94,8 @@ def train(
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
     draws = _drawn_ahead(data, recipe, first_step, fabric.global_rank)
     value = math.nan
+    tell = report if report is not None and fabric.global_rank == 0 else lambda *_: None
+    tell(first_step, value)
     for step, drawn in enumerate(draws, start=first_step):
         factor = schedule(step, recipe)
         for group, base in zip(optimizer.param_groups, base_rates, strict=True):
@@ -109,8 +112,7 @@ def train(
         if step % 10 == 9 or step == recipe.steps - 1:
             value = float(loss.detach())
             fabric.log_dict({"loss": value, "learning_rate": factor * recipe.learning_rate}, step=step + 1)
-        if report is not None and fabric.global_rank == 0:
-            report(step + 1, value)
+        tell(step + 1, value)
         if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
             if fabric.global_rank == 0:
                 save_checkpoint(folder, model, optimizer, average, step + 1, recipe.model_dump_json())

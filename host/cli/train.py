@@ -206,8 +206,13 @@ def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[state]}"))
     with Progress(TextColumn("training"), *columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("training", total=steps, state="")
-        yield lambda step, loss: bar.update(task, completed=step, state=f"loss {loss:.4f}")
+        yield lambda step, loss: _show(bar, steps, step, loss)
+
+
+def _show(bar: Any, steps: int, step: int, loss: float) -> None:
+    if not bar.tasks:  # made with the steps of the checkpoint, which say nothing of how fast this run is
+        bar.add_task("training", total=steps, completed=step, state="")
+    bar.update(bar.tasks[0].id, completed=step, state="" if math.isnan(loss) else f"loss {loss:.4f}")
 
 
 class _Lines:

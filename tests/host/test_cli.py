@@ -253,26 +253,15 @@ def test_train_tells_a_log_file_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(host.cli.train, "SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
-    command = (
-        "train",
-        weights,
-        "-o",
-        tmp_path / "out",
-        "--data",
-        pictures,
-        "--policy",
-        "float",
-        "--steps",
-        11,
-    )
-    options = ("--precision", "bf16-mixed", "--batch-size", 2, "--accelerator", "cpu", "--devices", 1)
-    assert main([*map(str, command), *map(str, options)]) == 0
+    command = ("train", weights, "-o", tmp_path / "out", "--data", pictures, "--policy", "float")
+    recipe = ("--steps", 11, "--precision", "bf16-mixed", "--batch-size", 2)
+    assert main([str(part) for part in (*command, *recipe, "--accelerator", "cpu", "--devices", 1)]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "this CPU has no instructions for bf16" in line]
     told = [line for line in lines if " of 11 steps" in line]
-    assert told[0] == "1 of 11 steps"
-    assert re.fullmatch(r"10 of 11 steps, loss \d+\.\d{4}, \d+ min left", told[9])
-    assert re.fullmatch(r"11 of 11 steps, loss \d+\.\d{4}", told[10])
+    assert told[:2] == ["0 of 11 steps", "1 of 11 steps, 0 min left"]
+    assert re.fullmatch(r"10 of 11 steps, loss \d+\.\d{4}, \d+ min left", told[10])
+    assert re.fullmatch(r"11 of 11 steps, loss \d+\.\d{4}", told[11])
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     assert not emulates_bf16("cpu")
 
