@@ -28,7 +28,8 @@ def test_shipped_models_are_small_and_documented(name: str) -> None:
     assert path.stat().st_size < 1 << 20
     model = load_model(path)
     assert len(model.labels) == model.network.spec.num_classes
-    assert {"start", "teacher", "data", "recipe", "accuracy"} <= set(model.card)
+    assert {"start", "data", "recipe", "accuracy"} <= set(model.card)
+    assert model.card.get("teachers") or model.card.get("teacher")  # there was one only once
     assert all(0 < measured["top1"] <= 100 for measured in model.card["accuracy"])
     for _name, layer, bits in quantizers(model.network):
         assert bits <= (6 if isinstance(layer, nn.Conv2d) else 8)
