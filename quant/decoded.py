@@ -19,8 +19,9 @@ from rich.progress import track
 from torch.nn import functional
 
 from hw.errors import InputError
-from hw.files import atomic_directory, read_json
+from hw.files import read_json
 from hw.preprocessing import Preprocessing
+from hw.tools.cache import cache_folder, made_once
 from quant.data import DamagedImage, ImageClass, ImageSet
 
 _SCHEMA = 1
@@ -70,10 +71,8 @@ def decode_to_array(
     key = hashlib.sha256(
         json.dumps([_SCHEMA, PIL.__version__, geometry, images.fingerprint()]).encode()
     ).hexdigest()
-    folder = (Path(cache) if cache is not None else _default_cache()) / key[:32]
-    if not (folder / _FACTS).is_file():
-        with atomic_directory(folder) as fresh:
-            _decode_into(fresh, images, record, progress)
+    folder = (Path(cache) if cache is not None else cache_folder("images")) / key[:32]
+    made_once(folder, _FACTS, lambda fresh: _decode_into(fresh, images, record, progress))
     facts = read_json(folder / _FACTS)
     rows = facts["rows"]
     shape = (len(rows), record.size, record.size, 3)
@@ -124,11 +123,6 @@ def _write_pixels(path: Path, images: ImageSet, record: Preprocessing, progress:
             pixels[target] = pixels[row]
     pixels.flush()
     return rows
-
-
-def _default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fireflow" / "images"
 
 
 def augment(

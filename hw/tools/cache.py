@@ -5,13 +5,35 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
+
+from filelock import FileLock
+
+from hw.files import atomic_directory
 
 
 def cache_folder(tool: str) -> Path:
     """$XDG_CACHE_HOME/fireflow/TOOL, or that below ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fireflow" / tool
+
+
+def made_once(folder: Path, whole: str, make: Callable[[Path], None]) -> Path:
+    """`folder`, made if it is not there; of processes that want it at once, one makes it and the others wait.
+
+    Args:
+        folder: a place in a cache, named by what it is made from.
+        whole: a file that a folder has if it is whole.
+        make: fills an empty folder, which becomes `folder`; what it raises leaves nothing behind.
+    """
+    if not (folder / whole).is_file():
+        locks = cache_folder("locks")
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / folder.name):
+            if not (folder / whole).is_file():
+                with atomic_directory(folder) as temporary:
+                    make(temporary)
+    return folder
 
 
 def content_key(parts: Iterable[str | Path]) -> str:

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from hw.errors import InputError
-from hw.files import atomic_directory
-from hw.tools.cache import cache_folder, content_key
+from hw.tools.cache import cache_folder, content_key, made_once
 
 # Up to this many bytes of C++ one compiler process is fastest; above, files are compiled beside each other.
 SINGLE_PROCESS_BYTES = 400_000
@@ -89,10 +88,11 @@ class Toolchain:
         sources = [include / "verilated.cpp", include / "verilated_threads.cpp"]
         key = content_key([self.identity, str(optimize), Path(__file__), *sources])
         folder = cache_folder("verilator") / f"library-{key}"
-        if not folder.is_dir():
-            with atomic_directory(folder) as temporary:
-                self._objects(sources, temporary, optimize, jobs=1)
-        return sorted(folder.glob("*.o"))
+
+        def make(temporary: Path) -> None:
+            self._objects(sources, temporary, optimize, jobs=1)
+
+        return sorted(made_once(folder, "verilated.o", make).glob("*.o"))
 
     def _objects(self, sources: Sequence[Path], folder: Path, optimize: bool, jobs: int) -> list[Path]:
         include = self.root / "include"

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 import numpy as np
 
 from hw.errors import InputError
-from hw.files import atomic_directory
 from hw.tools.axi_stream import Port, bindings, module_ports, streams
-from hw.tools.cache import cache_folder, content_key
+from hw.tools.cache import cache_folder, content_key, made_once
 from hw.tools.cxx import Toolchain
 
 if TYPE_CHECKING:
@@ -127,17 +126,18 @@ class Simulation:
         included = [path for folder in folders for path in sorted(folder.glob("*.*v*")) if path.is_file()]
         ours = [Path(__file__).with_name(name) for name in ("driver.cpp", "axi_stream.py", "cxx.py")]
         key = content_key([tools.identity, *options, str(optimize), *ours, *files, "included", *included])
-        folder = cache_folder("verilator") / f"{top}-{key}"
-        if not (folder / "sim").is_file():
-            with atomic_directory(folder) as temporary:
-                cpp = temporary / "cpp"
-                options += [f"-I{path}" for path in folders]
-                (temporary / "verilator.log").write_text(tools.translate([*options, *map(str, files)], cpp))
-                declared = module_ports((cpp / "Vtop.h").read_text())
-                (cpp / "ports.h").write_text(bindings(top, declared))
-                tools.compile(cpp, DRIVER, temporary / "sim", optimize, jobs)
-                shutil.copy(cpp / "Vtop.h", temporary)
-                shutil.rmtree(cpp)
+
+        def make(temporary: Path) -> None:
+            cpp = temporary / "cpp"
+            command = [*options, *(f"-I{path}" for path in folders), *map(str, files)]
+            (temporary / "verilator.log").write_text(tools.translate(command, cpp))
+            declared = module_ports((cpp / "Vtop.h").read_text())
+            (cpp / "ports.h").write_text(bindings(top, declared))
+            tools.compile(cpp, DRIVER, temporary / "sim", optimize, jobs)
+            shutil.copy(cpp / "Vtop.h", temporary)
+            shutil.rmtree(cpp)
+
+        folder = made_once(cache_folder("verilator") / f"{top}-{key}", "sim", make)
         ports = streams(top, module_ports((folder / "Vtop.h").read_text()))
         inputs = tuple(port for port, is_input in ports if is_input)
         outputs = tuple(port for port, is_input in ports if not is_input)

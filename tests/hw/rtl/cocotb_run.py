@@ -12,8 +12,7 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 import find_libpython
 
-from hw.files import atomic_directory
-from hw.tools.cache import cache_folder, content_key
+from hw.tools.cache import cache_folder, content_key, made_once
 from hw.tools.cxx import SWITCHES, Toolchain, execute
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,23 +35,23 @@ def build(top: str, sources: Sequence[Path], folder: Path, public: Sequence[str]
     options = ["--cc", "--vpi", "--timing", "--assert", "--prefix", "Vtop", "--top-module", top, "-Wno-fatal"]
     options += ["--timescale", "1ns/1ps", "--x-assign", "unique", "--x-initial", "unique"]
     key = content_key([tools.identity, *options, Path(__file__), main, settings, *sources])
-    place = cache_folder("cocotb") / f"{top}-{key}"
-    if not (place / "sim").is_file():
-        with atomic_directory(place) as temporary:
-            cpp = temporary / "cpp"
-            tools.translate([*options, str(settings), *map(str, sources)], cpp)
-            include = tools.root / "include"
-            library = [include / f"verilated{part}.cpp" for part in ("", "_threads", "_vpi", "_timing")]
-            flags = [f"-DVM_{switch}={int(switch == 'TIMING')}" for switch in SWITCHES]
-            flags += [f"-I{path}" for path in (cpp, include, include / "vltstd")]
-            own = cpp / "single.cc"
-            own.write_text("".join(f'#include "{path}"\n' for path in [main, *sorted(cpp.glob("*.cpp"))]))
-            libs = cocotb_tools.config.libs_dir
-            link = [f"-L{libs}", f"-Wl,-rpath,{libs}", "-lcocotbvpi_verilator", "-pthread", "-lgpi"]
-            command = [tools.compiler, "-std=c++20", "-O0", "-w", *flags, str(own), *map(str, library), *link]
-            execute([*command, "-o", str(temporary / "sim")])
-            (temporary / "cpp" / "single.cc").unlink()
-    return place / "sim"
+
+    def make(temporary: Path) -> None:
+        cpp = temporary / "cpp"
+        tools.translate([*options, str(settings), *map(str, sources)], cpp)
+        include = tools.root / "include"
+        library = [include / f"verilated{part}.cpp" for part in ("", "_threads", "_vpi", "_timing")]
+        flags = [f"-DVM_{switch}={int(switch == 'TIMING')}" for switch in SWITCHES]
+        flags += [f"-I{path}" for path in (cpp, include, include / "vltstd")]
+        own = cpp / "single.cc"
+        own.write_text("".join(f'#include "{path}"\n' for path in [main, *sorted(cpp.glob("*.cpp"))]))
+        libs = cocotb_tools.config.libs_dir
+        link = [f"-L{libs}", f"-Wl,-rpath,{libs}", "-lcocotbvpi_verilator", "-pthread", "-lgpi"]
+        command = [tools.compiler, "-std=c++20", "-O0", "-w", *flags, str(own), *map(str, library), *link]
+        execute([*command, "-o", str(temporary / "sim")])
+        own.unlink()
+
+    return made_once(cache_folder("cocotb") / f"{top}-{key}", "sim", make) / "sim"
 
 
 def run(program: Path, top: str, module: str, folder: Path, environment: Mapping[str, str]) -> list[str]:
