@@ -11,6 +11,9 @@ from filelock import FileLock
 
 from hw.files import atomic_directory
 
+LOCKS = ".locks"
+"""In each cache: empty files, one for each entry, that processes lock while they make it."""
+
 
 def cache_folder(tool: str) -> Path:
     """$XDG_CACHE_HOME/fireflow/TOOL, or that below ~/.cache."""
@@ -27,7 +30,7 @@ def made_once(folder: Path, whole: str, make: Callable[[Path], None]) -> Path:
         make: fills an empty folder, which becomes `folder`; what it raises leaves nothing behind.
     """
     if not (folder / whole).is_file():
-        locks = cache_folder("locks")
+        locks = folder.parent / LOCKS
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / folder.name):
             if not (folder / whole).is_file():

@@ -18,6 +18,7 @@ from PIL import Image
 
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
+from hw.tools.cache import LOCKS
 from quant import data
 from quant.data import DamagedImage, ImageClass, from_arrays, head_rows, open_images
 from quant.decoded import augment, decode_to_array
@@ -280,6 +281,10 @@ def test_zip_in_threads_and_processes(tmp_path: Path) -> None:
     assert again[3].getpixel((0, 0)) == (3,) * 3
 
 
+def entries(cache: Path) -> list[Path]:
+    return [path for path in cache.iterdir() if path.name != LOCKS]
+
+
 def test_decode_to_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     path = write_zip(tmp_path / "set.zip", {f"{n}.png": picture(n, (30 + n, 20)) for n in range(5)})
@@ -291,18 +296,18 @@ def test_decode_to_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for row in range(5):
         np.testing.assert_array_equal(decoded.images[row], record.prepare(images[row]))
     cache = tmp_path / "home" / "fireflow" / "images"
-    (entry,) = cache.iterdir()
+    (entry,) = entries(cache)
     before = entry.stat().st_mtime_ns
     # Mean and std do not change pixels; a size, other pictures, another order or other content do.
     again = decode_to_array(images, Preprocessing(size=12, resize=16, mean=(1.0, 2.0, 3.0)), progress=False)
     np.testing.assert_array_equal(again.images, decoded.images)
-    assert [e.stat().st_mtime_ns for e in cache.iterdir()] == [before]
+    assert [e.stat().st_mtime_ns for e in entries(cache)] == [before]
     decode_to_array(images, 12, progress=False)
     decode_to_array(images.select([1, 0]), record, progress=False)
     write_zip(path, {f"{n}.png": picture(n + 1, (30 + n, 20)) for n in range(5)})
     changed = decode_to_array(open_images(path), record, progress=False)
     assert changed.images[0, 0, 0, 0] == 1
-    assert len(list(cache.iterdir())) == 4
+    assert len(entries(cache)) == 4
 
 
 def test_decode_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -311,7 +316,7 @@ def test_decode_leaves_nothing_behind(tmp_path: Path) -> None:
         InputError, match=r"at least one picture must be whole, not none of 2 \(.*no known image"
     ):
         decode_to_array(images, 8, tmp_path / "cache", progress=False)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert entries(tmp_path / "cache") == []
 
 
 def test_augment() -> None:

@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from hw.errors import InputError
 from hw.tools import cxx
 from hw.tools.axi_stream import Port, pack_words, unpack_words
-from hw.tools.cache import cache_folder, content_key
+from hw.tools.cache import LOCKS, cache_folder, content_key
 from hw.tools.cxx import BuildError, Toolchain
 from hw.tools.verilator import DeadlockError, Simulation, SimulationError
 
@@ -229,7 +229,8 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: Simulation
 
 
 def builds(cache: Path) -> list[str]:
-    return sorted(path.name for path in cache.iterdir() if not path.name.startswith("library-"))
+    names = sorted(path.name for path in cache.iterdir())
+    return [name for name in names if name != LOCKS and not name.startswith("library-")]
 
 
 def test_cache(fresh_cache: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
