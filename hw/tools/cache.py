@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Callable, Iterable
 
-from filelock import FileLock
-
 from hw.files import atomic_directory
 
 LOCKS = ".locks"
@@ -30,6 +28,9 @@ def made_once(folder: Path, whole: str, make: Callable[[Path], None]) -> Path:
         make: fills an empty folder, which becomes `folder`; what it raises leaves nothing behind.
     """
     if not (folder / whole).is_file():
+        # Here, since a board has NumPy alone and `doctor` asks there where caches are.
+        from filelock import FileLock
+
         locks = folder.parent / LOCKS
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / folder.name):

@@ -54,14 +54,24 @@ def test_installs_and_runs(wheel: Path, tmp_path: Path, version: str, numpy: str
         str(wheel),
     ]
     subprocess.run(install, check=True, capture_output=True)
-    done = subprocess.run(
-        [python, "-W", "error", "-m", "host.selftest", "small.fire"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(site)},
+    done = _run(python, site, tmp_path, "host.selftest", "small.fire")
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(done.stdout)
+    assert (facts["images"], facts["differing"], facts["wrong"]) == (3, 0, 0)
+    for command in ("doctor", "models"):  # they speak of what a board has not, so may import nothing of it
+        done = _run(python, site, tmp_path, "host.cli", command)
+        assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def _run(
+    python: str, site: Path, folder: Path, module: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """A module of the installed wheel, with what `python` and `site` hold and nothing else."""
+    return subprocess.run(
+        [python, "-W", "error", "-m", module, *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(site), "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    facts = json.loads(done.stdout)
-    assert (facts["images"], facts["differing"], facts["wrong"]) == (3, 0, 0)
