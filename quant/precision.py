@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hw.errors import InputError
 from hw.files import atomic_file, read_json
 
 MAX_WEIGHT_BITS = 6
 MAX_ACTIVATION_BITS = 8
+
+_FIRES = range(2, 10)
+LAYERS = (
+    "conv1",
+    *(f"fire{n}.{part}" for n in _FIRES for part in ("squeeze", "expand1x1", "expand3x3", "bypass", "add")),
+    "conv10",
+)
+"""What a policy can name. Bypasses and their sums are in some architectures only."""
+_OF_LAYERS = "conv1, conv10 and squeeze, expand1x1, expand3x3, bypass, add of fire2 to fire9"
 
 WeightBits = Annotated[int, Field(ge=2, le=MAX_WEIGHT_BITS)]
 ActivationBits = Annotated[int, Field(ge=2, le=MAX_ACTIVATION_BITS)]
@@ -39,6 +49,25 @@ class Policy(BaseModel):
     name: str
     default: BitWidths
     layers: Mapping[str, BitWidths] = {}
+
+    @field_validator("layers")
+    @classmethod
+    def _are_layers(cls, layers: Mapping[str, BitWidths]) -> Mapping[str, BitWidths]:
+        for name in layers:
+            if name not in LAYERS:
+                raise ValueError(f"a layer must be one of {_OF_LAYERS}, not {name!r}")
+        return layers
+
+    @model_validator(mode="after")
+    def _branches_agree(self) -> Self:
+        for number in _FIRES:
+            one, three = f"fire{number}.expand1x1", f"fire{number}.expand3x3"
+            if self.activation_bits(one) != self.activation_bits(three):
+                raise ValueError(
+                    f"{one} and {three} share one activation quantizer, so their activation bits must agree, "
+                    f"not be {self.activation_bits(one)} and {self.activation_bits(three)}"
+                )
+        return self
 
     def weight_bits(self, layer: str) -> int:
         """Weight bits of `layer`."""
@@ -71,21 +100,57 @@ PRESETS: Mapping[str, Policy] = {
 def load_policy(name_or_path: str | Path) -> Policy:
     """Return a preset by name, the ``wXaY`` policy of that name, or the policy in a JSON file.
 
+    Exceptions may follow, each a layer or a pattern of layers and its bits, of which the last that matches counts:
+    ``w4a4,*.squeeze=w6a4,conv10=w5a4``.
+
     Raises:
-        InputError: no such preset or file, or a file that breaks a rule (names the field, the rule and the value).
+        InputError: no such preset or file, an exception for no layer, or a file that breaks a rule (names the field,
+            the rule and the value).
     """
     text = str(name_or_path)
+    base, *exceptions = [text] if text.endswith(".json") else text.split(",")  # a path may have commas
+    policy = _without_exceptions(base)
+    if not exceptions:
+        return policy
+    layers = {name: bits.model_dump() for name, bits in policy.layers.items()} | _exceptions(exceptions)
+    return parse_policy(text, {"name": text, "default": policy.default.model_dump(), "layers": layers})
+
+
+def _without_exceptions(text: str) -> Policy:
     if text in PRESETS:
         return PRESETS[text]
-    path = Path(name_or_path)
-    if match := re.fullmatch(r"w(\d+)a(\d+)", text):
-        return parse_policy(text, {"name": text, "default": {"weight": match[1], "activation": match[2]}})
-    if path.suffix != ".json":
+    if bits := _bits(text):
+        return parse_policy(text, {"name": text, "default": bits})
+    if not text.endswith(".json"):
         raise InputError(
             f"policy: must be one of {', '.join(PRESETS)}, wXaY or a .json file, not {text!r}; "
             "see `fireflow quantize --help`"
         )
-    return parse_policy(str(path), read_json(path))
+    return parse_policy(text, read_json(Path(text)))
+
+
+def _bits(text: str) -> dict[str, str] | None:
+    match = re.fullmatch(r"w(?P<weight>\d+)a(?P<activation>\d+)", text)
+    return match and match.groupdict()
+
+
+def _exceptions(texts: Sequence[str]) -> dict[str, object]:
+    """The bits of single layers, from ``LAYER=wXaY`` each."""
+    layers: dict[str, object] = {}
+    for text in texts:
+        pattern, _, width = text.partition("=")
+        bits = _bits(width)
+        if bits is None:
+            raise InputError(
+                f"policy: an exception must be LAYER=wXaY, not {text!r}; for example *.squeeze=w6a4 or conv10=w5a4"
+            )
+        matching = [name for name in LAYERS if fnmatchcase(name, pattern)]
+        if not matching:
+            raise InputError(
+                f"policy: {pattern!r} must match a layer: {_OF_LAYERS}; write for example *.squeeze or fire2.*"
+            )
+        layers |= dict.fromkeys(matching, bits)
+    return layers
 
 
 def save_policy(policy: Policy, path: Path) -> None:
@@ -105,6 +170,8 @@ def parse_policy(place: str, content: object) -> Policy:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "policy"
+        if first["type"] == "value_error":  # a rule of ours, which tells the value
+            raise InputError(f"{place}: {field}: {first['ctx']['error']}; mend the policy") from None
         raise InputError(
             f"{place}: {field}: {first['msg']}, not {first['input']!r}; weights have 2 to {MAX_WEIGHT_BITS} bits, "
             f"activations 2 to {MAX_ACTIVATION_BITS}"

@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("weights", metavar="WEIGHTS", type=Path, help="float weights, or a .fireq file")
     arguments.output(parser, "the quantized model, NAME.fireq")
-    parser.add_argument("--policy", default="w6a6", help="w6a6, w4a4, w3a4, w2a4, wXaY or a .json file")
+    parser.add_argument(
+        "--policy", default="w6a6", help="w6a6, w4a4, w3a4, w2a4, wXaY[,LAYER=wXaY...] or a .json file"
+    )
     parser.add_argument("--data", type=Path, required=True, help="calibration images: a folder or a zip")
     arguments.calibration(parser)
     arguments.weights_source(parser)

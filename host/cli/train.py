@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.calibration(data)
     network = parser.add_argument_group("network")
-    network.add_argument("--policy", help="bit widths, or `float`; by default as in START")
+    network.add_argument("--policy", help="bit widths as for quantize, or `float`; by default as in START")
     network.add_argument(
         "--head",
         choices=("data", "keep"),

@@ -9,8 +9,8 @@ from torch import nn
 from hw.errors import InputError
 from quant.calibrate import best_scale, correct_biases, equalize, pixel_batches
 from quant.finalize import THRESHOLD_SHIFT, accumulator_scale, finalize, integer_weight
-from quant.layers import quantizers, scale_of
-from quant.precision import PRESETS, load_policy, parse_policy, save_policy
+from quant.layers import bits_of, quantizers, scale_of
+from quant.precision import LAYERS, PRESETS, load_policy, parse_policy, save_policy
 from quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
 from quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, narrow_network, random_pixels
@@ -202,6 +202,44 @@ def test_policies(tmp_path) -> None:  # type: ignore[no-untyped-def]
         load_policy("w8a8")
     with pytest.raises(InputError, match="policy: must be one of w6a6, w4a4, w3a4, w2a4"):
         load_policy("tiny")
+
+
+def test_policy_with_exceptions() -> None:
+    policy = load_policy("w4a4,*.squeeze=w6a5,fire3.squeeze=w5a4,conv10=w5a4")
+    assert parse_policy("here", policy.model_dump(mode="json")) == policy
+    network = SqueezeNet(architecture("squeezenet1_0_complex_bypass"), policy)
+    weights = {c.name: bits_of(c.conv) for c in network.connections()}
+    squeezes = {f"fire{n}.squeeze": 5 if n == 3 else 6 for n in range(2, 10)}
+    assert weights == dict.fromkeys(weights, 4) | squeezes | {"conv1": 6, "conv10": 5}
+    outputs = {c.name: bits_of(c.output_act) for c in network.connections() if c.output_act is not None}
+    assert outputs == dict.fromkeys(outputs, 4) | {name: 4 if "3" in name else 5 for name in squeezes}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("w4a4,fire3.squeze=w6a4", "policy: 'fire3.squeze' must match a layer: conv1, conv10 and squeeze"),
+        ("w4a4,conv1", "policy: an exception must be LAYER=wXaY, not 'conv1'"),
+        ("w4a4,conv10=w7a4", "layers.conv10.weight: .*, not '7'; weights have 2 to 6 bits"),
+        ("w4a4,fire5.expand3x3=w4a8", "fire5.expand3x3 share one activation .* not be 4 and 8; mend"),
+        ("tiny,conv1=w4a4", "policy: must be one of w6a6, w4a4, w3a4, w2a4, wXaY or a .json file, not 'tiny'"),
+    ],
+)
+def test_wrong_exceptions(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_policy(text)
+
+
+def test_a_policy_names_layers_that_there_are(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for spec in ARCHITECTURES.values():
+        assert {c.name for c in SqueezeNet(spec).connections()} <= set(LAYERS)
+    path = tmp_path / "mine,too.json"
+    path.write_text(
+        '{"name": "mine", "default": {"weight": 4, "activation": 4}, '
+        '"layers": {"fire1.squeeze": {"weight": 6, "activation": 4}}}'
+    )
+    with pytest.raises(InputError, match=r"mine,too.json: layers: .* not 'fire1.squeeze'; mend the policy"):
+        load_policy(path)
 
 
 def test_compiled_and_plain_quantizers_are_brevitas_own() -> None:
