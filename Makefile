@@ -16,8 +16,9 @@ help: ## show this list
 demo: $(STAMP) ## classify a real photo with the shipped 4-bit network, every step checked
 	$(BIN)/python scripts/demo.py --out build/demo
 
+# A process of tests for each core, so none of them needs more threads.
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 rtl: $(STAMP) ## simulate the shipped networks in RTL, every layer and the whole, on a photo (under an hour)
 	$(BIN)/python scripts/verify_rtl.py --out build/rtl
