@@ -6,6 +6,7 @@ import os
 from functools import lru_cache
 
 import pytest
+from filelock import FileLock
 
 from hw.bitstream.process import ToolError
 from hw.bitstream.toolbox import Toolbox, default_folder, install
@@ -17,16 +18,28 @@ ASK = "FIREFLOW_INSTALL_TOOLS"
 
 @lru_cache(maxsize=1)
 def find() -> Toolbox | str:
+    found = _found()
+    if isinstance(found, Toolbox):
+        return found
+    if not os.environ.get(ASK):
+        return f"{found}; or set {ASK}=1 and the tests install them"
+    folder = default_folder()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name("install.lock")):  # of the processes of tests, one installs
+        found = _found()
+        if isinstance(found, Toolbox):
+            return found
+        try:
+            return install(folder, folder.with_name("open.log"), lambda text: None)
+        except (InputError, ToolError, OSError) as error:
+            return f"the open tools could not be installed: {error}"
+
+
+def _found() -> Toolbox | InputError:
     try:
         return Toolbox.find()
     except InputError as error:
-        if not os.environ.get(ASK):
-            return f"{error}; or set {ASK}=1 and the tests install them"
-    folder = default_folder()
-    try:
-        return install(folder, folder.with_name("open.log"), lambda text: None)
-    except (InputError, ToolError, OSError) as error:
-        return f"the open tools could not be installed: {error}"
+        return error
 
 
 def open_tools() -> Toolbox:
