@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
-from quant.squeezenet import PAPER_FIRES, FireWidths, SqueezeNetSpec, Version
+from quant.precision import FIRE_NUMBERS
+from quant.squeezenet import FireWidths, SqueezeNetSpec, Version
 
 MAX_BYTES = 1 << 30
 """No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""
@@ -33,7 +34,6 @@ TORCHVISION = Preprocessing(
 
 Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
-FIRE_NUMBERS = range(2, 2 + len(PAPER_FIRES))
 _VERSION_OF_STEM_KERNEL: dict[int, Version] = {7: "1.0", 3: "1.1"}
 
 

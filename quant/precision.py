@@ -16,10 +16,11 @@ from hw.files import atomic_file, read_json
 MAX_WEIGHT_BITS = 6
 MAX_ACTIVATION_BITS = 8
 
-_FIRES = range(2, 10)
+FIRE_NUMBERS = range(2, 10)
+"""Every SqueezeNet has these Fire modules."""
 LAYERS = (
     "conv1",
-    *(f"fire{n}.{part}" for n in _FIRES for part in ("squeeze", "expand1x1", "expand3x3", "bypass", "add")),
+    *(f"fire{n}.{part}" for n in FIRE_NUMBERS for part in ("squeeze", "expand1x1", "expand3x3", "bypass", "add")),
     "conv10",
 )
 """What a policy can name. Bypasses and their sums are in some architectures only."""
@@ -60,7 +61,7 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _branches_agree(self) -> Self:
-        for number in _FIRES:
+        for number in FIRE_NUMBERS:
             one, three = f"fire{number}.expand1x1", f"fire{number}.expand3x3"
             if self.activation_bits(one) != self.activation_bits(three):
                 raise ValueError(

@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 
 from hw.errors import InputError
-from quant.family import FIRE_NUMBERS, MAX_BYTES, TORCHVISION, Raw
+from quant.family import MAX_BYTES, TORCHVISION, Raw
+from quant.precision import FIRE_NUMBERS
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _FIRE = re.compile(r"features\.(\d+)\.(squeeze|expand1x1|expand3x3)\.(weight|bias)")

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
-from quant.family import FIRE_NUMBERS, Raw
+from quant.family import Raw
+from quant.precision import FIRE_NUMBERS
 from quant.squeezenet import SqueezeNetSpec
 
 _INPUT = "the input"

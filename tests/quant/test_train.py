@@ -197,6 +197,7 @@ def logged_loss(folder: Path) -> float:
     return float(events.Scalars("loss")[-1].value)
 
 
+@pytest.mark.timeout(600)  # compiles for minutes where every core is busy
 def test_a_compiled_step_is_that_of_brevitas(tmp_path: Path) -> None:
     recipe = Recipe(steps=1, batch_size=4, features=1.0, mixup=0.5, learning_rate=1e-2)
     trained = {}

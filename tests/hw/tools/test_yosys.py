@@ -30,6 +30,7 @@ def counter(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(600)  # minutes where every core is busy
 def test_counter_and_cache(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yosys, "cache_folder", lambda tool: counter / tool)
     first = resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12})
