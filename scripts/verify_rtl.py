@@ -15,7 +15,11 @@ from skimage.data import data_dir
 
 from host.cli import main as fireflow
 
-CASES = (("squeezenet1_1-w4a4-imagenette", "PYNQ-Z2"), ("squeezenet1_1-w4a4-imagenet", "Ultra96-V2"))
+CASES = (
+    ("squeezenet1_1-w4a4-imagenette", "PYNQ-Z2"),
+    ("squeezenet1_1-w4a4-imagenet", "Ultra96-V2"),
+    ("squeezenet1_1-w4a4s6-imagenet", "Ultra96-V2"),
+)
 PHOTOS = ("chelsea.png", "coffee.png")
 
 
