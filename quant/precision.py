@@ -20,7 +20,11 @@ FIRE_NUMBERS = range(2, 10)
 """Every SqueezeNet has these Fire modules."""
 LAYERS = (
     "conv1",
-    *(f"fire{n}.{part}" for n in FIRE_NUMBERS for part in ("squeeze", "expand1x1", "expand3x3", "bypass", "add")),
+    *(
+        f"fire{n}.{part}"
+        for n in FIRE_NUMBERS
+        for part in ("squeeze", "expand1x1", "expand3x3", "bypass", "add")
+    ),
     "conv10",
 )
 """What a policy can name. Bypasses and their sums are in some architectures only."""

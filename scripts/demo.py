@@ -22,7 +22,9 @@ def main() -> int:
     """Runs the commands; stops at the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for what is written")
-    parser.add_argument("--model", type=Path, help="a .fireq file; the largest shipped model by default")
+    parser.add_argument(
+        "--model", type=Path, help="a .fireq file; by default the shipped 1000-class w4a4 network"
+    )
     args = parser.parse_args()
     model = args.model or default_model()
     name = stem_of(model)

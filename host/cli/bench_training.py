@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         nargs="?",
-        help=f"{MODEL_HELP}; by default the largest shipped",
+        help=f"{MODEL_HELP}; by default the shipped 1000-class w4a4 network",
     )
     parser.add_argument("--batch-size", type=arguments.positive, default=32, metavar="N")
     parser.add_argument(

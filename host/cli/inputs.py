@@ -31,17 +31,10 @@ def find_model(text: str) -> Path:
 
 
 def default_model() -> Path:
-    """The largest model that comes with fireflow.
+    """The file of the shipped model that stands where none is named, `quant.zoo.DEFAULT`."""
+    from quant.zoo import DEFAULT, shipped_path
 
-    Raises:
-        InputError: none does.
-    """
-    from quant.zoo import shipped, shipped_path
-
-    paths = [shipped_path(name) for name in shipped()]
-    if not paths:
-        raise InputError("model: must be given, since this version comes with none; give a .fireq file")
-    return max(paths, key=lambda path: path.stat().st_size)
+    return shipped_path(DEFAULT)
 
 
 def kind_of(path: Path) -> str:
@@ -74,7 +67,7 @@ def check_suffix(path: Path, ending: str) -> Path:
 
 
 def fireq_or_default(name: str | None) -> Path:
-    """The .fireq file of that name, or the largest shipped. Raises InputError for other kinds of files."""
+    """The .fireq file of that name, or the default one. Raises InputError for other kinds of files."""
     if name is None:
         return default_model()
     path = find_model(name)

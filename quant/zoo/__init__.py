@@ -7,6 +7,9 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 _SUFFIX = ".fireq"
 
+DEFAULT = "squeezenet1_1-w4a4-imagenet"
+"""The model of the demo, and of benchmarks that name none: four bits, a thousand classes."""
+
 
 def shipped() -> list[str]:
     """Names of the models, sorted."""

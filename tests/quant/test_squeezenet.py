@@ -222,7 +222,10 @@ def test_policy_with_exceptions() -> None:
         ("w4a4,conv1", "policy: an exception must be LAYER=wXaY, not 'conv1'"),
         ("w4a4,conv10=w7a4", "layers.conv10.weight: .*, not '7'; weights have 2 to 6 bits"),
         ("w4a4,fire5.expand3x3=w4a8", "fire5.expand3x3 share one activation .* not be 4 and 8; mend"),
-        ("tiny,conv1=w4a4", "policy: must be one of w6a6, w4a4, w3a4, w2a4, wXaY or a .json file, not 'tiny'"),
+        (
+            "tiny,conv1=w4a4",
+            "policy: must be one of w6a6, w4a4, w3a4, w2a4, wXaY or a .json file, not 'tiny'",
+        ),
     ],
 )
 def test_wrong_exceptions(text: str, message: str) -> None:

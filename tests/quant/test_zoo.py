@@ -10,8 +10,10 @@ from skimage.data import data_dir
 from torch import nn
 
 from host.cli import main as fireflow
+from host.cli.inputs import default_model
 from quant.layers import quantizers
 from quant.model_file import load_model
+from quant.precision import load_policy
 from quant.zoo import shipped, shipped_path
 
 TEN = "squeezenet1_1-w4a4-imagenette"
@@ -59,7 +61,13 @@ def test_top_5_of_a_photo(
     assert any(word in text for word in words)
 
 
-def test_the_default_model_is_the_same_in_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_model_where_none_is_named_has_four_bits_and_a_thousand_classes() -> None:
+    model = load_model(default_model())
+    assert model.network.policy == load_policy("w4a4")
+    assert len(model.labels) == 1000
+
+
+def test_the_ten_class_model_is_the_same_in_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     photo = str(Path(data_dir) / "chelsea.png")
     assert fireflow(["verify", TEN, "--images", photo, "--count", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
