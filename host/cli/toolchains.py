@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=int, default=1, metavar="N", help="open: of place and route; 1")
     group.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="open: seeds to try, from --seed on, while the router comes to a standstill; 3",
+    )
+    group.add_argument(
         "--placer", choices=("static", "heap"), help="open: nextpnr's; by default static for large designs"
     )
     group.add_argument(
@@ -97,7 +104,7 @@ def build(
 
 
 def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardware, design: Design) -> Built:
-    from hw.bitstream import open_flow
+    from hw.bitstream import open_flow, routing
     from hw.bitstream.recover import Database
     from hw.bitstream.simulate import check_step
     from hw.bitstream.steps import run_steps
@@ -108,7 +115,7 @@ def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
     shell, content = vendor.with_shell(bundle, hardware, design, chosen)
     folder = vendor.build_folder(bundle, content, "open")
     placer = args.placer or ("static" if hardware.resources.lut > _LARGE_LUTS else "heap")
-    options = open_flow.Options(hardware.clock_mhz, args.clock_mhz, placer, args.router, args.seed)
+    options = routing.Options(hardware.clock_mhz, args.clock_mhz, placer, args.router, args.seed, args.seeds)
     steps = open_flow.steps(shell, chosen.part, hardware.resources.lut, toolbox, options)
     checked, seconds = _checks(args.check, hardware, len(bundle.golden.images))
     database = Database(toolbox.database, chosen.part)
@@ -123,6 +130,7 @@ def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
         )
     done = run_steps(steps, folder, show)
     clock = open_flow.Clock.load(done["timing"].folder)
+    stalled = routing.stalled_seeds(done["route"].folder)
     record = {
         "toolchain": "open",
         "tools": dict(toolbox.versions),
@@ -130,7 +138,12 @@ def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
         "target_mhz": hardware.clock_mhz,
         "max_mhz": round(clock.max_mhz, 2),
         "clock_mhz": clock.clock_mhz,
-        "place_and_route": {"placer": placer, "router": args.router, "seed": args.seed},
+        "place_and_route": {
+            "placer": placer,
+            "router": args.router,
+            "seed": args.seed + len(stalled),
+            "overused_wires_of_stalled_seeds": stalled,
+        },
         "synthesized": open_flow.synthesized(done["synthesize"].folder).to_json(),
         "utilization": open_flow.utilization(done["route"].folder),
         "steps": {step: outcome.usage.to_json() for step, outcome in done.items()},
@@ -138,7 +151,7 @@ def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
     }
     files = {
         f"{name}.bit": done["pack"].folder / open_flow.BITSTREAM,
-        "reports/nextpnr.json": done["route"].folder / open_flow.REPORT,
+        "reports/nextpnr.json": done["route"].folder / routing.REPORT,
         "reports/nextpnr.log": folder / "route.log",
     }
     return Built(clock.clock_mhz, files, record)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,9 +12,11 @@ from hw.bitstream.check_sums import with_check_sums
 from hw.bitstream.dsp_check import check_dsps
 from hw.bitstream.errors import CheckError
 from hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
+from hw.bitstream.process import Headlines
 from hw.bitstream.recover.database import Database
 from hw.bitstream.recover.features import features_of_fasm
 from hw.bitstream.routed import Routed
+from hw.bitstream.routing import FASM, REPORT, ROUTED, Options, route
 from hw.bitstream.steps import Step, Work
 from hw.bitstream.tie_offs import tie_off
 from hw.bitstream.toolbox import Toolbox
@@ -37,42 +37,9 @@ from hw.tools.yosys import (
 
 DEVICES = ("xc7z020clg400-1",)
 """Parts that boards of ours have and both nextpnr and prjxray know."""
-PLACERS, ROUTERS = ("static", "heap"), ("router2", "router1")
-NETLIST, FASM, ROUTED, REPORT, BITSTREAM, FRAMES = (
-    "netlist.json",
-    "design.fasm",
-    "routed.json",
-    "report.json",
-    "design.bit",
-    "design.frm",
-)
+NETLIST, BITSTREAM, FRAMES = "netlist.json", "design.bit", "design.frm"
 _STATISTICS, _ELABORATED, _CLOCK = "cells.json", "design.il", "clock.json"
 _HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may choose of place and route.
-
-    Args:
-        target_mhz: the clock that nextpnr works towards.
-        clock_mhz: what the design must reach; None: the highest clock that it reaches is taken.
-        placer, router: of nextpnr; "static" is the fast placer.
-        seed: another one gives another result.
-    """
-
-    target_mhz: float
-    clock_mhz: float | None = None
-    placer: str = "static"
-    router: str = "router2"
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("placer", PLACERS), ("router", ROUTERS)):
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"{name}: must be one of {', '.join(allowed)}, not {getattr(self, name)!r}; choose one"
-                )
 
 
 def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Options) -> list[Step]:
@@ -106,7 +73,10 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Opt
             synthesis_s,
         ),
         Step(
-            "route", lambda work: _route(work, part, toolbox, options), (toolbox.identity, chosen), routing_s
+            "route",
+            lambda work: route(work, work.done["synthesize"] / NETLIST, part, toolbox, options),
+            (toolbox.identity, chosen),
+            routing_s,
         ),
         Step("timing", lambda work: _timing(work, options.clock_mhz), (str(options.clock_mhz), *own), 1.0),
         Step("assemble", lambda work: _assemble(work, database), own, 10.0 + luts / 1000),
@@ -144,7 +114,7 @@ def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
         f"write_json {NETLIST}",
     ]
     (work.folder / "script.ys").write_text("\n".join(script) + "\n")
-    passes = _Headlines(work.say, r"(\d+(?:\.\d+)*)\. Executing ([A-Z0-9_]+ pass)")
+    passes = Headlines(work.say, r"(\d+(?:\.\d+)*)\. Executing ([A-Z0-9_]+ pass)")
     work.tool(
         toolbox.command("yosys", "-Q", "-T", "-s", "script.ys"),
         environment=toolbox.environment,
@@ -158,38 +128,6 @@ def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
 def synthesized(folder: Path) -> Resources:
     """What Yosys counted in its step's folder."""
     return count_cells("design", read_statistics(folder / _STATISTICS))
-
-
-def _route(work: Work, part: str, toolbox: Toolbox, options: Options) -> None:
-    constraints = work.folder / "constraints.xdc"
-    constraints.write_text("# No pins: the design meets the processing system only.\n")
-    arguments = [
-        *("--device", part, "--json", str(work.done["synthesize"] / NETLIST)),
-        *("-o", f"xdc={constraints}", "-o", f"fasm={FASM}", "--report", REPORT, "--write", ROUTED),
-        *("--freq", f"{options.target_mhz:g}", "--timing-allow-fail", "--seed", str(options.seed)),
-        *("--placer", options.placer, "--router", options.router),
-    ]
-    headlines = _Headlines(
-        work.say,
-        r"Info: ((?:Pack|Plac|Rout|Running|Constrain|Creating|Max freq|at iter).{0,90})|^Info:\s+(iter=\d+ .*)",
-    )
-    work.tool(
-        toolbox.command("nextpnr-himbaechel-xilinx", *arguments),
-        environment=toolbox.environment,
-        on_line=headlines,
-    )
-
-
-class _Headlines:
-    """Says the lines of a tool's log that match, at most one a second."""
-
-    def __init__(self, say: Callable[[str], None], pattern: str) -> None:
-        self.say, self.pattern, self.last = say, re.compile(pattern), ""
-
-    def __call__(self, line: str) -> None:
-        found = self.pattern.search(line)
-        if found:
-            self.say(" ".join(filter(None, found.groups())))
 
 
 def _assemble(work: Work, database: Database) -> None:

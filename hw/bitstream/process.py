@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -124,6 +125,18 @@ def run_logged(
         what = [*errors[:1], last, f"exit code {process.returncode}"]
         raise ToolError(f"{name}: {next(filter(None, what))}; see {log}")
     return Usage(time.monotonic() - start, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+
+
+class Headlines:
+    """Says what matters of a tool's log: the groups of a pattern, of the lines that match it."""
+
+    def __init__(self, say: Callable[[str], None], pattern: str) -> None:
+        self.say, self.pattern = say, re.compile(pattern)
+
+    def __call__(self, line: str) -> None:
+        found = self.pattern.search(line)
+        if found:
+            self.say(" ".join(filter(None, found.groups())))
 
 
 def _end_with_parent() -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hw.bitstream.errors import CheckError
-from hw.bitstream.open_flow import BITSTREAM, ROUTED
+from hw.bitstream.open_flow import BITSTREAM
 from hw.bitstream.recover import Database, recover
 from hw.bitstream.routed import Routed
 from hw.bitstream.routed_verilog import verilog
+from hw.bitstream.routing import ROUTED
 from hw.bitstream.steps import Step, Work
 from hw.dataflow.network import Dataflow
 from hw.dataflow.stream import Stream
