@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from hw.errors import InputError
 from hw.files import atomic_file
 from quant.layers import mark_calibrated, quantizers
+from quant.recipe import Recipe
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -25,7 +26,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     average: AveragedModel,
     step: int,
-    recipe: str,
+    recipe: Recipe,
 ) -> None:
     """Write all that a run needs to go on; an earlier checkpoint is replaced only when this one is whole."""
     tensors: dict[str, Tensor] = {
@@ -40,13 +41,13 @@ def save_checkpoint(
     averaged = int(average.n_averaged)
     if averaged > 0:
         tensors.update({f"average.{n}": t.contiguous() for n, t in _tensors(average.module).items()})
-    metadata = {"step": str(step), "averaged": str(averaged), "recipe": recipe}
+    metadata = {"step": str(step), "averaged": str(averaged), "recipe": recipe.model_dump_json()}
     with atomic_file(folder / CHECKPOINT) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedModel, recipe: str
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedModel, recipe: Recipe
 ) -> int:
     """Restore what `save_checkpoint` wrote, if there is one; returns the number of steps done (0 without).
 
@@ -64,7 +65,7 @@ def load_checkpoint(
         raise InputError(
             f"{path}: must be a whole checkpoint, not {error}; delete it to start again"
         ) from None
-    if json.loads(metadata["recipe"]) != json.loads(recipe):
+    if not _trained_like(metadata["recipe"], recipe):
         raise InputError(
             f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder"
         )
@@ -87,6 +88,14 @@ def load_checkpoint(
         if f"exp_avg.{name}" in tensors:
             optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
     return int(metadata["step"])
+
+
+def _trained_like(stored: str, recipe: Recipe) -> bool:
+    """Settings that an earlier version of ours did not know have their defaults in its recipes."""
+    try:
+        return Recipe.model_validate_json(stored).trains_like(recipe)
+    except ValidationError:  # of a later version
+        return False
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -14,14 +14,15 @@ class Recipe(BaseModel):
     """Everything that, with the data and the starting weights, fixes a training run.
 
     `learning_rate` is relative: each tensor moves by about this share of its own root mean square a step, since the
-    scales, biases and weights of a network on raw pixels differ by orders of magnitude. `distillation` is the
-    teacher's share of the loss, labels have the rest; `features` weighs the teacher's maps against its scores;
-    `mixup` is the share of pictures that are blended with another (arXiv:1710.09412; without labels only). With
-    `first_size`, training starts on crops of that side, which are faster, and ends on those of the network's input.
-    With `average`, the result is the mean of the weights over that last share of the steps, and the learning rate
-    stays up after its warm-up (arXiv:1803.05407): better than any one of the networks on the way. `start_share` is the
-    starting weights' share of the result of a float run (arXiv:2109.01903): fine-tuning on a few classes forgets some
-    of what the network knew of all.
+    scales, biases and weights of a network on raw pixels differ by orders of magnitude. `distillation` is the teacher's
+    share of the loss, labels have the rest; `features` weighs the teacher's maps against its scores; `mixup` is the
+    share of pictures that are blended with another (arXiv:1710.09412; without labels only). With `first_size`, training
+    starts on crops of that side, which are faster, and ends on those of `crop_size`, by default the side of the
+    network's input: parts of pictures, brought to that side, show things larger than whole pictures do, and smaller
+    crops make up for it, besides being faster (arXiv:1906.06423). With `average`, the result is the mean of the weights
+    over that last share of the steps, and the learning rate stays up after its warm-up (arXiv:1803.05407): better than
+    any one of the networks on the way. `start_share` is the starting weights' share of the result of a float run
+    (arXiv:2109.01903): fine-tuning on a few classes forgets some of what the network knew of all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class Recipe(BaseModel):
     features: Annotated[float, Field(ge=0)] = 0.0
     mixup: Annotated[float, Field(ge=0, le=1)] = 0.0
     crop_scale: tuple[float, float] = (0.35, 1.0)
+    crop_size: Annotated[int, Field(ge=32)] | None = None
     first_size: Annotated[int, Field(ge=32)] | None = None
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     start_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -41,3 +43,7 @@ class Recipe(BaseModel):
     precision: Precision = "32-true"
     compile: bool = False
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
+
+    def trains_like(self, other: Recipe) -> bool:
+        """Whether the steps are the same: `start_share` comes after them, and may be another for a finished run."""
+        return self == other.model_copy(update={"start_share": self.start_share})

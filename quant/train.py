@@ -34,7 +34,7 @@ from quant.squeezenet import SqueezeNet
 
 _WARMUP = 0.03
 _GROWTH = 0.85
-"""Share of the steps after which crops have the size of the network's input, with `Recipe.first_size`."""
+"""Share of the steps after which crops no longer grow, with `Recipe.first_size`."""
 _SIZE_STEP = 32
 """Crops grow by this many pixels at a time: compiled code and memory plans are made anew for every size."""
 
@@ -66,7 +66,8 @@ def train(
             where the recipe distils or the data has no labels.
         data: uint8 pictures, at least as large as the network's input; labels are class numbers of the network.
         recipe: how.
-        folder: checkpoints (`checkpoint.safetensors`) and TensorBoard logs; a checkpoint there is resumed.
+        folder: checkpoints (`checkpoint.safetensors`) and TensorBoard logs; a checkpoint there is resumed. Of a
+            finished run only `recipe.start_share` is applied anew.
         devices: how many, or "auto".
         accelerator: "cpu", "cuda", "mps" or "auto".
         others: classifiers of any kind to distil from as well; they teach scores only.
@@ -89,7 +90,7 @@ def train(
     fused = fabric.device.type == "cuda"
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99), fused=fused)
     average = AveragedModel(model)
-    first_step = load_checkpoint(folder, model, optimizer, average, recipe.model_dump_json())
+    first_step = load_checkpoint(folder, model, optimizer, average, recipe)
     loss_of, optimizer = fabric.setup(objective(model, teachers, recipe), optimizer)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]
     draws = _drawn_ahead(data, recipe, first_step, fabric.global_rank)
@@ -115,7 +116,7 @@ def train(
         tell(step + 1, value)
         if (step + 1) % recipe.checkpoint_every == 0 or step == recipe.steps - 1:
             if fabric.global_rank == 0:
-                save_checkpoint(folder, model, optimizer, average, step + 1, recipe.model_dump_json())
+                save_checkpoint(folder, model, optimizer, average, step + 1, recipe)
             fabric.barrier()
     logger.finalize("success")
     model.cpu()
@@ -177,10 +178,11 @@ def schedule(step: int, recipe: Recipe) -> float:
 
 def crop_size(recipe: Recipe, step: int, input_size: int) -> int:
     """Side of the crops of a step."""
+    last = recipe.crop_size or input_size
     if recipe.first_size is None:
-        return input_size
-    grown = (input_size - recipe.first_size) * step / (_GROWTH * recipe.steps)
-    return min(input_size, recipe.first_size + int(grown) // _SIZE_STEP * _SIZE_STEP)
+        return last
+    grown = (last - recipe.first_size) * step / (_GROWTH * recipe.steps)
+    return min(last, recipe.first_size + int(grown) // _SIZE_STEP * _SIZE_STEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,7 @@ def _check(
                 f"{teacher.path}: a teacher must have the {model.spec.num_classes} classes of the network, "
                 f"not {teacher.classes}; use --head data"
             )
-        for side in {crop_size(recipe, 0, model.spec.input_size), model.spec.input_size}:
+        for side in {crop_size(recipe, step, model.spec.input_size) for step in (0, recipe.steps - 1)}:
             teacher.check_side(side)
     if recipe.distillation < 1 and any(share.images.labels is None for share in data):
         raise InputError("data: cross-entropy needs labels, which a data set lacks; set distillation to 1")

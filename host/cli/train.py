@@ -104,6 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mixup", type=float, metavar="S", help="share of pictures blended with another, 0 to 1"
     )
     recipe.add_argument(
+        "--crop-size",
+        type=arguments.positive,
+        metavar="PIXELS",
+        help="side of the crops; the input's by default",
+    )
+    recipe.add_argument(
         "--first-size", type=arguments.positive, metavar="PIXELS", help="side of the first crops, if smaller"
     )
     recipe.add_argument(

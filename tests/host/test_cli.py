@@ -216,9 +216,10 @@ def test_evaluate_takes_some_of_the_images(bundle: Path, pictures: Path, run_jso
 def test_train_float_then_quantized(weights: Path, pictures: Path, tmp_path: Path, run_json: Any) -> None:
     common = ("--batch-size", 4, "--accelerator", "cpu", "--devices", 1)
     command = ("train", weights, "-o", tmp_path / "float", "--data", f"{pictures}=2", "--policy", "float")
-    card = run_json(*command, "--steps", 2, "--start-share", 0.5, *common)["card"]
+    card = run_json(*command, "--steps", 2, "--start-share", 0.5, "--crop-size", 32, *common)["card"]
     assert card["recipe"]["distillation"] == 0.0
     assert card["recipe"]["start_share"] == 0.5
+    assert card["recipe"]["crop_size"] == 32
     assert card["teachers"] == []
     assert card["data"][0]["share"] == 2.0
 

@@ -1,5 +1,6 @@
 """Training: reproducible, resumable after a kill, and able to learn."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -94,6 +97,8 @@ def test_the_start_has_its_share_of_the_result(tmp_path: Path) -> None:
     assert not torch.equal(trained["conv1.weight"], start["conv1.weight"])
     for name, weight in mixed.items():
         torch.testing.assert_close(weight, 0.75 * trained[name] + 0.25 * start[name].detach())
+    again = run(tmp_path / "a", RECIPE.model_copy(update={"start_share": 0.25}), quantized=False)
+    assert_same(again, mixed)  # of the finished run, without training again
     with pytest.raises(InputError, match="start-share: integers have no mean"):
         run(tmp_path / "c", RECIPE.model_copy(update={"start_share": 0.25}))
 
@@ -150,9 +155,20 @@ def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(
     net = network()
     optimizer = torch.optim.Adam(net.parameters())
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(tmp_path, net, optimizer, AveragedModel(net), 1, "{}")
+        save_checkpoint(tmp_path, net, optimizer, AveragedModel(net), 1, RECIPE)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == [CHECKPOINT]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"steps": 3})
+    whole, path = run(tmp_path, recipe), tmp_path / CHECKPOINT
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    known = json.loads(metadata["recipe"])
+    del known["crop_size"]
+    save_file(tensors, path, metadata={**metadata, "recipe": json.dumps(known)})
+    assert_same(whole, run(tmp_path, recipe))
 
 
 def test_other_recipe_and_damaged_checkpoint_are_refused(tmp_path: Path) -> None:
@@ -160,6 +176,12 @@ def test_other_recipe_and_damaged_checkpoint_are_refused(tmp_path: Path) -> None
     with pytest.raises(InputError, match="must be of the same recipe"):
         run(tmp_path, RECIPE)
     path = tmp_path / CHECKPOINT
+    known, newer = rb"\"first_size\":", rb"\"later_size\":"
+    assert known in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(known, newer))
+    with pytest.raises(InputError, match="must be of the same recipe"):
+        run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
+    path.write_bytes(path.read_bytes().replace(newer, known))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="must be a whole checkpoint"):
         run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
@@ -176,7 +198,7 @@ def test_it_learns(tmp_path: Path, quantized: bool) -> None:
     assert nn.functional.cross_entropy(net(pixels), labels) < 0.7  # 1.1 is chance
 
 
-@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}, {"first_size": 32}])
+@pytest.mark.parametrize("more", [{}, {"features": 1.0, "mixup": 0.5}, {"first_size": 32}, {"crop_size": 48}])
 def test_distillation_needs_only_pictures(tmp_path: Path, more: dict[str, float]) -> None:
     recipe = RECIPE.model_copy(update={"distillation": 1.0, "steps": 30, **more})
     teacher, student = network(quantized=False).eval(), network()
@@ -320,6 +342,12 @@ def test_crops_grow_to_the_input_size() -> None:
     assert sides == sorted(sides)
     assert sides[77:] == [224] * 13
     assert crop_size(Recipe(), 0, 224) == 224
+
+
+def test_crops_may_end_smaller_than_the_input() -> None:
+    assert {crop_size(Recipe(steps=90, crop_size=176), step, 224) for step in range(90)} == {176}
+    growing = Recipe(steps=90, crop_size=192, first_size=128)
+    assert sorted({crop_size(growing, step, 224) for step in range(90)}) == [128, 160, 192]
 
 
 def test_teachers_are_averaged_as_probabilities() -> None:
