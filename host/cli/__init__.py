@@ -21,6 +21,7 @@ DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 COMMANDS: Mapping[str, str] = {
     "quantize": "float weights to integers after training, with calibration images",
     "train": "fine-tune, in float or with integers, with distillation; resumes where it stopped",
+    "average": "one float network from several runs of the same start: the mean of their weights",
     "evaluate": "accuracy of weights, a model or a bundle on labelled images",
     "export": "a quantized model to QONNX, with golden vectors and a model card",
     "lower": "a quantized model to a bundle, through FINN",

@@ -272,7 +272,7 @@ def split_share(text: str) -> tuple[Path, float]:
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise InputError(f"data: share must be a number above 0, not {tail!r}; write {head}=2")
+        raise InputError(f"{text}: the share must be a number above 0, not {tail!r}; write {head}=2")
     return Path(head), weight
 
 

@@ -197,6 +197,38 @@ def test_evaluate_counts_and_names_damaged_pictures(
     assert "images/5.png" in captured.err
 
 
+def test_average_is_the_mean_of_the_weights(
+    weights: Path, pictures: Path, tmp_path: Path, run_json: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = []
+    for seed in (1, 2):
+        runs.append(tmp_path / str(seed) / "model.fireq")
+        command = ("train", weights, "-o", runs[-1].parent, "--data", pictures, "--policy", "float")
+        run_json(
+            *command, "--steps", 2, "--seed", seed, "--batch-size", 4, "--accelerator", "cpu", "--devices", 1
+        )
+    facts = run_json("average", runs[0], f"{runs[1]}=3", "-o", tmp_path / "mean.fireq")
+    one, other, mean = (
+        dict(load_model(path).network.named_parameters()) for path in (*runs, facts["output"])
+    )
+    for name, weight in mean.items():
+        assert not torch.equal(one[name], other[name])
+        expected = (0.25 * one[name].double() + 0.75 * other[name].double()).float()
+        assert torch.equal(weight, expected), name
+    assert [(run["share"], run["recipe"]["seed"]) for run in facts["card"]["networks"]] == [
+        (1.0, 1),
+        (3.0, 2),
+    ]
+    assert run_json("evaluate", facts["output"], "--data", pictures)["images"] == 12
+
+    again = tmp_path / "again"
+    command = ("train", runs[0], "-o", again, "--data", pictures, "--policy", "float")
+    run_json(*command, "--steps", 1, "--batch-size", 4, "--accelerator", "cpu", "--devices", 1)
+    capsys.readouterr()
+    assert main(["average", str(runs[0]), str(again / "model.fireq"), "-o", str(tmp_path / "b.fireq")]) == 0
+    assert "trained from different weights" in capsys.readouterr().err
+
+
 def test_evaluate_holds_one_batch_at_a_time(pictures: Path) -> None:
     held = []
 
@@ -344,7 +376,7 @@ def test_shares() -> None:
     assert split_share("a/b.zip") == (Path("a/b.zip"), 1.0)
     assert split_share("a=b/c=2.5") == (Path("a=b/c"), 2.5)
     for bad in ("a=0", "a=-1", "a=x", "a=nan", "a=inf"):
-        with pytest.raises(InputError, match="data: share must be a number above 0"):
+        with pytest.raises(InputError, match="the share must be a number above 0"):
             split_share(bad)
 
 

@@ -13,6 +13,8 @@ import pytest
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from host.cli import main
+from quant.build import load_network, with_input_size
+from quant.model_file import save_model
 from tests.host.tiny import write_pictures, write_weights
 
 Refused = Callable[..., str]
@@ -123,6 +125,24 @@ def test_unknown_model(refused: Refused, tmp_path: Path) -> None:
     assert "not 'squeezenet9'" in refused("verify", "squeezenet9")
     assert "not 'squeezenet9'" in refused("bench", "simulator", "squeezenet9")
     assert "not 'squeezenet9'" in refused("bench", "training", "squeezenet9")
+
+
+def test_networks_that_have_no_mean(
+    refused: Refused, weights: Path, model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    plain, other = tmp_path / "plain.fireq", tmp_path / "other.fireq"
+    network = load_network(weights)
+    save_model(network, plain)
+    save_model(with_input_size(network, 64), other)
+    output = ("-o", tmp_path / "out" / "mean.fireq")
+    assert "networks: must be at least two, not 1" in refused("average", plain, *output)
+    assert "must be a float network, not w4a4" in refused("average", plain, model, *output)
+    assert f"other.fireq: architecture must be that of {plain}" in refused("average", plain, other, *output)
+    assert "the share must be a number above 0, not '0'" in refused("average", plain, f"{plain}=0", *output)
+    assert "none.fireq" in refused("average", plain, tmp_path / "none.fireq", *output)
+    assert "must be called NAME.fireq" in refused(
+        "average", plain, plain, "-o", tmp_path / "out" / "mean.npz"
+    )
 
 
 def _output(command: str) -> str:
@@ -323,7 +343,7 @@ def test_a_bundle_says_how_pictures_are_prepared(refused: Refused, bundle: Path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "{pictures}=0"], "data: share must be a number above 0, not '0'"),
+        (["--data", "{pictures}=0"], "the share must be a number above 0, not '0'"),
         (["--data", "{pictures}", "--learning-rate", "-1"], "learning-rate: "),
         (["--data", "{pictures}", "--temperature", "0"], "temperature: "),
         (["--data", "{pictures}", "--distillation", "2"], "distillation: "),

@@ -1,0 +1,63 @@
+"""`fireflow average`: one float network from several runs of the same start."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from host.cli import arguments
+from host.cli.card import new_card, source_record
+from host.cli.inputs import check_suffix, find_model
+from host.cli.output import print_json
+from host.cli.train import split_share
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.add_argument(
+        "networks",
+        metavar="MODEL[=SHARE]",
+        nargs="+",
+        help="float networks that `fireflow train` wrote, and their shares of the mean (1 by default)",
+    )
+    arguments.output(parser, "the mean, NAME.fireq")
+    arguments.json_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Averages and writes the network."""
+    check_suffix(args.output, ".fireq")
+    from dataclasses import replace
+
+    from quant.average import average
+    from quant.model_file import load_model, save_model
+
+    models = []
+    for text in args.networks:
+        name, share = split_share(text)
+        path = find_model(str(name))
+        models.append((path, load_model(path), share))
+    starts = {str(model.card["start"]["sha256"]) for _path, model, _share in models if "start" in model.card}
+    mean = average(models)
+    if len(starts) > 1:
+        print(
+            "fireflow: the networks were trained from different weights, and the mean of such is hardly ever of use",
+            file=sys.stderr,
+        )
+    card = new_card(
+        args.output.name[: -len(".fireq")],
+        "fireflow average",
+        policy="float",
+        networks=[
+            {**source_record(path), "share": share, "recipe": model.card.get("recipe")}
+            for path, model, share in models
+        ],
+        data=models[0][1].card.get("data", []),
+    )
+    save_model(replace(mean, card=card), args.output)
+    size_bytes = args.output.stat().st_size
+    if args.json:
+        print_json({"output": str(args.output), "size_bytes": size_bytes, "card": card})
+    else:
+        print(f"{args.output}: the mean of {len(models)} networks, {size_bytes} bytes")
+    return 0
