@@ -18,7 +18,7 @@ from quant.squeezenet import SqueezeNet
 def average(models: Sequence[tuple[Path, Model, float]]) -> Model:
     """A float network whose weights are the mean of those of others: runs of one start, with other seeds or rates.
 
-    It gets right what their scores together get right, nearly, and costs what one of them costs.
+    It costs what one of them costs, and is mostly at least as right as the better ones.
 
     Args:
         models: of each its file, for messages, the network and its share of the mean.
