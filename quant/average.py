@@ -46,12 +46,12 @@ def average(models: Sequence[tuple[Path, Model, float]]) -> Model:
                     "average what was trained from the same weights"
                 )
     total = sum(share for _path, _model, share in models)
-    states = [(centred(model).state_dict(), share / total) for _path, model, share in models]
-    mean = {name: sum(share * state[name].double() for state, share in states) for name in states[0][0]}
-    network = SqueezeNet(first.network.spec).eval()
-    network.load_state_dict(mean)
-    network.pixel_offset = centred(first).pixel_offset
-    return replace(first, network=network, card={})
+    networks = [(centred(model), share / total) for _path, model, share in models]
+    states = [(network.state_dict(), share) for network, share in networks]
+    mean = SqueezeNet(first.network.spec).eval()
+    mean.load_state_dict({n: sum(share * state[n].double() for state, share in states) for n in states[0][0]})
+    mean.pixel_offset = networks[0][0].pixel_offset
+    return replace(first, network=mean, card={})
 
 
 def _facts(model: Model) -> dict[str, object]:

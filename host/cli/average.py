@@ -7,9 +7,10 @@ import sys
 
 from host.cli import arguments
 from host.cli.card import new_card, source_record
-from host.cli.inputs import check_suffix, find_model
-from host.cli.output import print_json
-from host.cli.train import split_share
+from host.cli.inputs import check_suffix, find_model, split_share
+from host.cli.output import print_model
+
+_OF_A_RUN = ("start", "recipe", "data")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
         name, share = split_share(text)
         path = find_model(str(name))
         models.append((path, load_model(path), share))
-    starts = {str(model.card["start"]["sha256"]) for _path, model, _share in models if "start" in model.card}
     mean = average(models)
+    starts = {model.card["start"]["sha256"] for _path, model, _share in models if "start" in model.card}
     if len(starts) > 1:
         print(
             "fireflow: the networks were trained from different weights, and the mean of such is hardly ever of use",
@@ -49,15 +50,14 @@ def run(args: argparse.Namespace) -> int:
         "fireflow average",
         policy="float",
         networks=[
-            {**source_record(path), "share": share, "recipe": model.card.get("recipe")}
+            {
+                **source_record(path),
+                "share": share,
+                **{key: model.card[key] for key in _OF_A_RUN if key in model.card},
+            }
             for path, model, share in models
         ],
-        data=models[0][1].card.get("data", []),
     )
     save_model(replace(mean, card=card), args.output)
-    size_bytes = args.output.stat().st_size
-    if args.json:
-        print_json({"output": str(args.output), "size_bytes": size_bytes, "card": card})
-    else:
-        print(f"{args.output}: the mean of {len(models)} networks, {size_bytes} bytes")
+    print_model(args.output, card, f"the mean of {len(models)} networks", args.json)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from hw.errors import InputError
@@ -10,6 +11,24 @@ FIREQ, QONNX, BUNDLE, WEIGHTS = "model", "qonnx", "bundle", "weights"
 
 MODEL_HELP = "a .fireq file or the name of a model that comes with fireflow (see `fireflow models`)"
 BUNDLE_HELP = "a NAME.fire folder"
+
+
+def split_share(text: str) -> tuple[Path, float]:
+    """PATH[=SHARE] in its parts; a path with "=" in it is taken whole if it is there.
+
+    Raises:
+        InputError: a share that is not above 0.
+    """
+    head, sign, tail = text.rpartition("=")
+    if not sign or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise InputError(f"{text}: the share must be a number above 0, not {tail!r}; write {head}=2")
+    return Path(head), weight
 
 
 def find_model(text: str) -> Path:

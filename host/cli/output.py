@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
 
 T = TypeVar("T")
 
@@ -13,6 +14,15 @@ T = TypeVar("T")
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -> None:
+    """A model that was written: `text` and its size, or file, size and card for scripts."""
+    size_bytes = path.stat().st_size
+    if as_json:
+        print_json({"output": str(path), "size_bytes": size_bytes, "card": card})
+    else:
+        print(f"{path}: {text}, {size_bytes} bytes")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.inputs import check_suffix
-from host.cli.output import print_json
+from host.cli.output import print_model
 from hw.errors import InputError
 
 
@@ -64,9 +64,5 @@ def run(args: argparse.Namespace) -> int:
         seconds=round(time.perf_counter() - started, 1),
     )
     save_model(Model(quantized, model.preprocessing, labels, card), args.output)
-    size_bytes = args.output.stat().st_size
-    if args.json:
-        print_json({"output": str(args.output), "size_bytes": size_bytes, "card": card})
-    else:
-        print(f"{args.output}: {policy.name}, {size_bytes} bytes, {len(labels)} labels")
+    print_model(args.output, card, f"{policy.name}, {len(labels)} labels", args.json)
     return 0

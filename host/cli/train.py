@@ -16,8 +16,8 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.card import MODEL_CARD, new_card, source_record, write_card
-from host.cli.inputs import find_model
-from host.cli.output import print_json
+from host.cli.inputs import find_model, split_share
+from host.cli.output import print_model
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -258,24 +258,6 @@ def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
     return sets
 
 
-def split_share(text: str) -> tuple[Path, float]:
-    """PATH[=SHARE] in its parts; a path with "=" in it is taken whole if it is there.
-
-    Raises:
-        InputError: a share that is not above 0.
-    """
-    head, sign, tail = text.rpartition("=")
-    if not sign or Path(text).exists():
-        return Path(text), 1.0
-    try:
-        weight = float(tail)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise InputError(f"{text}: the share must be a number above 0, not {tail!r}; write {head}=2")
-    return Path(head), weight
-
-
 def _teachers(args: argparse.Namespace, model: Model) -> list[Model]:
     from quant.build import load_network
 
@@ -411,7 +393,5 @@ def _write(args: argparse.Namespace, model: Model) -> None:
     path = args.output / MODEL_FILE
     save_model(model, path)
     write_card(model.card, args.output / MODEL_CARD)
-    if args.json:
-        print_json({"output": str(path), "size_bytes": path.stat().st_size, "card": model.card})
-    else:
-        print(f"{path}: {path.stat().st_size} bytes")
+    policy = model.network.policy
+    print_model(path, model.card, _FLOAT if policy is None else policy.name, args.json)

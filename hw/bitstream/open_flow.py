@@ -62,6 +62,7 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Opt
     database = Database(toolbox.database, part)
     sources = tuple(path for path in sorted(design.folder.rglob("*")) if path.is_file())
     own = tuple(sorted([*_HERE.glob("*.py"), *(_HERE / "recover").glob("*.py")]))
+    # Not `seeds`: how many may be tried says whether there is a result, not which.
     chosen = json.dumps([part, options.target_mhz, options.placer, options.router, options.seed])
     synthesis_s, routing_s = estimates(luts)
     return [

@@ -19,8 +19,8 @@ import host.cli.train
 from host.cli import COMMANDS, main
 from host.cli.card import render_card
 from host.cli.evaluate import measure
+from host.cli.inputs import split_share
 from host.cli.output import table
-from host.cli.train import split_share
 from host.scores import best, ranks
 from hw.bundle import Bundle
 from hw.errors import InputError

@@ -127,9 +127,7 @@ def test_unknown_model(refused: Refused, tmp_path: Path) -> None:
     assert "not 'squeezenet9'" in refused("bench", "training", "squeezenet9")
 
 
-def test_networks_that_have_no_mean(
-    refused: Refused, weights: Path, model: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_networks_that_have_no_mean(refused: Refused, weights: Path, model: Path, tmp_path: Path) -> None:
     plain, other = tmp_path / "plain.fireq", tmp_path / "other.fireq"
     network = load_network(weights)
     save_model(network, plain)

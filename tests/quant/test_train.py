@@ -97,8 +97,10 @@ def test_the_start_has_its_share_of_the_result(tmp_path: Path) -> None:
     assert not torch.equal(trained["conv1.weight"], start["conv1.weight"])
     for name, weight in mixed.items():
         torch.testing.assert_close(weight, 0.75 * trained[name] + 0.25 * start[name].detach())
+    written = (tmp_path / "a" / CHECKPOINT).stat().st_mtime_ns
     again = run(tmp_path / "a", RECIPE.model_copy(update={"start_share": 0.25}), quantized=False)
-    assert_same(again, mixed)  # of the finished run, without training again
+    assert_same(again, mixed)
+    assert (tmp_path / "a" / CHECKPOINT).stat().st_mtime_ns == written, "it trained again"
     with pytest.raises(InputError, match="start-share: integers have no mean"):
         run(tmp_path / "c", RECIPE.model_copy(update={"start_share": 0.25}))
 
@@ -168,7 +170,9 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     known = json.loads(metadata["recipe"])
     del known["crop_size"]
     save_file(tensors, path, metadata={**metadata, "recipe": json.dumps(known)})
+    written = path.stat().st_mtime_ns
     assert_same(whole, run(tmp_path, recipe))
+    assert path.stat().st_mtime_ns == written, "it trained again"
 
 
 def test_other_recipe_and_damaged_checkpoint_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ seed = sys.argv[sys.argv.index("--seed") + 1]
 for number, overused in enumerate({passes}[seed], 1):
     print(f"Info:     iter={{number}} wires=974869 overused={{overused}} overuse={{overused}} archfail=NA", flush=True)
 if {passes}[seed][-1]:
-    time.sleep(120)
+    time.sleep(3600)  # beyond the time that a test may take
 for option in sys.argv:
     if option.startswith("fasm="):
         open(option[5:], "w").write("seed " + seed)
@@ -88,14 +87,12 @@ def run(
 
 
 def test_the_next_seed_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = time.monotonic()
     passes = {"4": STANDSTILL, "5": (900,) * 9, "6": (37486, 186, 0)}
     folder, said = run(tmp_path, monkeypatch, passes, Options(100.0, seed=4))
     assert (folder / FASM).read_text() == "seed 6"
     assert stalled_seeds(folder) == {4: 432, 5: 900}
     assert "seed 4: 432 wires stay overused" in said
     assert "iter=3 wires=974869 overused=0 overuse=0 archfail=NA" in said
-    assert time.monotonic() - start < 100, "a nextpnr that stands still must be ended"
 
 
 def test_one_seed_that_routes_is_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
