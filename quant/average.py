@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 from hw.errors import InputError
-from quant.build import centred
+from quant.build import centred, rebuilt
 from quant.model_file import Model
-from quant.squeezenet import SqueezeNet
 
 
 @torch.no_grad()
@@ -46,12 +45,10 @@ def average(models: Sequence[tuple[Path, Model, float]]) -> Model:
                     "average what was trained from the same weights"
                 )
     total = sum(share for _path, _model, share in models)
-    networks = [(centred(model), share / total) for _path, model, share in models]
-    states = [(network.state_dict(), share) for network, share in networks]
-    mean = SqueezeNet(first.network.spec).eval()
-    mean.load_state_dict({n: sum(share * state[n].double() for state, share in states) for n in states[0][0]})
-    mean.pixel_offset = networks[0][0].pixel_offset
-    return replace(first, network=mean, card={})
+    network = centred(first)
+    states = [(centred(model).state_dict(), share / total) for _path, model, share in models]
+    mean = {name: sum(share * state[name].double() for state, share in states) for name in network.state_dict()}
+    return replace(first, network=rebuilt(network, network.spec, mean), card={})
 
 
 def _facts(model: Model) -> dict[str, object]:

@@ -66,7 +66,7 @@ def with_input_size(model: Model, input_size: int) -> Model:
     if {input_size, record.size} <= set(_PUBLISHED_SIZES):
         resize = record.resize
     spec = replace(model.network.spec, input_size=input_size)
-    network = _rebuilt(model.network, spec, model.network.state_dict())
+    network = rebuilt(model.network, spec, model.network.state_dict())
     return replace(model, network=network, preprocessing=replace(record, size=input_size, resize=resize))
 
 
@@ -89,7 +89,7 @@ def cut_head(model: Model, rows: npt.NDArray[np.int64]) -> Model:
         state[name] = state[name][picked]
     labels = tuple(model.labels[row] for row in rows.tolist()) if model.labels else ()
     spec = replace(network.spec, num_classes=len(rows))
-    return replace(model, network=_rebuilt(network, spec, state), labels=labels)
+    return replace(model, network=rebuilt(network, spec, state), labels=labels)
 
 
 def to_float(network: SqueezeNet) -> SqueezeNet:
@@ -147,8 +147,8 @@ def class_labels(images: Iterable[ImageSet], classes: int) -> tuple[str, ...]:
     return next((i.class_names for i in images if len(i.classes) == classes), ())
 
 
-def _rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor]) -> SqueezeNet:
-    """A network like `network` but for what is in `spec`, with the tensors of `state`."""
+def rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor]) -> SqueezeNet:
+    """A network like `network`, its policy and pixel offset, but with this `spec` and the tensors of `state`."""
     result = SqueezeNet(spec, network.policy).eval()
     result.load_state_dict(state)
     result.pixel_offset = network.pixel_offset
@@ -163,7 +163,7 @@ def centred(model: Model) -> SqueezeNet:
     network = model.network
     if network.pixel_offset is not None:
         return network
-    moved = _rebuilt(network, network.spec, network.state_dict())
+    moved = rebuilt(network, network.spec, network.state_dict())
     offset = _offset(model.preprocessing)
     weight = moved.conv1.weight.double()
     assert moved.conv1.bias is not None

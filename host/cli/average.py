@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 from host.cli import arguments
 from host.cli.card import new_card, source_record
@@ -28,8 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Averages and writes the network."""
     check_suffix(args.output, ".fireq")
-    from dataclasses import replace
-
     from quant.average import average
     from quant.model_file import load_model, save_model
 

@@ -22,7 +22,7 @@ _HEADLINES = (
     r"Info: ((?:Pack|Plac|Rout|Running|Constrain|Creating|Max freq|at iter).{0,90})|^Info:\s+(iter=\d+ .*)"
 )
 _PASS = re.compile(r"^Info:\s+iter=\d+ wires=\d+ overused=(\d+)")
-# With one seed a design of 19,000 LUTs was left with 428 wires overused, with the next one with none, after 97 passes
+# With one seed a design of 20,000 LUTs was left with 428 wires overused, with the next one with none, after 97 passes
 # from 200 wires on: below that the router may take its time (docs/open-flow.md).
 _FEW_WIRES, _PASSES, _GAIN = 200, 8, 0.2
 

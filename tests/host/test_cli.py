@@ -208,13 +208,14 @@ def test_average_is_the_mean_of_the_weights(
             *command, "--steps", 2, "--seed", seed, "--batch-size", 4, "--accelerator", "cpu", "--devices", 1
         )
     facts = run_json("average", runs[0], f"{runs[1]}=3", "-o", tmp_path / "mean.fireq")
-    one, other, mean = (
-        dict(load_model(path).network.named_parameters()) for path in (*runs, facts["output"])
-    )
+    networks = [load_model(path).network for path in (*runs, facts["output"])]
+    one, other, mean = (dict(network.named_parameters()) for network in networks)
     for name, weight in mean.items():
         assert not torch.equal(one[name], other[name])
         expected = (0.25 * one[name].double() + 0.75 * other[name].double()).float()
         assert torch.equal(weight, expected), name
+    assert networks[0].pixel_offset is not None
+    torch.testing.assert_close(networks[2].pixel_offset, networks[0].pixel_offset, rtol=0, atol=0)
     assert [(run["share"], run["recipe"]["seed"]) for run in facts["card"]["networks"]] == [
         (1.0, 1),
         (3.0, 2),

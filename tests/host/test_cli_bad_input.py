@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,13 @@ def test_networks_that_have_no_mean(refused: Refused, weights: Path, model: Path
     assert "networks: must be at least two, not 1" in refused("average", plain, *output)
     assert "must be a float network, not w4a4" in refused("average", plain, model, *output)
     assert f"other.fireq: architecture must be that of {plain}" in refused("average", plain, other, *output)
+    shifted = replace(network.preprocessing, mean=(1.0, 2.0, 3.0))
+    for changed, what in (
+        (replace(network, preprocessing=shifted), "preprocessing"),
+        (replace(network, labels=("a", "b", "c", "d")), "labels"),
+    ):
+        save_model(changed, other)
+        assert f"other.fireq: {what} must be that of {plain}" in refused("average", plain, other, *output)
     assert "the share must be a number above 0, not '0'" in refused("average", plain, f"{plain}=0", *output)
     assert "none.fireq" in refused("average", plain, tmp_path / "none.fireq", *output)
     assert "must be called NAME.fireq" in refused(
