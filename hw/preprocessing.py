@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Tuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Tuple
 
 import numpy as np
 
 from hw.errors import InputError
+from hw.files import read_json
 
 if TYPE_CHECKING:
     from hw.types import Array
@@ -136,6 +138,42 @@ class Preprocessing:
         short = min(width, height)
         # The longer side is rounded down, as torchvision.transforms.Resize does.
         return self.resize * width // short, self.resize * height // short
+
+
+CAFFE = Preprocessing(
+    size=227, resize=256, source_order="BGR", mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0)
+)
+"""The authors' own: squashed to 256x256 as Caffe's ILSVRC database is, cropped to 227, BGR, less the mean."""
+
+TORCHVISION = Preprocessing(
+    size=224,
+    resize=256,
+    keep_aspect=True,
+    mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
+    std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
+)
+"""Torchvision's and the ONNX model zoo's: shorter side to 256, cropped to 224, RGB in 0..1, normalised."""
+
+NAMED: Mapping[str, Preprocessing] = {"caffe": CAFFE, "torchvision": TORCHVISION}
+"""What the published networks expect, by the name that commands take."""
+
+
+def read_preprocessing(text: str) -> Preprocessing:
+    """The preprocessing called `text`, or the one in a JSON file as `Preprocessing.to_json` gives it.
+
+    Raises:
+        InputError: neither, or a field outside its rules.
+    """
+    if text in NAMED:
+        return NAMED[text]
+    if not Path(text).is_file():
+        raise InputError(
+            f"preprocessing: must be {', '.join(NAMED)} or a JSON file, not {text!r}; choose one or write the file"
+        )
+    try:
+        return Preprocessing.from_json(read_json(text))
+    except InputError as error:
+        raise InputError(f"{text}: {error}") from None
 
 
 _BILINEAR: Any = 2  # PIL.Image.BILINEAR in every Pillow release, without importing it

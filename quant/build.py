@@ -32,7 +32,7 @@ def load_network(
 
     Args:
         path: the file.
-        preprocessing: "caffe" or "torchvision", for weight files that do not tell.
+        preprocessing: "caffe", "torchvision" or a JSON file, for weight files that do not tell.
         input_size: side of the network's input, where it shall not be the file's.
         resize: side that pictures are brought to before the input is cut from their middle, likewise.
     """

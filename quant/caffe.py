@@ -15,7 +15,8 @@ import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from hw.errors import InputError
-from quant.family import CAFFE, Raw
+from hw.preprocessing import CAFFE
+from quant.family import Raw
 from quant.wiring import Conv, Pool, Step, name_layers
 
 # Only the fields we read; protobuf skips the others, and reads packed and unpacked alike. * is repeated.

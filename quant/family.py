@@ -18,20 +18,6 @@ from quant.squeezenet import FireWidths, SqueezeNetSpec, Version
 MAX_BYTES = 1 << 30
 """No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""
 
-CAFFE = Preprocessing(
-    size=227, resize=256, source_order="BGR", mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0)
-)
-"""The authors' own: squashed to 256x256 as Caffe's ILSVRC database is, cropped to 227, BGR, less the mean."""
-
-TORCHVISION = Preprocessing(
-    size=224,
-    resize=256,
-    keep_aspect=True,
-    mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
-    std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
-)
-"""Torchvision's and the ONNX model zoo's: shorter side to 256, cropped to 224, RGB in 0..1, normalised."""
-
 Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
 _VERSION_OF_STEM_KERNEL: dict[int, Version] = {7: "1.0", 3: "1.1"}

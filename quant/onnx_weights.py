@@ -13,7 +13,8 @@ import onnx
 from onnx import external_data_helper, numpy_helper
 
 from hw.errors import InputError
-from quant.family import MAX_BYTES, TORCHVISION, Raw
+from hw.preprocessing import TORCHVISION
+from quant.family import MAX_BYTES, Raw
 from quant.wiring import Conv, Pool, Step, name_layers
 
 _SAME = (

@@ -18,14 +18,13 @@ import numpy.typing as npt
 
 from hw.errors import InputError
 from hw.files import atomic_file
-from hw.preprocessing import Preprocessing
+from hw.preprocessing import NAMED, Preprocessing, read_preprocessing
 from quant.caffe import read_caffemodel
-from quant.family import CAFFE, MAX_BYTES, TORCHVISION, Array, Raw, infer_spec
+from quant.family import MAX_BYTES, Array, Raw, infer_spec
 from quant.onnx_weights import read_onnx
 from quant.squeezenet import SqueezeNetSpec
 from quant.torch_weights import read_safetensors, read_torch
 
-_PREPROCESSINGS = {"caffe": CAFFE, "torchvision": TORCHVISION}
 _METADATA = "__fireflow__"
 
 
@@ -64,7 +63,7 @@ def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = N
 
     Args:
         path: the file.
-        preprocessing: "caffe", "torchvision" or a record; needed where the file does not tell (npz files
+        preprocessing: "caffe", "torchvision", a JSON file or a record; needed where the file does not tell (npz files
             without metadata, ONNX files of unknown origin) and obeyed where it does.
 
     Raises:
@@ -140,12 +139,10 @@ def _choose_preprocessing(path: Path, asked: str | Preprocessing | None, raw: Ra
         if raw.preprocessing is None:
             raise InputError(
                 f"{path}: preprocessing must be known, and this {raw.source} file does not tell; "
-                f"say which it is: {' or '.join(_PREPROCESSINGS)}"
+                f"say which it is: {', '.join(NAMED)} or a JSON file"
             )
         return raw.preprocessing
-    if asked not in _PREPROCESSINGS:
-        raise InputError(f"preprocessing: must be {' or '.join(_PREPROCESSINGS)}, not {asked!r}; choose one")
-    return _PREPROCESSINGS[asked]
+    return read_preprocessing(asked)
 
 
 def _checked(path: Path, name: str, array: npt.NDArray[Any]) -> Array:

@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 
 from hw.errors import InputError
-from quant.family import MAX_BYTES, TORCHVISION, Raw
+from hw.preprocessing import TORCHVISION
+from quant.family import MAX_BYTES, Raw
 from quant.precision import FIRE_NUMBERS
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

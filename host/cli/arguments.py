@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from argparse import _ActionsContainer
 
 
-PREPROCESSINGS = ("caffe", "torchvision")
 PRECISIONS = ("32-true", "bf16-mixed")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
@@ -29,8 +28,8 @@ def weights_source(parser: _ActionsContainer) -> None:
     """What a float weight file does not say itself."""
     parser.add_argument(
         "--preprocessing",
-        choices=PREPROCESSINGS,
-        help="what the weights expect of pictures, where their file does not tell",
+        metavar="NAME",
+        help="what the weights expect of pictures, where their file does not tell: caffe, torchvision or a JSON file",
     )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
     parser.add_argument(

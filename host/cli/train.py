@@ -19,6 +19,7 @@ from host.cli.card import MODEL_CARD, new_card, source_record, write_card
 from host.cli.inputs import find_model, split_share
 from host.cli.output import print_model
 from hw.errors import InputError
+from hw.preprocessing import NAMED
 
 if TYPE_CHECKING:
     from quant.data import ImageSet
@@ -272,7 +273,7 @@ def _teachers(args: argparse.Namespace, model: Model) -> list[Model]:
 def _teacher_file(args: argparse.Namespace, text: str) -> tuple[Path, str | None]:
     """WEIGHTS[=PREPROCESSING] in its parts; teachers may see pictures in different ways."""
     head, sign, tail = text.rpartition("=")
-    if sign and tail in arguments.PREPROCESSINGS:
+    if sign and (tail in NAMED or Path(tail).is_file()):
         return find_model(head), tail
     return find_model(text), args.preprocessing
 
