@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
+import os
 import sys
 import warnings
 from typing import Mapping, Sequence
 
-from host.cli.errors import missing_part, one_line
+from host.cli.errors import (
+    ThreadErrors,
+    internal_error,
+    missing_part,
+    needs_newer_python,
+    one_line,
+    printable,
+)
 from hw.errors import InputError
 
-DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, CHECK_FAILED, BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 70, 130
 
 COMMANDS: Mapping[str, str] = {
     "quantize": "float weights to integers after training, with calibration images",
@@ -50,11 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: without the name of the program; sys.argv[1:] by default.
 
     Returns:
-        0 done, 1 a check failed, 2 bad input (one line on stderr says what), 130 interrupted.
+        0 done, 1 a check failed, 2 bad input (one line on stderr says what), 70 an internal error (one line says
+        where its traceback lies; with FIREFLOW_TRACEBACK set it is raised instead), 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text; it is shown as it can be
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), ThreadErrors(arguments):
             for package in _NOISY:
                 warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
             return _run(arguments)
@@ -64,23 +76,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _bad_input(str(error))
     except ImportError as error:
         advice = missing_part(error, arguments[0])
-        if advice is None:
-            raise
-        return _bad_input(advice)
+        return _internal(error, arguments) if advice is None else _bad_input(advice)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
         return DONE
     except OSError as error:
         return _bad_input(one_line(error))
+    except MemoryError:
+        return _bad_input(
+            "memory: must suffice for this command, not run out; close other programs or ask for less"
+        )
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:  # a traceback says nothing to a user
+        return _internal(error, arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
     name = arguments[0] if arguments and arguments[0] in COMMANDS else None
     parser = argparse.ArgumentParser("fireflow", description="From a SqueezeNet to class scores on an FPGA.")
-    parser.add_argument("--version", action="version", version=f"fireflow {_version()}")
+    parser.add_argument("--version", action="version", version=f"fireflow {version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command, line in COMMANDS.items():
         child = commands.add_parser(command, help=line, description=line[0].upper() + line[1:] + ".")
@@ -94,7 +110,8 @@ def _run(arguments: Sequence[str]) -> int:
     return status
 
 
-def _version() -> str:
+def version() -> str:
+    """Of the installed distribution."""
     from importlib import metadata
 
     try:
@@ -103,6 +120,16 @@ def _version() -> str:
         return "(not installed)"
 
 
+def _internal(error: BaseException, arguments: Sequence[str]) -> int:
+    if os.environ.get("FIREFLOW_TRACEBACK"):
+        raise error
+    advice = needs_newer_python(error, arguments[0] if arguments else "fireflow")
+    if advice is not None:
+        return _bad_input(advice)
+    print(f"fireflow: {internal_error(error, arguments)}", file=sys.stderr)
+    return INTERNAL_ERROR
+
+
 def _bad_input(message: str) -> int:
-    print(f"fireflow: {message}", file=sys.stderr)
+    print(f"fireflow: {printable(message)}", file=sys.stderr)
     return BAD_INPUT

@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from hw.preprocessing import Preprocessing
-from hw.preprocessing import CAFFE, TORCHVISION
+from hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
 from quant.pretrained import FloatWeights, fold_preprocessing, load_weights, save_npz
 from quant.squeezenet import FireWidths, SqueezeNetSpec
 from tests.quant.weight_files import (
