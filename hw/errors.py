@@ -12,5 +12,9 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        # A message built from somebody else's exception may hold line breaks; ours is always one line.
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    """A message built from somebody else's exception or file may hold line breaks; ours is always one line."""
+    return " ".join(message.split())

@@ -176,7 +176,7 @@ def dma_addresses(hwh: Path) -> dict[str, int]:
         ranges = ElementTree.parse(str(hwh)).getroot().iter("MEMRANGE")
         found = {str(item.get("INSTANCE")): int(str(item.get("BASEVALUE")), 16) for item in ranges}
         return {name: found[name] for name in (INPUT_DMA, OUTPUT_DMA)}
-    except (ElementTree.ParseError, ValueError, KeyError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # also of an unknown encoding
         raise InputError(f"{hwh}: must place idma0 and odma0 ({error}); build again") from None
 
 

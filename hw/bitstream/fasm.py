@@ -22,6 +22,7 @@ from hw.bitstream.recover.packets import WORDS
 _LINE = re.compile(
     r"([^.\s]+)\.([^\s\[=]+)(?:\[(\d+)(?::(\d+))?\])?(?:\s*=\s*(?:\d+'([bh])([0-9a-fA-F_]+)|(\d+)))?\s*$"
 )
+_MAX_DIGITS = 4096  # of a value: the widest memory image is of 256 bits
 _BITS = 12  # of a bit's place in a frame, which has 3232
 
 
@@ -40,10 +41,13 @@ def read_fasm(path: Path) -> list[Feature]:
     """The features that a file sets, each bit of a wide one on its own. Raises CheckError."""
     result: list[Feature] = []
     with open(path, encoding="utf-8") as file:
-        for number, raw in enumerate(file, 1):
-            line = raw.partition("#")[0].strip()
-            if line:
-                result += _features(line, f"{path.name}:{number}")
+        try:
+            for number, raw in enumerate(file, 1):
+                line = raw.partition("#")[0].strip()
+                if line:
+                    result += _features(line, f"{path.name}:{number}")
+        except UnicodeDecodeError as error:
+            raise CheckError(f"{path.name}: not text, byte {error.object[error.start]:#04x}") from None
     return result
 
 
@@ -52,8 +56,13 @@ def _features(line: str, place: str) -> list[Feature]:
     if found is None:
         raise CheckError(f"{place}: not a feature: {line[:100]}")
     tile, name, high, low, base, digits, decimal = found.groups()
+    if max(len(text or "") for text in (high, low, digits, decimal)) > _MAX_DIGITS:
+        raise CheckError(f"{place}: {name} has a number of more than {_MAX_DIGITS} digits")
     if digits is not None:
-        value = int(digits.replace("_", ""), 2 if base == "b" else 16)
+        try:
+            value = int(digits.replace("_", ""), 2 if base == "b" else 16)
+        except ValueError:
+            raise CheckError(f"{place}: {name} has no number of base {base}: {digits[:100]}") from None
     else:
         value = 1 if decimal is None else int(decimal)
     if high is None:
@@ -61,6 +70,8 @@ def _features(line: str, place: str) -> list[Feature]:
             raise CheckError(f"{place}: {name} is one bit, and its value {value}")
         return [Feature(tile, name, None)] * value
     first = int(low if low is not None else high)
+    if int(high) < first:
+        raise CheckError(f"{place}: {name}[{high}:{first}] ends before it begins")
     if value >> (int(high) - first + 1):
         raise CheckError(f"{place}: {name}[{high}:{first}] has fewer bits than its value")
     return [Feature(tile, name, first + bit) for bit in range(value.bit_length()) if value >> bit & 1]

@@ -99,7 +99,10 @@ def read_timing(path: PathLike) -> Timing:
         raise _unknown(path, "a design timing summary")
     fields = row[1].split()
     worst = [math.inf if field == "NA" else float(field) for field in fields[0::4]]
-    failing = sum(int(field) for field in fields[2::4] if field != "NA")
+    counts = [field for field in fields[2::4] if field != "NA"]
+    if not all(count.isdecimal() for count in counts):
+        raise _unknown(path, "whole numbers of failing endpoints")
+    failing = sum(map(int, counts))
     if fields[0] == "NA":
         raise _unknown(path, "a path with a setup time")
     return Timing(worst[0], worst[1], worst[2], failing, int(unclocked[1]))
