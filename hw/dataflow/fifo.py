@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Mapping
 from hw.dataflow.deadlock import Deadlock, deadlock
 from hw.dataflow.layers import Fork, MatMul
 from hw.dataflow.maxplus import occupancy
-from hw.dataflow.network import Dataflow
 from hw.dataflow.schedule import Stage, Timing, settle
 from hw.dataflow.timing import Times
 from hw.errors import InputError
@@ -51,17 +50,16 @@ class Depths:
     depths: Mapping[str, int]
 
 
-def fifo_depths(flow: Dataflow, interval: int | None = None, timing: Timing | None = None) -> Depths:
-    """Depths with which `flow` reaches the interval.
+def fifo_depths(timing: Timing, interval: int | None = None) -> Depths:
+    """Depths with which a network reaches the interval.
 
     Args:
+        timing: of the network without FIFOs.
         interval: cycles per frame; by default those of the slowest stage, the fewest possible.
-        timing: that of `flow`, if it is there already.
 
     Raises:
         InputError: fewer cycles than the slowest stage needs.
     """
-    timing = timing or Timing(flow)
     period = timing.interval if interval is None else interval
     if period < timing.interval:
         raise InputError(

@@ -45,7 +45,7 @@ class Plan:
 
     @cached_property
     def timing(self) -> Timing:
-        return Timing(self.flow)
+        return Timing(self.flow, self.board.family)
 
     @property
     def interval(self) -> int:
@@ -100,8 +100,8 @@ def fold_as_given(
     """
     check_budget(budget)
     bare = to_dataflow(graph, folding)
-    timing = Timing(bare)
-    flow = bare.with_fifos(fifo_depths(bare, timing=timing).depths, board.has_uram)
+    timing = Timing(bare, board.family)
+    flow = bare.with_fifos(fifo_depths(timing).depths, board.has_uram)
     clock = float(clock_mhz or board.clocks_mhz[0])
     return Plan(board, clock, budget, folding, flow, costs(flow, board.family), timing.bottleneck)
 

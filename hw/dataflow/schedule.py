@@ -83,9 +83,11 @@ class Timing:
 
     Args:
         flow: with or without FIFOs.
+        family: of parts, as `hw.dataflow.timing.model` takes it; the interval is the same on all, the latency is not.
     """
 
     flow: Dataflow
+    family: str
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -99,7 +101,7 @@ class Timing:
             if len(onward) == 1 and direct(flow, onward[0]):
                 open_chain[layer.name] = chain
                 continue
-            models = [model(part) for part in chain]
+            models = [model(part, self.family) for part in chain]
             stage_model = models[0] if len(models) == 1 else Chain(tuple(models))
             result.append(Stage(tuple(chain), stage_model, flow.inward[chain[0].name]))
         return tuple(result)

@@ -290,20 +290,25 @@ class WindowModel(Model):
 
 
 @singledispatch
-def model(layer: Layer) -> Model:
-    """The timing of a layer that has as many input words as output words: a step for each."""
+def model(layer: Layer, family: str) -> Model:
+    """The timing of a layer on a family of parts, here of one that has as many output words as input words.
+
+    Args:
+        layer: of a kind that takes a step for each word, if it is not registered below.
+        family: "xc7" or "xcup", whose multipliers differ in width, and so the chains of products in length.
+    """
     each = np.arange(layer.output.words, dtype=np.int64)
     return StepModel(len(each), tuple(each for _ in layer.inputs), each, 1)
 
 
 @model.register
-def _fifo(layer: Fifo) -> Model:
+def _fifo(layer: Fifo, family: str) -> Model:
     each = np.arange(layer.output.words, dtype=np.int64)
     return StepModel(len(each), (each,), each, 1 if layer.depth == 2 else 2)
 
 
 @model.register
-def _pad(layer: Pad) -> Model:
+def _pad(layer: Pad, family: str) -> Model:
     top, left, _, _ = layer.pads
     height, width, _ = layer.input.shape
     rows = np.arange(top, top + height)[:, None, None]
@@ -315,13 +320,13 @@ def _pad(layer: Pad) -> Model:
 
 
 @model.register
-def _threshold(layer: Threshold) -> Model:
+def _threshold(layer: Threshold, family: str) -> Model:
     each = np.arange(layer.output.words, dtype=np.int64)
     return StepModel(len(each), (each,), each, 2 * layer.stages + 2)
 
 
 @model.register
-def _convert(layer: WidthConverter) -> Model:
+def _convert(layer: WidthConverter, family: str) -> Model:
     wide = layer.input.words < layer.output.words
     ratio = max(layer.input.words, layer.output.words) // min(layer.input.words, layer.output.words)
     many = np.arange(max(layer.input.words, layer.output.words), dtype=np.int64)
@@ -330,7 +335,7 @@ def _convert(layer: WidthConverter) -> Model:
 
 
 @model.register
-def _concat(layer: Concat) -> Model:
+def _concat(layer: Concat, family: str) -> Model:
     groups = [stream.groups for stream in layer.inputs]
     total, pixels = sum(groups), layer.output.pixels
     take, first = [], 0
@@ -342,13 +347,13 @@ def _concat(layer: Concat) -> Model:
 
 
 @model.register
-def _head(layer: Head) -> Model:
+def _head(layer: Head, family: str) -> Model:
     each = np.arange(layer.input.words, dtype=np.int64)
     return StepModel(len(each), (each,), each[-layer.input.groups :], 2)
 
 
 @model.register
-def _max_pool(layer: MaxPool) -> Model:
+def _max_pool(layer: MaxPool, family: str) -> Model:
     """A step per input word; a window's maximum comes with the last word of the window that lies inside."""
     top, left, _, _ = layer.padding
     height, width, _ = layer.input.shape
@@ -363,14 +368,14 @@ def _max_pool(layer: MaxPool) -> Model:
 
 
 @model.register
-def _matmul(layer: MatMul) -> Model:
+def _matmul(layer: MatMul, family: str) -> Model:
     pixels, sf, nf = layer.input.pixels, layer.mw // layer.simd, layer.mh // layer.pe
     if layer.kernel == "finn":
         # mvu.sv: 3 stages of the DSP, an adder tree over SIMD, a register; then the output queue and its register.
         depth = 3 + (layer.simd - 1).bit_length() + (layer.simd == 1) + 1
         return MatMulModel(pixels, sf, nf, depth + 2, 2 if nf > 1 else 0, max(2, 1 << (sf - 1).bit_length()))
     # matmul.sv: a read of the weights, the chain, an adder tree over chains, an adder, the queue and its register.
-    shared = product(layer, "xcup")
+    shared = product(layer, family)
     digits, blocks = (layer.weight_bits + 1) // 2, 2 if layer.memory == "bram" else 1
     chain = blocks + (shared.chain + 2 if layer.kernel == "dsp" else shared.chain * digits + (digits > 1))
     tree = (layer.simd // shared.chain - 1).bit_length()
@@ -378,7 +383,7 @@ def _matmul(layer: MatMul) -> Model:
 
 
 @model.register
-def _window(layer: Window) -> Model:
+def _window(layer: Window, family: str) -> Model:
     width, groups = layer.input.shape[1], layer.input.groups
     (kernel_h, kernel_w), (stride_h, stride_w) = layer.kernel, layer.stride
     rows, columns, _ = layer.output.shape

@@ -53,7 +53,7 @@ def report_page(bundle: Bundle, bitstream: Mapping[str, Any] | None = None) -> s
     assert hardware is not None, "only a bundle that was built has a report"
     flow, chosen = hardware.dataflow(bundle.graph), board(hardware.board)
     parts = costs(flow, chosen.family)
-    timing = Timing(flow)
+    timing = Timing(flow, chosen.family)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

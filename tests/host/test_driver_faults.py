@@ -18,7 +18,7 @@ from tests.hw.networks import pictures
 IMAGES = pictures(100, (12, 12, 3))
 SCORES = graph().run(IMAGES)
 AT_LOADING = {kind for kind, outcome in OUTCOMES.items() if outcome.phases == ("open",)}
-README = Path(__file__).parents[2] / "README.md"
+TABLE = Path(__file__).parents[2] / "docs" / "board.md"
 
 
 def test_every_fault_has_an_outcome() -> None:
@@ -26,7 +26,7 @@ def test_every_fault_has_an_outcome() -> None:
 
 
 def test_the_readme_lists_every_fault_and_its_outcome() -> None:
-    listed = [line for line in README.read_text().splitlines() if line.count("|") == 4]
+    listed = [line for line in TABLE.read_text().splitlines() if line.count("|") == 4]
     for kind, what in FAULTS.items():
         assert f"| {kind} | {what} | {OUTCOMES[kind]} |" in listed
 

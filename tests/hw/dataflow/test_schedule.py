@@ -55,26 +55,26 @@ INTERVALS = [
 
 @pytest.mark.parametrize(("layer", "cycles"), INTERVALS)
 def test_a_window_takes_the_cycles_of_the_rtl(layer: Window, cycles: int) -> None:
-    assert model(layer).interval == layer.cycles == cycles
+    assert model(layer, "xcup").interval == layer.cycles == cycles
 
 
 def test_a_matrix_product_takes_the_cycles_of_the_rtl() -> None:
     weight = np.ones((16, 36), np.int64)
     streams = (Stream((1, 20, 36), 0, 15, 9),), Stream((1, 20, 16), 0, 540, 1)
     layer = MatMul("m", ("i",), *streams, weight, 4, 1, 9)
-    times = model(layer).early([np.zeros(80, np.int64)])
-    assert model(layer).interval == layer.cycles == 20 * 4 * 16
+    times = model(layer, "xcup").early([np.zeros(80, np.int64)])
+    assert model(layer, "xcup").interval == layer.cycles == 20 * 4 * 16
     # Through the replay buffer (2), 4 words, DSP and adder tree (8), queue and register (2).
     assert times.visible[0] == 2 + 3 + 8 + 2
     assert times.visible[-1] - times.visible[0] == 20 * 64 - 4
     table = np.tile(np.arange(15), (16, 1))
     threshold = Threshold("t", ("m",), (streams[1],), Stream((1, 20, 16), 0, 15, 1), table)
-    assert model(threshold).early([np.zeros(320, np.int64)]).visible[0] == 10
+    assert model(threshold, "xcup").early([np.zeros(320, np.int64)]).visible[0] == 10
 
 
 def test_padding_takes_a_step_per_word_it_writes() -> None:
     pad = Pad("p", ("i",), (Stream((2, 2, 2), 0, 3, 1),), Stream((4, 4, 2), 0, 3, 1), (1, 1, 1, 1))
-    timing = model(pad)
+    timing = model(pad, "xcup")
     assert isinstance(timing, StepModel)
     assert timing.take[0].tolist() == [10, 11, 12, 13, 18, 19, 20, 21]
     assert timing.interval == 32
@@ -110,7 +110,7 @@ def test_occupancy_counts_what_is_there(spread: int) -> None:
 
 
 def test_the_slowest_stage_sets_the_interval(flow: Dataflow) -> None:
-    timing = Timing(flow)
+    timing = Timing(flow, "xc7")
     assert timing.interval == timing.intervals[timing.bottleneck] == max(timing.intervals.values())
     assert timing.interval >= max(layer.cycles for layer in flow.layers if not isinstance(layer, Window))
 
@@ -120,14 +120,14 @@ def test_the_quick_estimate_is_close_to_the_interval() -> None:
     for name, given in FOLDING.items():
         node = next(node for node in bench.nodes if node.name == name)
         layers = bench.layers(node, given)
-        graph_flow = Timing(Dataflow("one", layers[0].sources[0], layers[0].input, layers))
+        graph_flow = Timing(Dataflow("one", layers[0].sources[0], layers[0].input, layers), "xc7")
         assert abs(estimated_interval(layers) / graph_flow.interval - 1) < 0.01
 
 
 def test_depths_keep_the_interval_and_do_not_deadlock(flow: Dataflow) -> None:
-    depths = fifo_depths(flow)
+    depths = fifo_depths(Timing(flow, "xc7"))
     deep = flow.with_fifos(depths.depths)
-    assert depths.interval == Timing(deep).interval == Timing(flow).interval
+    assert depths.interval == Timing(deep, "xc7").interval == Timing(flow, "xc7").interval
     assert deadlock(deep) is None
     assert all(depth == round_depth(depth) >= depths.needed[label] for label, depth in depths.depths.items())
     # The backlog of the earlier branch waits where words are squeezed, in front of its product.
@@ -136,11 +136,11 @@ def test_depths_keep_the_interval_and_do_not_deadlock(flow: Dataflow) -> None:
 
 
 def test_more_time_needs_no_deeper_fifos_in_all(flow: Dataflow) -> None:
-    fast = fifo_depths(flow)
-    slow = fifo_depths(flow, 2 * fast.interval)
+    fast = fifo_depths(Timing(flow, "xc7"))
+    slow = fifo_depths(Timing(flow, "xc7"), 2 * fast.interval)
     assert sum(slow.needed.values()) <= sum(fast.needed.values())
     with pytest.raises(InputError, match="the interval must be at least the"):
-        fifo_depths(flow, fast.interval - 1)
+        fifo_depths(Timing(flow, "xc7"), fast.interval - 1)
 
 
 def test_a_fifo_too_small_deadlocks_and_the_report_says_what_frees_it(flow: Dataflow) -> None:
@@ -155,7 +155,7 @@ def test_a_fifo_too_small_deadlocks_and_the_report_says_what_frees_it(flow: Data
         assert found.label not in depths, "the depth it named did not free it"
         depths[found.label] = found.depth
         found = deadlock(flow.with_fifos(depths))
-    enough = fifo_depths(flow).depths
+    enough = fifo_depths(Timing(flow, "xc7")).depths
     assert set(depths) <= set(enough)
     # A word fewer than it said does not free it.
     label = next(iter(depths))
@@ -166,5 +166,7 @@ def test_a_fifo_too_small_deadlocks_and_the_report_says_what_frees_it(flow: Data
 
 
 def test_latency_grows_with_fifos_by_their_registers_alone(flow: Dataflow) -> None:
-    bare, deep = Timing(flow).latency, Timing(flow.with_fifos(fifo_depths(flow).depths)).latency
-    assert bare <= deep <= bare + 2 * len(fifo_depths(flow).depths) + 40
+    bare = Timing(flow, "xc7")
+    depths = fifo_depths(bare).depths
+    deep = Timing(flow.with_fifos(depths), "xc7")
+    assert bare.latency <= deep.latency <= bare.latency + 2 * len(depths) + 40

@@ -45,7 +45,7 @@ def accelerator(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
     graph = squeezenet(size=SIZE, classes=CLASSES, narrow=8, stages=(), seed=6)
     folding = {"conv1": {"pe": 2, "simd": 3}, "conv10": {"pe": 1, "simd": 2}}
     plain = to_dataflow(graph, folding)
-    dataflow = plain.with_fifos(fifo_depths(plain).depths)
+    dataflow = plain.with_fifos(fifo_depths(Timing(plain, "xc7")).depths)
     design = stitch(dataflow, board("pynq-z2").part, 10.0, tmp_path_factory.mktemp("rtl"))
     return Accelerator(graph, dataflow, design)
 
@@ -66,7 +66,7 @@ def test_accelerator_from_memory_to_memory(accelerator: Accelerator, tmp_path: P
     images = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     scores = accelerator.graph.run(images)
     assert len(np.unique(scores, axis=0)) == len(scores)
-    timing = Timing(flow)
+    timing = Timing(flow, "xc7")
     case = tmp_path / "case.npz"
     np.savez(
         case,
