@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hw.bitstream.process import Usage, run_logged
 from hw.errors import InputError
-from hw.files import PathLike, atomic_directory, read_json
+from hw.files import PathLike, atomic_directory, read_tool_json
 from hw.tools.cache import content_key
 
 RECORD = "step.json"
@@ -184,7 +184,7 @@ def _one(
 def _record(place: Path, key: str) -> Usage | None:
     """What a finished step took, if it was made from the same; a record of another version of ours counts as none."""
     try:
-        record = read_json(place / RECORD)
+        record = read_tool_json(place / RECORD)
         return Usage.from_json(record) if record["key"] == key else None
     except (InputError, KeyError, TypeError, ValueError):
         return None
