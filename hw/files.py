@@ -137,7 +137,10 @@ def open_regular(path: PathLike, max_bytes: int) -> BinaryIO:
 def read_bytes(path: PathLike, max_bytes: int) -> bytes:
     """The bytes of a file that may be anybody's. Raises InputError as `open_regular`."""
     with open_regular(path, max_bytes) as file:
-        data = file.read(max_bytes + 1)
+        # Never asks for more room than there is, and one byte more to see the end.
+        data = file.read(os.fstat(file.fileno()).st_size + 1)
+        while len(data) <= max_bytes and (more := file.read(1 << 16)):
+            data += more
     if len(data) > max_bytes:  # it grew meanwhile, or is a file of the kernel's that gives no size
         raise InputError(f"{path}: the file must have at most {max_bytes} bytes, not more; check the path")
     return data
@@ -166,12 +169,13 @@ def read_json(path: PathLike, max_bytes: int = MAX_JSON_BYTES) -> Any:
     return parse_json(read_bytes(path, max_bytes), path)
 
 
-def parse_json(data: bytes, place: object) -> Any:
+def parse_json(data: bytes, place: object, advice: str = "write it again") -> Any:
     """A JSON value as RFC 8259 has it, which leaves no doubt.
 
     Args:
         data: UTF-8.
         place: the file, for messages.
+        advice: what to do about a bad one.
 
     Raises:
         InputError: no JSON; a key that an object has twice; NaN and infinities, which are no JSON; numbers and nesting
@@ -191,7 +195,7 @@ def parse_json(data: bytes, place: object) -> Any:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: the file must hold JSON ({error}); write it again") from None
+        raise InputError(f"{place}: the file must hold JSON ({error}); {advice}") from None
 
 
 def read_tool_json(path: PathLike) -> Any:
