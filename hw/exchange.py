@@ -54,9 +54,7 @@ def exchange(first: Path, second: Path) -> bool:
     rename = _renameat2()
     if rename is None:
         return False
-    done = rename(
-        _AT_FDCWD, os.fsencode(str(first)), _AT_FDCWD, os.fsencode(str(second)), _RENAME_EXCHANGE
-    )
+    done = rename(_AT_FDCWD, os.fsencode(str(first)), _AT_FDCWD, os.fsencode(str(second)), _RENAME_EXCHANGE)
     if done == 0:
         return True
     code = ctypes.get_errno()

@@ -115,11 +115,15 @@ def open_regular(path: PathLike, max_bytes: int) -> BinaryIO:
     """
     try:
         # Without O_NONBLOCK the opening of a pipe waits for somebody to write.
-        number = os.open(os.fspath(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        number = os.open(
+            os.fspath(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
     except OSError as error:
         raise InputError(f"{path}: the file must be readable, not {error.strerror}; check the path") from None
     except ValueError:  # a NUL in the path
-        raise InputError(f"{str(path)!r}: the file must have a name that a file can have; check the path") from None
+        raise InputError(
+            f"{str(path)!r}: the file must have a name that a file can have; check the path"
+        ) from None
     try:
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):

@@ -298,7 +298,9 @@ def _decode(place: str, entry: Mapping[str, Any], shape: tuple[int, ...], block:
     if code == "raw":
         data = _inflate(place, block, size * dtype.itemsize)
         if dtype.kind == "b" and data.translate(None, b"\x00\x01"):
-            raise InputError(f"{place} must hold 0 or 1 for each boolean, not another byte; get the file again")
+            raise InputError(
+                f"{place} must hold 0 or 1 for each boolean, not another byte; get the file again"
+            )
         return np.frombuffer(data, dtype).reshape(shape).copy()
     if dtype.kind not in "iu" or code not in ("digits", "planes"):
         raise ValueError(f"unknown coding {code!r} of {dtype}")

@@ -269,9 +269,7 @@ def test_lying_headers(tmp_path: Path, changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("values", "code"), [([1, 3, 0, 2], "digits"), ([0, 1000, 2000, 3000], "planes")])
 @pytest.mark.parametrize("lo", [300, -129, 1 << 40, -(1 << 63), (1 << 63) - 2])
-def test_numbers_outside_their_type_never_wrap(
-    tmp_path: Path, values: list[int], code: str, lo: int
-) -> None:
+def test_numbers_outside_their_type_never_wrap(tmp_path: Path, values: list[int], code: str, lo: int) -> None:
     for dtype in ("|i1", "|u1"):
         path = tmp_path / "a"
         write_arrays(path, {"x": np.array(values)}, {})
@@ -324,7 +322,14 @@ def bomb(path: Path, **fields: Any) -> None:
     [
         {"code": "digits", "lo": 0, "radix": 1, "shape": [1 << 26], "unpacked_bytes": 1 << 23},
         {"code": "digits", "lo": 0, "radix": 2, "shape": [1 << 20, 8], "unpacked_bytes": 1 << 20},
-        {"code": "planes", "lo": 0, "stored": "|u1", "order": 2, "shape": [5 << 20], "unpacked_bytes": 5 << 20},
+        {
+            "code": "planes",
+            "lo": 0,
+            "stored": "|u1",
+            "order": 2,
+            "shape": [5 << 20],
+            "unpacked_bytes": 5 << 20,
+        },
         {"code": "raw", "dtype": "|u1", "shape": [1 << 23], "unpacked_bytes": 1 << 23},
     ],
 )
@@ -350,7 +355,9 @@ def test_what_a_small_file_may_ask_for_takes_memory_of_its_size(tmp_path: Path) 
 
 
 def test_nothing_is_written_that_would_not_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a: arrays must have at most \d+ numbers in \d+ bytes, not 8388608"):
+    with pytest.raises(
+        InputError, match=r"a: arrays must have at most \d+ numbers in \d+ bytes, not 8388608"
+    ):
         write_arrays(tmp_path / "a", {"x": np.zeros(1 << 23, np.int8)}, {})
     assert not list(tmp_path.iterdir())
 
