@@ -7,7 +7,7 @@ import ctypes
 import errno
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 # Another process may put or take away a folder between our look and our rename; each such turn costs one try.
@@ -63,7 +63,7 @@ def exchange(first: Path, second: Path) -> bool:
     raise OSError(code, os.strerror(code), str(second))
 
 
-def _renameat2() -> Optional[Callable[..., int]]:
+def _renameat2() -> Callable[..., int] | None:
     """Linux's system call by way of glibc 2.28 or newer, or musl 1.2.6; None elsewhere."""
     try:
         function: Any = ctypes.CDLL(None, use_errno=True).renameat2

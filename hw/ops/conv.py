@@ -161,7 +161,7 @@ class _Corners:
         ]  # (OC, KH + 1, KW + 1)
 
     def sums(self, first_row: int, last_row: int, first_columns: Array, last_columns: Array) -> Array:
-        """For some rows and each of several (P,) ranges of columns: (OC, P), of Python's integers where they are wide."""
+        """For some rows and each of several (P,) ranges of columns: (OC, P), Python's integers where wide."""
         parts = [
             half[:, last_row, last_columns]
             - half[:, first_row, last_columns]
