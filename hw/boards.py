@@ -38,7 +38,9 @@ class Resources:
         given = fields.mapping(place, document)
         unknown = set(given) - set(RESOURCES)
         if unknown:
-            raise InputError(f"{place} must be of {', '.join(RESOURCES)}, not {min(unknown)!r:.80}; correct it")
+            raise InputError(
+                f"{place} must be of {', '.join(RESOURCES)}, not {min(unknown)!r:.80}; correct it"
+            )
         return cls(**{name: fields.number(f"{place}: {name}", value) for name, value in given.items()})
 
 

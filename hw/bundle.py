@@ -36,7 +36,17 @@ from hw.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array, TensorType
 
-__all__ = ["RTL", "SCHEMA", "SUFFIX", "Bundle", "Golden", "GoldenCheck", "Manifest", "sources_hash", "tensor_digest"]
+__all__ = [
+    "RTL",
+    "SCHEMA",
+    "SUFFIX",
+    "Bundle",
+    "Golden",
+    "GoldenCheck",
+    "Manifest",
+    "sources_hash",
+    "tensor_digest",
+]
 
 MAX_GOLDEN_BYTES = 1 << 28
 _GRAPH, _ARRAYS, _GOLDEN = "graph.json", "graph.arrays", "golden.npz"
@@ -169,6 +179,7 @@ class Bundle:
         Raises:
             InputError: `path` is a file, or a folder with other things in it.
         """
+
         def add(folder: Path) -> None:
             if rtl is not None:
                 shutil.copytree(str(rtl), str(folder / RTL))

@@ -16,6 +16,8 @@ from hw.names import check_name
 SCHEMA = 1
 SUFFIX = ".fire"
 MANIFEST = "manifest.json"
+BITSTREAM_RECORD = "bitstream.json"
+"""Of a bundle with a bitstream: tools, times, clock, resources and checks, as the toolchain's part of `build` wrote."""
 MAX_FILES = 10_000
 MAX_BYTES = 1 << 30
 """Of all files of a bundle together: a bitstream of the largest board has 2^24."""
@@ -170,15 +172,21 @@ def _read(folder: Path, manifest: bytes, limits: Mapping[str, int]) -> Contents:
 
 def _records(place: Path, listed: Any) -> dict[str, FileRecord]:
     if not isinstance(listed, dict) or len(listed) > MAX_FILES:
-        raise InputError(f"{place}: files must be an object of at most {MAX_FILES} files; get the bundle again")
+        raise InputError(
+            f"{place}: files must be an object of at most {MAX_FILES} files; get the bundle again"
+        )
     result = {}
     for name, record in listed.items():
         check_name(f"{place}: files", name)
-        digest, size = (record.get("sha256"), record.get("size_bytes")) if isinstance(record, dict) else (None, None)
+        digest, size = (
+            (record.get("sha256"), record.get("size_bytes")) if isinstance(record, dict) else (None, None)
+        )
         if not isinstance(digest, str) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise InputError(f"{place}: {name} must have its sha256 and size_bytes; get the bundle again")
         result[name] = FileRecord(digest, size)
     total = sum(record.size_bytes for record in result.values())
     if total > MAX_BYTES:
-        raise InputError(f"{place}: files must have at most {MAX_BYTES} bytes, not {total}; get the bundle again")
+        raise InputError(
+            f"{place}: files must have at most {MAX_BYTES} bytes, not {total}; get the bundle again"
+        )
     return result

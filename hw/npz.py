@@ -82,5 +82,7 @@ def _read_array(name: str, file: BinaryIO, size_bytes: int) -> Array:
 def texts(name: str, array: Array) -> list[str]:
     """The texts of an array of them, (N,). Raises InputError where it is another one."""
     if array.dtype.kind != "U" or array.ndim != 1:
-        raise InputError(f"{name}: must be a list of texts, not {array.dtype} of shape {array.shape}; write it again")
+        raise InputError(
+            f"{name}: must be a list of texts, not {array.dtype} of shape {array.shape}; write it again"
+        )
     return [str(text) for text in array.tolist()]

@@ -52,7 +52,9 @@ class Counts:
                 finn[name] = (
                     None
                     if estimate is None
-                    else {key: float(fields.number(f"{place}: {key}", estimate[key])) for key in FINN_RESOURCES}
+                    else {
+                        key: float(fields.number(f"{place}: {key}", estimate[key])) for key in FINN_RESOURCES
+                    }
                 )
         except (KeyError, TypeError) as error:
             raise InputError(f"counts: fields must be complete ({error!r}); count again") from None
