@@ -1,4 +1,4 @@
-"""Any names of other people's networks in Verilog: safe, different where layers are, and the same as ever where plain."""
+"""Any names of other people's networks in Verilog: safe, different where layers are, and as ever where plain."""
 
 from __future__ import annotations
 
