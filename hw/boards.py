@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping
+from typing import Any, Mapping
 
+from hw import fields
 from hw.errors import InputError
 
 LABELS = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
@@ -30,6 +31,17 @@ class Resources:
 
     def to_json(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in RESOURCES}
+
+    @classmethod
+    def from_json(cls, place: str, document: Any) -> Resources:
+        """What `to_json` gave; kinds that it lacks are 0. Raises InputError, which names the place."""
+        given = fields.mapping(place, document)
+        unknown = set(given) - set(RESOURCES)
+        if unknown:
+            raise InputError(
+                f"{place} must be of {', '.join(RESOURCES)}, not {min(unknown)!r:.80}; correct it"
+            )
+        return cls(**{name: fields.number(f"{place}: {name}", value) for name, value in given.items()})
 
 
 @dataclass(frozen=True)

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-import zipfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
+from hw import fields
+from hw.contents import (
+    MANIFEST,
+    SCHEMA,
+    SUFFIX,
+    Contents,
+    FileRecord,
+    copy_listed,
+    read_contents,
+    read_listed,
+    render,
+    seal,
+)
 from hw.dataflow.counts import Counts
 from hw.dataflow.hardware import Hardware
 from hw.errors import InputError
-from hw.files import PathLike, atomic_directory, read_json, sha256
+from hw.files import MAX_JSON_BYTES, PathLike, atomic_directory, parse_json, sha256
 from hw.graph import Graph
+from hw.npz import read_npz, texts
 from hw.ops import Conv
-from hw.packing import read_arrays, write_arrays
+from hw.packing import MAX_FILE_BYTES, parse_arrays, write_arrays
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array, TensorType
 
-SCHEMA = 1
-SUFFIX = ".fire"
+__all__ = [
+    "RTL",
+    "SCHEMA",
+    "SUFFIX",
+    "Bundle",
+    "Golden",
+    "GoldenCheck",
+    "Manifest",
+    "sources_hash",
+    "tensor_digest",
+]
+
 MAX_GOLDEN_BYTES = 1 << 28
-_NEEDED = ("graph.json", "graph.arrays", "golden.npz")
+_GRAPH, _ARRAYS, _GOLDEN = "graph.json", "graph.arrays", "golden.npz"
 _HARDWARE, _VERIFICATION, _COUNTS = "hardware.json", "verification.json", "resources.json"
+_OURS = (MANIFEST, _GRAPH, _ARRAYS, _GOLDEN, _HARDWARE, _VERIFICATION, _COUNTS)
+"""The files that a `Bundle` holds itself; the others it only lists."""
 RTL = "rtl"
 """The folder of the accelerator's sources and memory images."""
 _LAYOUT = "little-endian bit string, element 0 lowest, padded to bytes"
@@ -95,11 +119,19 @@ class Manifest:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Manifest:
-        record = document["preprocessing"]
-        preprocessing = None if record is None else Preprocessing.from_json(record)
-        labels = tuple(str(label) for label in document["labels"])
-        return cls(preprocessing, labels, dict(document["card"]), dict(document["tools"]))
+    def from_json(cls, document: Any) -> Manifest:
+        """What `to_json` gave, perhaps among other fields. Raises InputError where a field is missing or wrong."""
+        try:
+            record, labels = document["preprocessing"], fields.items("manifest: labels", document["labels"])
+            card, tools = (fields.mapping(f"manifest: {name}", document[name]) for name in ("card", "tools"))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"manifest: fields must be complete ({error!r}); write it again") from None
+        return cls(
+            None if record is None else Preprocessing.from_json(record),
+            tuple(fields.text(f"manifest: label {number}", label) for number, label in enumerate(labels)),
+            dict(card),
+            {name: fields.text(f"manifest: tool {name!r:.80}", version) for name, version in tools.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +145,7 @@ class Bundle:
         hardware: how the network was built for a board, if it was.
         verification: what `fireflow verify --rtl` found, if it ran.
         counts: what `fireflow resources` counted, if it ran.
+        files: what lay in the folder that it was loaded from, each compared with its hash.
 
     Raises:
         InputError: another number of labels than classes.
@@ -124,6 +157,7 @@ class Bundle:
     hardware: Hardware | None = None
     verification: Mapping[str, Any] | None = None
     counts: Counts | None = None
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         classes, labels = self.graph.output_type.shape[-1], len(self.manifest.labels)
@@ -145,39 +179,71 @@ class Bundle:
         Raises:
             InputError: `path` is a file, or a folder with other things in it.
         """
-        target = Path(path)
-        if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file():
-            raise InputError(f"{target}: the output must be a bundle or an empty folder; give another name")
-        document, arrays = self.graph.to_json()
-        with atomic_directory(target) as folder:
-            (folder / "graph.json").write_bytes(_render(document))
-            write_arrays(folder / "graph.arrays", arrays, {})
-            names = np.array(list(self.golden.digests), dtype=np.str_)
-            digests = np.array(list(self.golden.digests.values()), dtype=np.str_)
-            with open(folder / "golden.npz", "wb") as file:
-                np.savez_compressed(
-                    file, images=self.golden.images, scores=self.golden.scores, names=names, digests=digests
-                )
-            if self.hardware is not None:
-                (folder / _HARDWARE).write_bytes(_render(self.hardware.to_json()))
-            if self.verification is not None:
-                (folder / _VERIFICATION).write_bytes(_render(dict(self.verification)))
-            if self.counts is not None:
-                (folder / _COUNTS).write_bytes(_render(self.counts.to_json()))
+
+        def add(folder: Path) -> None:
             if rtl is not None:
                 shutil.copytree(str(rtl), str(folder / RTL))
             for name, source in (extra or {}).items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(source), str(folder / name))
+
+        self._save(Path(path), add)
+
+    def save_again(self, path: PathLike) -> None:
+        """Writes the folder that this bundle was loaded from anew: what is no part of `Bundle` stays as it is there.
+
+        Raises:
+            InputError: a file there is no longer what it was.
+        """
+        source = Path(path)
+
+        def add(folder: Path) -> None:
+            for name, record in self.files.items():
+                if name not in _OURS:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    copy_listed(source, name, record, folder / name)
+
+        self._save(source, add)
+
+    def read(self, path: PathLike, name: str) -> bytes | None:
+        """The bytes of one of `files`; None where there is none of that name.
+
+        Args:
+            path: the folder that the bundle was loaded from.
+
+        Raises:
+            InputError: it is no longer what it was.
+        """
+        return read_listed(Path(path), name, self.files[name]) if name in self.files else None
+
+    def _save(self, target: Path, add: Callable[[Path], None]) -> None:
+        if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+            raise InputError(f"{target}: the output must be a bundle or an empty folder; give another name")
+        document, arrays = self.graph.to_json()
+        parts = {
+            _GRAPH: document,
+            _HARDWARE: None if self.hardware is None else self.hardware.to_json(),
+            _VERIFICATION: None if self.verification is None else dict(self.verification),
+            _COUNTS: None if self.counts is None else self.counts.to_json(),
+        }
+        with atomic_directory(target, durable=True) as folder:
+            for name, part in parts.items():
+                if part is not None:
+                    (folder / name).write_bytes(render(part))
+            write_arrays(folder / _ARRAYS, arrays, {})
+            names = np.array(list(self.golden.digests), dtype=np.str_)
+            digests = np.array(list(self.golden.digests.values()), dtype=np.str_)
+            with open(folder / _GOLDEN, "wb") as file:
+                np.savez_compressed(
+                    file, images=self.golden.images, scores=self.golden.scores, names=names, digests=digests
+                )
+            add(folder)
             written = sorted(file for file in folder.rglob("*") if file.is_file())
             files = {
-                file.relative_to(folder).as_posix(): {
-                    "sha256": sha256(file),
-                    "size_bytes": file.stat().st_size,
-                }
+                file.relative_to(folder).as_posix(): FileRecord(sha256(file), file.stat().st_size).to_json()
                 for file in written
             }
-            (folder / "manifest.json").write_bytes(_render(_seal({**self._describe(), "files": files})))
+            (folder / MANIFEST).write_bytes(render(seal({**self._describe(), "files": files})))
 
     def _describe(self) -> dict[str, Any]:
         graph = self.graph
@@ -196,43 +262,63 @@ class Bundle:
     def load(cls, path: PathLike) -> Bundle:
         """Reads and checks a bundle.
 
+        A bundle that is replaced meanwhile is read again: what comes is always of one bundle.
+
         Raises:
             InputError: no bundle; a newer schema; a file that is missing, changed or outside the folder;
                 contents that do not fit together. Names the file.
         """
         folder = Path(path)
-        document = _read_manifest(folder)
+        limits = {**dict.fromkeys(_OURS, MAX_JSON_BYTES), _ARRAYS: MAX_FILE_BYTES, _GOLDEN: MAX_FILE_BYTES}
+        contents = read_contents(folder, limits)
+        missing = [name for name in (_GRAPH, _ARRAYS, _GOLDEN) if name not in contents.files]
+        if missing:
+            raise InputError(f"{folder}/{MANIFEST}: must list {missing[0]}; get the bundle again")
         try:
-            for name, record in document["files"].items():
-                _check_file(folder, name, record)
-            missing = [name for name in _NEEDED if name not in document["files"]]
-            if missing:
-                raise InputError(f"{folder}/manifest.json: must list {missing[0]}; get the bundle again")
-            arrays, _ = read_arrays(folder / "graph.arrays")
-            graph = Graph.from_json(read_json(folder / "graph.json"), arrays)
-            hardware = verification = counts = None
-            if _HARDWARE in document["files"]:
-                hardware = Hardware.from_json(read_json(folder / _HARDWARE))
-            if _VERIFICATION in document["files"]:
-                verification = read_json(folder / _VERIFICATION)
-            if _COUNTS in document["files"]:
-                counts = Counts.from_json(read_json(folder / _COUNTS))
-            golden = _read_golden(folder / "golden.npz", graph)
-            bundle = cls(graph, Manifest.from_json(document), golden, hardware, verification, counts)
-            different = [key for key, value in bundle._describe().items() if document[key] != value]
-        except (KeyError, TypeError, AttributeError) as error:
+            bundle = cls._of(folder, contents)
+            described = bundle._describe()
+            different = [
+                key for key, value in described.items() if render(contents.document[key]) != render(value)
+            ]
+        except KeyError as error:
             raise InputError(
-                f"{folder}/manifest.json: fields must be complete ({error!r}); get the bundle again"
+                f"{folder}/{MANIFEST}: fields must be complete ({error!r}); get the bundle again"
             ) from None
         if different:
             raise InputError(
-                f"{folder}/manifest.json: {different[0]} must agree with graph.json; get the bundle again"
+                f"{folder}/{MANIFEST}: {different[0]} must agree with {_GRAPH}; get the bundle again"
             )
         return bundle
 
+    @classmethod
+    def _of(cls, folder: Path, contents: Contents) -> Bundle:
+        data = contents.data
+
+        def part(name: str, make: Callable[[Any], Any]) -> Any:
+            try:
+                return make(parse_json(data[name], folder / name)) if name in data else None
+            except InputError as error:
+                raise InputError(_placed(folder / name, error)) from None
+
+        arrays, _ = parse_arrays(data[_ARRAYS], folder / _ARRAYS)
+        graph = part(_GRAPH, lambda document: Graph.from_json(document, arrays))
+        try:
+            manifest = Manifest.from_json(contents.document)
+        except InputError as error:
+            raise InputError(_placed(folder / MANIFEST, error)) from None
+        return cls(
+            graph,
+            manifest,
+            _read_golden(folder / _GOLDEN, data[_GOLDEN], graph),
+            part(_HARDWARE, Hardware.from_json),
+            part(_VERIFICATION, _verification),
+            part(_COUNTS, Counts.from_json),
+            contents.files,
+        )
+
     def with_hardware(self, hardware: Hardware) -> Bundle:
-        """A copy that was built so; what was verified and counted before no longer holds."""
-        return replace(self, hardware=hardware, verification=None, counts=None)
+        """A copy that was built so; what was verified, counted and made before no longer holds."""
+        return replace(self, hardware=hardware, verification=None, counts=None, files={})
 
     def with_verification(self, found: Mapping[str, Any]) -> Bundle:
         return replace(self, verification=found)
@@ -286,68 +372,39 @@ def _port(kind: TensorType) -> dict[str, Any]:
     return {**kind.to_json(), "dtype": kind.dtype.name, "packing": packing}
 
 
-def _render(document: Any) -> bytes:
-    return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+def _placed(place: Path, error: InputError) -> str:
+    """The message, with the file in front where it does not name it."""
+    return str(error) if str(error).startswith(str(place)) else f"{place}: {error}"
 
 
-def _seal(document: dict[str, Any]) -> dict[str, Any]:
-    """Adds the hash of everything else, so that a change of the manifest itself shows."""
-    return {**document, "sha256": hashlib.sha256(_render(document)).hexdigest()}
+def _verification(document: Any) -> Mapping[str, Any]:
+    """What `fireflow verify --rtl` wrote: counts of cycles, pictures and differences."""
+    found = fields.mapping("verification", document)
+    for name, value in found.items():
+        fields.text("verification", name)
+        if value is not None:
+            fields.number(f"verification: {name}", value)
+    fields.whole("verification: differing", found.get("differing"))
+    return found
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    place = folder / "manifest.json"
-    if not folder.is_dir():
-        raise InputError(f"{folder}: a bundle must be a folder {SUFFIX}; run `fireflow lower` to make one")
-    document = read_json(place)
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, int):
-        raise InputError(f"{place}: schema must be a number, not {schema!r}; get the bundle again")
-    if schema > SCHEMA:
-        raise InputError(f"{place}: schema must be at most {SCHEMA}, not {schema}; use a newer fireflow")
-    content = {key: value for key, value in document.items() if key != "sha256"}
-    if _render(_seal(content)) != place.read_bytes():
-        raise InputError(f"{place}: must match its hash, not be changed; get the bundle again")
-    return content
-
-
-def _check_file(folder: Path, name: str, record: Mapping[str, Any]) -> None:
-    place = folder / name
-    pure = PurePosixPath(name)
-    outside = pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name
-    # resolve() follows symbolic links: a link may not lead out either.
-    if outside or folder.resolve() not in place.resolve().parents:
-        raise InputError(
-            f"{folder}/manifest.json: files must lie inside the bundle, not at {name!r}; do not trust it"
-        )
-    if not place.is_file():
-        raise InputError(f"{place}: the file must be there as the manifest says; get the bundle again")
-    if place.stat().st_size != record["size_bytes"] or sha256(place) != record["sha256"]:
-        raise InputError(
-            f"{place}: must match the hash in the manifest, not be changed; get the bundle again"
-        )
-
-
-def _read_golden(path: Path, graph: Graph) -> Golden:
+def _read_golden(path: Path, data: bytes, graph: Graph) -> Golden:
     try:
-        with zipfile.ZipFile(str(path)) as archive:
-            size_bytes = sum(member.file_size for member in archive.infolist())
-        if size_bytes > MAX_GOLDEN_BYTES:
-            raise ValueError(f"{size_bytes} bytes when unpacked, {MAX_GOLDEN_BYTES} at most")
-        with np.load(str(path), allow_pickle=False) as file:
-            images, scores = file["images"], file["scores"]
-            digests = {str(name): str(digest) for name, digest in zip(file["names"], file["digests"])}
-    except (OSError, KeyError, ValueError, MemoryError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(data, ("images", "scores", "names", "digests"), MAX_GOLDEN_BYTES)
+        names, digests = texts("names", arrays["names"]), texts("digests", arrays["digests"])
+    except ValueError as error:
         raise InputError(f"{path}: must hold golden vectors ({error}); get the bundle again") from None
+    images, scores = arrays["images"], arrays["scores"]
     graph.check_images(images)
     if scores.dtype != np.int64 or scores.shape != (len(images), *graph.output_type.shape):
         raise InputError(
             f"{path}: scores must be int64 for {len(images)} images, not {scores.dtype} of shape "
             f"{scores.shape}; get the bundle again"
         )
-    missing = [name for name in graph.types if name not in digests]
-    if missing:
+    known = set(names)
+    missing = [name for name in graph.types if name not in known]
+    if missing or len(digests) != len(names):
         raise InputError(
-            f"{path}: must have a digest of every tensor, not miss {missing[0]}; get the bundle again"
+            f"{path}: must have a digest of every tensor, not miss {(missing or ['one'])[0]}; get the bundle again"
         )
-    return Golden(images, scores, digests)
+    return Golden(images, scores, dict(zip(names, digests)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hw.errors import InputError
+from hw.names import check_name
 from hw.ops import Op
 from hw.types import TensorType
 
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array
+
+MAX_WORK = 1 << 38
+"""Operations on numbers for a picture, beyond all networks of their kind: VGG-19 multiplies 2^34.2 times."""
+MAX_TENSOR_ELEMENTS = 1 << 28
+"""Of all tensors together; those of ResNet-152 at 224 pixels have 2^25."""
+MAX_NODES = 10_000
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +46,8 @@ class Graph:
         output_scale: real scores are the integers times this.
 
     Raises:
-        InputError: a name used twice or not defined before its use, tensors that do not fit an operation, or
-            a value range that int64 cannot hold.
+        InputError: a name that is none (`hw.names`), is used twice or not defined before its use, tensors that do not
+            fit an operation, a value range that int64 cannot hold, or more work or memory than any network takes.
     """
 
     name: str
@@ -49,12 +58,18 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))
+        check_name("graph", self.name)
+        check_name(f"{self.name}: input", self.input_name)
         if not self.nodes:
             raise InputError(f"{self.name}: a graph must have at least one node, not none; add the layers")
         scale = self.output_scale
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= _LARGEST:
             raise InputError(
-                f"{self.name}: output_scale must be a finite number above 0, not {scale!r}; correct it"
+                f"{self.name}: output_scale must be a finite number above 0, not {scale!r:.80}; correct it"
+            )
+        if len(self.nodes) > MAX_NODES:
+            raise InputError(
+                f"{self.name}: a graph must have at most {MAX_NODES} nodes, not {len(self.nodes)}; split it"
             )
         self.types  # noqa: B018  a graph that does not fit together is refused here, not at its first use
 
@@ -62,8 +77,9 @@ class Graph:
     def types(self) -> dict[str, TensorType]:
         """The type of every tensor, the input first, then in the order of the nodes."""
         types = {self.input_name: self.input_type}
-        for node in self.nodes:
-            if not node.name or node.name in types:
+        work, elements = 0, math.prod(self.input_type.shape)
+        for number, node in enumerate(self.nodes):
+            if check_name(f"{self.name}: node {number}", node.name) in types:
                 raise InputError(
                     f"{self.name}: names must be unique and not empty, not {node.name!r} again; rename one"
                 )
@@ -77,10 +93,17 @@ class Graph:
                     f"{node.name}: {type(node.op).__name__} must have {node.op.inputs or 'some'} inputs, "
                     f"not {len(node.inputs)}; check the wiring"
                 )
+            sources = [types[name] for name in node.inputs]
             try:
-                types[node.name] = node.op.infer([types[name] for name in node.inputs])
+                result = types[node.name] = node.op.infer(sources)
             except InputError as error:
                 raise InputError(f"{node.name}: {error}") from None
+            work, elements = work + node.op.work(sources, result), elements + math.prod(result.shape)
+            if work > MAX_WORK or elements > MAX_TENSOR_ELEMENTS:
+                raise InputError(
+                    f"{node.name}: the network up to here must take at most {MAX_WORK} operations and "
+                    f"{MAX_TENSOR_ELEMENTS} elements of tensors a picture, not {work} and {elements}; make it smaller"
+                )
         return types
 
     @cached_property
@@ -186,10 +209,11 @@ class Graph:
             name, _, field = key.rpartition("/")
             own.setdefault(name, {})[field] = array
         try:
-            nodes = []
-            for item in document["nodes"]:
-                plain = {key: value for key, value in item.items() if key not in ("name", "inputs")}
-                nodes.append(_node(str(item["name"]), plain, own.get(item["name"], {}), item["inputs"]))
+            nodes = [_node(item, own) for item in document["nodes"]]
+            if own:
+                raise InputError(
+                    f"graph: arrays must belong to nodes, and those of {min(own)!r:.80} do not; write it again"
+                )
             return cls(
                 document["name"],
                 document["input_name"],
@@ -201,8 +225,13 @@ class Graph:
             raise InputError(f"graph: must have name, input and nodes ({error!r}); write it again") from None
 
 
-def _node(name: str, plain: dict[str, Any], arrays: dict[str, Array], inputs: Any) -> Node:
+def _node(item: dict[str, Any], arrays: dict[str, dict[str, Array]]) -> Node:
+    """The node that a JSON object and its arrays, which it takes, describe."""
+    name, inputs = check_name("graph: node", item["name"]), item["inputs"]
+    if not isinstance(inputs, list) or not all(isinstance(source, str) for source in inputs):
+        raise InputError(f"{name}: inputs must be a list of names, not {inputs!r:.80}; write it again")
+    plain = {key: value for key, value in item.items() if key not in ("name", "inputs")}
     try:
-        return Node(name, Op.from_json(plain, arrays), tuple(str(source) for source in inputs))
+        return Node(name, Op.from_json(plain, arrays.pop(name, {})), tuple(inputs))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping
 import numpy as np
 
 from hw.errors import InputError
-from hw.files import PathLike, atomic_file
+from hw.files import MAX_JSON_BYTES, PathLike, atomic_file, parse_json, read_bytes
 from hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
@@ -110,8 +110,15 @@ def _limits(width: int, signed: bool) -> tuple[int, int]:
 # almost equally spaced.
 
 MAGIC = b"FIREARR1"
-MAX_HEADER_BYTES = 1 << 24
-MAX_ELEMENTS = 1 << 26  # per file; a SqueezeNet has 1.3 million. A forged header may not ask for more memory.
+MAX_FILE_BYTES = 1 << 28
+MAX_HEADER_BYTES = MAX_JSON_BYTES
+MAX_ELEMENTS = 1 << 26
+"""Per file; a SqueezeNet has 1.3 million."""
+FREE_ELEMENTS, ELEMENTS_PER_BYTE = 1 << 22, 64
+"""A file may hold so many elements, and so many more for each of its bytes: a small one never asks for much memory.
+Weights of 1 bit are 8 elements a byte; only arrays that say next to nothing are denser than the second figure."""
+_CHUNK = 1 << 16
+_INT64 = (-(1 << 63), (1 << 63) - 1)
 _DTYPE = re.compile(r"[<>|][iufb][1248]")
 
 
@@ -124,7 +131,7 @@ def write_arrays(path: PathLike, arrays: Mapping[str, Array], meta: Mapping[str,
         meta: anything JSON can hold.
 
     Raises:
-        InputError: an array of another type.
+        InputError: an array of another type, or more numbers than `read_arrays` would take.
     """
     entries, blocks = [], []
     for name, array in arrays.items():
@@ -141,6 +148,12 @@ def write_arrays(path: PathLike, arrays: Mapping[str, Array], meta: Mapping[str,
     header = json.dumps(
         {"meta": dict(meta), "arrays": entries}, sort_keys=True, separators=(",", ":")
     ).encode()
+    size_bytes = len(MAGIC) + 36 + len(header) + sum(map(len, blocks))
+    elements, allowed = sum(np.asarray(array).size for array in arrays.values()), _allowed(size_bytes)
+    if elements > allowed or size_bytes > MAX_FILE_BYTES or len(header) > MAX_HEADER_BYTES:
+        raise InputError(
+            f"{path}: arrays must have at most {allowed} numbers in {size_bytes} bytes, not {elements}; split them"
+        )
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         file.write(MAGIC + len(header).to_bytes(4, "little") + hashlib.sha256(header).digest() + header)
         file.writelines(blocks)
@@ -150,13 +163,22 @@ def read_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
     """Reads what `write_arrays` wrote: the arrays and the meta value.
 
     Raises:
-        InputError: a missing, truncated, damaged or foreign file; names the file and the array.
+        InputError: as `parse_arrays`, or a missing file, a pipe, a device, one of more than `MAX_FILE_BYTES`.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise InputError(f"{path}: the file must be readable, not {error.strerror}; check the path") from None
+    return parse_arrays(read_bytes(path, MAX_FILE_BYTES), path)
+
+
+def parse_arrays(data: bytes, path: object) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays and the meta value in the bytes of a file that `write_arrays` wrote.
+
+    Args:
+        data: the whole file.
+        path: its name, for messages.
+
+    Raises:
+        InputError: a truncated, damaged or foreign file, or one that asks for more than its size allows; names the
+            file and the array.
+    """
     start = len(MAGIC) + 36
     if len(data) < start or not data.startswith(MAGIC):
         raise InputError(
@@ -166,23 +188,27 @@ def read_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
     header = data[start : start + min(size, MAX_HEADER_BYTES)]
     if len(header) != size or hashlib.sha256(header).digest() != data[start - 32 : start]:
         raise InputError(f"{path}: the header must match its hash, not be cut or changed; get the file again")
+    document = parse_json(header, path, "get the file again")
     arrays: dict[str, Array] = {}
-    offset, elements = start + size, 0
+    offset, allowed = start + size, _allowed(len(data))
     try:
-        document = json.loads(header.decode())
-        for entry in document["arrays"]:
-            name, shape = str(entry["name"]), tuple(int(axis) for axis in entry["shape"])
-            elements += math.prod(shape)
-            block = data[offset : offset + int(entry["size_bytes"])]
+        for number, entry in enumerate(document["arrays"]):
+            name, shape = entry["name"], _shape(entry["shape"])
+            if not isinstance(name, str) or name in arrays:
+                raise InputError(
+                    f"{path}: array {number} must have a name of its own, not {name!r}; get the file again"
+                )
+            block = data[offset : offset + _whole(entry, "size_bytes")]
             offset += len(block)
             if hashlib.sha256(block).hexdigest() != entry["sha256"]:
                 raise InputError(
                     f"{path}: {name} must match its hash, not be cut or changed; get the file again"
                 )
-            if min(shape, default=0) < 0 or elements > MAX_ELEMENTS or not _DTYPE.fullmatch(entry["dtype"]):
+            allowed -= math.prod(shape)
+            if allowed < 0 or not _DTYPE.fullmatch(entry["dtype"]):
                 raise InputError(
-                    f"{path}: {name} must have at most {MAX_ELEMENTS} numbers, not shape {shape} of "
-                    f"{entry['dtype']}; get the file again"
+                    f"{path}: {name} must have at most {math.prod(shape) + allowed} numbers in a file of "
+                    f"{len(data)} bytes, not shape {shape} of {entry['dtype']}; get the file again"
                 )
             arrays[name] = _decode(f"{path}: {name}", entry, shape, block)
         if offset != len(data):
@@ -190,10 +216,28 @@ def read_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
                 f"{path}: must end after its arrays, not {len(data) - offset} bytes later; cut it"
             )
         return arrays, dict(document["meta"])
-    except (KeyError, TypeError, AttributeError, OverflowError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: the header must describe arrays ({error!r}); get the file again") from None
+
+
+def _allowed(size_bytes: int) -> int:
+    """How many numbers a file of this size may hold."""
+    return min(MAX_ELEMENTS, FREE_ELEMENTS + ELEMENTS_PER_BYTE * size_bytes)
+
+
+def _whole(entry: Mapping[str, Any], key: str, low: int = 0, high: int = 1 << 62) -> int:
+    value = entry[key]
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{key} must be a whole number of {low} to {high}, not {value!r}")
+    return value
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > 32:  # as many axes as every NumPy can have
+        raise ValueError(f"shape must be a list of sizes, not {value!r}")
+    return tuple(_whole({"shape": size}, "shape") for size in value)
 
 
 def _encode(array: Array) -> tuple[dict[str, Any], bytes]:
@@ -250,27 +294,73 @@ def _per_byte(radix: int) -> int:
 
 
 def _decode(place: str, entry: Mapping[str, Any], shape: tuple[int, ...], block: bytes) -> Array:
-    dtype, size = np.dtype(entry["dtype"]), math.prod(shape)
-    if entry["code"] == "raw":
-        return np.frombuffer(_inflate(place, block, size * dtype.itemsize), dtype).reshape(shape).copy()
-    lo = int(entry["lo"])
-    if entry["code"] == "digits":
-        radix = int(entry["radix"])
-        count = _per_byte(radix)
-        packed = np.frombuffer(_inflate(place, block, -(-size // count)), np.uint8).astype(np.int64)
-        digits = packed[:, None] // radix ** np.arange(count) % radix
-        return (digits.reshape(-1)[:size] + lo).astype(dtype).reshape(shape)
-    stored = np.dtype(entry["stored"])
-    if entry["code"] != "planes" or stored.kind not in "ui" or entry["order"] not in (0, 1, 2):
-        raise ValueError(f"unknown coding {entry['code']!r}")
-    planes = np.frombuffer(_inflate(place, block, size * stored.itemsize), np.uint8).reshape(
-        stored.itemsize, -1
-    )
-    moved = np.ascontiguousarray(planes.T).view(stored).astype(np.int64) + lo
-    moved = moved.reshape(shape[-1:] + shape[:-1])
-    for order in range(entry["order"], 0, -1):
-        moved[order - 1 :] = np.cumsum(moved[order - 1 :], axis=0)
-    return np.ascontiguousarray(np.moveaxis(moved, 0, -1) if shape else moved).astype(dtype).reshape(shape)
+    dtype, size, code = np.dtype(entry["dtype"]), math.prod(shape), entry["code"]
+    if code == "raw":
+        data = _inflate(place, block, size * dtype.itemsize)
+        if dtype.kind == "b" and data.translate(None, b"\x00\x01"):
+            raise InputError(
+                f"{place} must hold 0 or 1 for each boolean, not another byte; get the file again"
+            )
+        return np.frombuffer(data, dtype).reshape(shape).copy()
+    if dtype.kind not in "iu" or code not in ("digits", "planes"):
+        raise ValueError(f"unknown coding {code!r} of {dtype}")
+    decode = _from_digits if code == "digits" else _from_planes
+    values = decode(place, entry, shape, block)
+    info = np.iinfo(dtype)
+    if values.size and (int(values.min()) < info.min or int(values.max()) > info.max):
+        raise InputError(
+            f"{place} must hold numbers of {info.min} to {info.max} as {dtype}, not {values.min()} to {values.max()}; "
+            "get the file again"
+        )
+    return values.astype(dtype, copy=False).reshape(shape)
+
+
+def _from_digits(place: str, entry: Mapping[str, Any], shape: tuple[int, ...], block: bytes) -> Array:
+    """(size,) of the narrowest type; a piece at a time, since the digits of a byte take 64 times its room."""
+    size, radix, lo = math.prod(shape), _whole(entry, "radix", 1, 256), _whole(entry, "lo", *_INT64)
+    count = _per_byte(radix)
+    packed = np.frombuffer(_inflate(place, block, -(-size // count)), np.uint8)
+    values = np.empty(len(packed) * count, narrowest_dtype(lo, min(lo + radix - 1, _INT64[1])))
+    powers = radix ** np.arange(count)
+    for first in range(0, len(packed), _CHUNK):
+        piece = packed[first : first + _CHUNK].astype(np.int64)
+        digits = (piece[:, None] // powers % radix).reshape(-1)
+        if lo > _INT64[1] - int(digits.max()):
+            raise InputError(f"{place} must hold numbers that int64 can hold, not more; get the file again")
+        values[first * count : first * count + len(digits)] = digits + lo
+    return values[:size]
+
+
+def _from_planes(place: str, entry: Mapping[str, Any], shape: tuple[int, ...], block: bytes) -> Array:
+    """int64 of the shape."""
+    size, stored, lo = math.prod(shape), entry["stored"], _whole(entry, "lo", *_INT64)
+    order = _whole(entry, "order", 0, 2)
+    if not isinstance(stored, str) or not re.fullmatch(r"[<>|][iu][1248]", stored):
+        raise ValueError(f"stored must be an integer type, not {stored!r}")
+    raw = np.dtype(stored)
+    planes = np.frombuffer(_inflate(place, block, size * raw.itemsize), np.uint8).reshape(raw.itemsize, -1)
+    moved: Array = np.ascontiguousarray(planes.T).view(raw).reshape(shape[-1:] + shape[:-1])
+    if size:
+        # In Python's integers: neither the sum with `lo` nor those of the differences may leave int64 unseen.
+        reach = max(abs(int(moved.min()) + lo), abs(int(moved.max()) + lo))
+        if reach > _INT64[1]:
+            raise InputError(f"{place} must hold numbers that int64 can hold, not more; get the file again")
+    moved = moved.astype(np.int64) + lo
+    for back in range(order, 0, -1):
+        _check_sums(place, moved[back - 1 :])
+        moved[back - 1 :] = np.cumsum(moved[back - 1 :], axis=0)
+    return np.ascontiguousarray(np.moveaxis(moved, 0, -1) if shape else moved)
+
+
+def _check_sums(place: str, differences: Int64Array) -> None:
+    """Refuses differences whose sums leave int64: those of what `_encode` takes stay below 2^61, and wide apart."""
+    if not differences.size:
+        return
+    if max(abs(int(differences.min())), abs(int(differences.max()))) * len(differences) < 1 << 62:
+        return
+    sums = np.cumsum(differences.astype(np.float64), axis=0)
+    if not (np.abs(sums) < 2.0**62).all():
+        raise InputError(f"{place} must hold numbers that int64 can hold, not more; get the file again")
 
 
 def _deflate(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     Int64Array = npt.NDArray[np.int64]
 
 INT64 = np.iinfo(np.int64)
+MAX_ELEMENTS = 1 << 26
+"""Of a tensor; the largest of VGG-16 at 224 pixels has 3.2 million."""
+MAX_SIDE = 1 << 16
+"""Of a picture with its padding."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class TensorType:
         lo, hi: smallest and largest value that can occur, both included.
 
     Raises:
-        InputError: an empty axis, lo > hi, or a range that int64 cannot hold.
+        InputError: what is no whole number, an empty axis, more than `MAX_ELEMENTS` or `MAX_SIDE`, lo > hi, or a range
+            that int64 cannot hold.
 
     >>> TensorType((8, 8, 3), 0, 15).bits, TensorType((10,), -3, 4).bits
     (4, 4)
@@ -39,12 +45,17 @@ class TensorType:
 
     def __post_init__(self) -> None:
         # JSON gives lists and NumPy gives its own integers: from here on these are plain ints.
-        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        object.__setattr__(self, "lo", int(self.lo))
-        object.__setattr__(self, "hi", int(self.hi))
+        object.__setattr__(self, "shape", tuple(_integer("shape", size) for size in self.shape))
+        object.__setattr__(self, "lo", _integer("lo", self.lo))
+        object.__setattr__(self, "hi", _integer("hi", self.hi))
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
             raise InputError(
                 f"shape must be (H, W, C) or (C,), all at least 1, not {self.shape}; reshape the tensor"
+            )
+        if math.prod(self.shape) > MAX_ELEMENTS or max((0, *self.shape[:-1])) > MAX_SIDE:
+            raise InputError(
+                f"a tensor must have at most {MAX_ELEMENTS} elements and {MAX_SIDE} rows and columns, not shape "
+                f"{self.shape}; use smaller pictures or fewer channels"
             )
         if self.lo > self.hi:
             raise InputError(f"range must have lo <= hi, not {self.lo}..{self.hi}; swap them")
@@ -81,8 +92,14 @@ class TensorType:
             return cls(tuple(document["shape"]), document["lo"], document["hi"])
         except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise InputError(
-                f"tensor type must have shape, lo and hi, not {document!r} ({error}); write it again"
+                f"tensor type must have shape, lo and hi, not {document!r:.200} ({error}); write it again"
             ) from None
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InputError(f"{name} must be a whole number, not {value!r:.80}; write it again")
+    return int(value)
 
 
 def signed_bits(lo: int, hi: int) -> int:

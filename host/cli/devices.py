@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from host.cli import arguments
 from host.cli.simulate import built, engine
-from hw.bundle import RTL
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,14 +90,23 @@ def rtl_score(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
     Raises:
         InputError: the bundle was not built, or there is no Verilator or C++ compiler.
     """
+    from hw.rtl.regenerate import regenerate
     from hw.rtl.simulate import build, simulate
-    from hw.rtl.stitch import Design
 
     hardware = built(bundle, folder)
-    dataflow, design = hardware.dataflow(bundle.graph), Design.load(folder / RTL)
-    build(design)
+    dataflow = hardware.dataflow(bundle.graph)
+    scratch = tempfile.mkdtemp(prefix="fireflow-rtl-")
+    try:
+        design = regenerate(bundle, folder, Path(scratch))
+        build(design)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
 
     def score(images: Array) -> Int64Array:
         return simulate(dataflow, design, images).scores
+
+    # The memory images lie there as long as somebody may simulate.
+    weakref.finalize(score, shutil.rmtree, scratch, ignore_errors=True)
 
     return score

@@ -19,14 +19,14 @@ def run(args: argparse.Namespace) -> int:
     """Writes the page."""
     from host.cli.simulate import built
     from hw.bundle import Bundle
-    from hw.files import atomic_file, read_json
+    from hw.files import atomic_file, parse_json
     from hw.report import report_page
 
     bundle = Bundle.load(args.bundle)
     built(bundle, args.bundle)
     output = args.output or args.bundle.with_suffix(".html")
-    listed = read_json(args.bundle / "manifest.json")["files"]  # the rest was not compared with a hash
-    record = read_json(args.bundle / RECORD) if RECORD in listed else None
+    data = bundle.read(args.bundle, RECORD)
+    record = None if data is None else parse_json(data, args.bundle / RECORD)
     page = report_page(bundle, record)
     with atomic_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the counts and puts them into the bundle; 1 if by them it does not fit its budget."""
     from host.cli.simulate import built
     from hw.boards import board
-    from hw.bundle import RTL, Bundle
+    from hw.bundle import Bundle
     from hw.dataflow.cost import costs, total
     from hw.dataflow.counts import Counts
     from hw.finn.estimate import finn_estimate
@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
         counted = count_layers(flow.layers, hardware.part, hardware.clock_ns, jobs=args.jobs, progress=report)
     finn = {layer.name: finn_estimate(layer, hardware.part) for layer in flow.layers}
     counts = Counts(f"Yosys {wasm_version()}", counted, finn)
-    rtl = args.bundle / RTL
-    bundle.with_counts(counts).save(args.bundle, rtl if rtl.is_dir() else None)
+    bundle.with_counts(counts).save_again(args.bundle)
     modelled = costs(flow, chosen.family)
     used = total(counted)
     fits = all(

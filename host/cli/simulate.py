@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from host.cli import arguments
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import cycles_bar, print_json, progress, table
 from host.pictures import find_pictures, prepared, read_picture
 from host.scores import Guess, best
-from hw.bundle import RTL, Bundle
+from hw.bundle import Bundle
 from hw.errors import InputError
 from hw.simulator import Simulator
 
 if TYPE_CHECKING:
     from hw.dataflow.hardware import Hardware
+    from hw.preprocessing import Preprocessing
     from hw.types import Array, Int64Array
 
 
@@ -51,10 +53,21 @@ def run(args: argparse.Namespace) -> int:
     for path in args.pictures:
         if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped
             read_picture(path, preprocessing)
-    if args.engine == "rtl":
-        score = rtl_engine(bundle, args.bundle)
-    else:
-        score = engine(bundle, args.engine, args.threads, args.batch)
+    with tempfile.TemporaryDirectory(prefix="fireflow-rtl-") as scratch:
+        if args.engine == "rtl":
+            score = rtl_engine(bundle, args.bundle, Path(scratch))
+        else:
+            score = engine(bundle, args.engine, args.threads, args.batch)
+        return _simulate(args, bundle, preprocessing, paths, score)
+
+
+def _simulate(
+    args: argparse.Namespace,
+    bundle: Bundle,
+    preprocessing: Preprocessing,
+    paths: Sequence[Path],
+    score: Callable[[Array], Int64Array],
+) -> int:
     damaged: list[tuple[str, str]] = []
     results: list[tuple[str, list[Guess]]] = []
     batches = prepared(paths, preprocessing, min(args.batch, len(paths)), damaged)
@@ -75,17 +88,17 @@ def engine(bundle: Bundle, name: str, threads: int, batch: int) -> Callable[[Arr
     return Simulator(bundle.graph, threads=threads, batch=batch).run
 
 
-def rtl_engine(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
-    """Like `engine`, from the accelerator's RTL; tells cycles on stderr.
+def rtl_engine(bundle: Bundle, folder: Path, scratch: Path) -> Callable[[Array], Int64Array]:
+    """Like `engine`, from the accelerator's RTL, which is generated anew in `scratch`; tells cycles on stderr.
 
     Raises:
-        InputError: the bundle was not built.
+        InputError: the bundle was not built, or its RTL is not what this version generates.
     """
+    from hw.rtl.regenerate import regenerate
     from hw.rtl.simulate import simulate
-    from hw.rtl.stitch import Design
 
     hardware = built(bundle, folder)
-    dataflow, design = hardware.dataflow(bundle.graph), Design.load(folder / RTL)
+    dataflow, design = hardware.dataflow(bundle.graph), regenerate(bundle, folder, scratch)
 
     def score(images: Array) -> Int64Array:
         with cycles_bar("simulating the RTL") as report:

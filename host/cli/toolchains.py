@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 from host.cli import vendor
+from hw.contents import BITSTREAM_RECORD
 
 if TYPE_CHECKING:
     from hw.bitstream.steps import Status
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 NAMES = ("none", "open", "vivado", "finn")
 CHECKS = ("none", "routed", "bits", "all")
-RECORD = "bitstream.json"
-"""In the bundle: tools, times, clock, resources and checks of the bitstream."""
+RECORD = BITSTREAM_RECORD
 # Of one picture through a netlist in Verilator on one core of a laptop; beyond an hour it is the user's to ask for.
 _SIMULATION_S, _SIMULATION_LIMIT_S = 2.0e-8, 3600.0
 _WIDTH = 100

@@ -201,9 +201,10 @@ def with_shell(bundle: Bundle, hardware: Hardware, design: Design, chosen: Board
 
 def build_folder(bundle: Bundle, content: str, toolchain: str) -> Path:
     """Where the steps of this build stay."""
+    from hw.names import file_stem
     from hw.tools.cache import cache_folder
 
-    folder = cache_folder("builds") / f"{bundle.graph.name}-{content[:16]}-{toolchain}"
+    folder = cache_folder("builds") / f"{file_stem(bundle.graph.name)}-{content[:16]}-{toolchain}"
     print(f"building in {folder}; what is done there is kept when this is interrupted", file=sys.stderr)
     return folder
 

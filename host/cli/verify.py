@@ -121,10 +121,10 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     from host.cli.flow import real_images, synthetic_images
     from host.cli.output import cycles_bar
     from host.cli.simulate import built
-    from hw.bundle import RTL, Bundle
+    from hw.bundle import Bundle
     from hw.compare import compare
+    from hw.rtl.regenerate import regenerate
     from hw.rtl.simulate import check_layers, layer_bench, simulate
-    from hw.rtl.stitch import Design
 
     if kind_of(folder) != BUNDLE:
         raise InputError(
@@ -133,18 +133,19 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     if not 0 <= args.stalls < 1:
         raise InputError(f"stalls: must be 0 to below 1, not {args.stalls}; give 0.2")
     bundle = Bundle.load(folder)
-    hardware, design = built(bundle, folder), Design.load(folder / RTL)
+    hardware = built(bundle, folder)
     graph, dataflow = bundle.graph, hardware.dataflow(bundle.graph)
     if args.images is None:
         images = synthetic_images(args.count, graph.input_type.shape)
     else:
         images = real_images(args.images, bundle.manifest.preprocessing, args.count)
     with tempfile.TemporaryDirectory() as scratch:
-        bench = layer_bench(dataflow.layers, hardware.part, hardware.clock_ns, scratch)
+        design = regenerate(bundle, folder, Path(scratch) / "whole")
+        bench = layer_bench(dataflow.layers, hardware.part, hardware.clock_ns, Path(scratch) / "layers")
         with cycles_bar("simulating every layer") as report:
             layers = check_layers(dataflow, bench, images, stalls=args.stalls, progress=report)
-    with cycles_bar("simulating the accelerator") as report:
-        whole = simulate(dataflow, design, images, progress=report)
+        with cycles_bar("simulating the accelerator") as report:
+            whole = simulate(dataflow, design, images, progress=report)
     stages = {
         REFERENCE: graph.trace(images),
         "dataflow": dataflow.run(images),
@@ -160,7 +161,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     }
     bundle.with_verification(
         {"images": len(images), "stalls": args.stalls, "differing": table.differing, **cycles}
-    ).save(folder, folder / RTL)
+    ).save_again(folder)
     notes = [
         '"-": the stage has no such tensor; dataflow: the layers and FIFOs of the accelerator, in NumPy',
         f"layers paused with probability {args.stalls} at every port; the whole ran freely",

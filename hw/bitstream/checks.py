@@ -12,7 +12,7 @@ from hw.bitstream.errors import CheckError
 from hw.bitstream.recover.database import Database
 from hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, WORDS, read_bitstream
 from hw.bitstream.routed import Routed
-from hw.files import read_json
+from hw.files import read_tool_json
 
 
 def synthesized(netlist: Path) -> None:
@@ -24,7 +24,7 @@ def synthesized(netlist: Path) -> None:
     Raises:
         CheckError: one does.
     """
-    for module in read_json(netlist)["modules"].values():
+    for module in read_tool_json(netlist)["modules"].values():
         for name, cell in module["cells"].items():
             if not re.fullmatch(r"RAM\d.*|SRL.*", cell["type"]):
                 continue

@@ -22,7 +22,7 @@ from hw.bitstream.tie_offs import tie_off
 from hw.bitstream.toolbox import Toolbox
 from hw.clocks import reachable_mhz
 from hw.errors import InputError
-from hw.files import read_json
+from hw.files import read_tool_json
 from hw.rtl.stitch import Design
 from hw.tools.yosys import (
     CELLS,
@@ -184,7 +184,7 @@ class Clock:
     @classmethod
     def load(cls, folder: Path) -> Clock:
         """From the folder of the step "timing"."""
-        return cls(**read_json(folder / _CLOCK))
+        return cls(**read_tool_json(folder / _CLOCK))
 
 
 def choose_clock(report: Path, clock_mhz: float | None) -> Clock:
@@ -197,7 +197,7 @@ def choose_clock(report: Path, clock_mhz: float | None) -> Clock:
     Raises:
         CheckError: the design does not allow it.
     """
-    limits = read_json(report)["fmax"]
+    limits = read_tool_json(report)["fmax"]
     if not limits:
         raise CheckError("place and route: the report must tell the clock's limit, and does not")
     max_mhz = min(float(entry["achieved"]) for entry in limits.values())
@@ -215,7 +215,7 @@ def utilization(folder: Path) -> dict[str, dict[str, int]]:
 
     A LUT counts as two SLICE_LUTX, since it can hold two small functions.
     """
-    counts = read_json(folder / REPORT)["utilization"]
+    counts = read_tool_json(folder / REPORT)["utilization"]
     return {
         kind: dict(count)
         for kind, count in sorted(counts.items())

@@ -13,7 +13,7 @@ from hw.bitstream.process import Headlines
 from hw.bitstream.steps import Work
 from hw.bitstream.toolbox import Toolbox
 from hw.errors import InputError
-from hw.files import read_json
+from hw.files import read_tool_json
 
 PLACERS, ROUTERS = ("static", "heap"), ("router2", "router1")
 FASM, ROUTED, REPORT = "design.fasm", "routed.json", "report.json"
@@ -145,7 +145,7 @@ def stalled_seeds(folder: Path) -> dict[int, int]:
         folder: of the step that `route` was the work of.
     """
     path = folder / _STALLED
-    return {int(seed): int(overused) for seed, overused in read_json(path).items()} if path.exists() else {}
+    return {int(seed): int(overused) for seed, overused in read_tool_json(path).items()} if path.exists() else {}
 
 
 def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:

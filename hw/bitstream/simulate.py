@@ -20,7 +20,7 @@ from hw.bitstream.routing import ROUTED
 from hw.bitstream.steps import Step, Work
 from hw.dataflow.network import Dataflow
 from hw.dataflow.stream import Stream
-from hw.files import read_json
+from hw.files import read_tool_json
 from hw.tools.axi_stream import pack_words, unpack_words
 from hw.tools.verilator import Simulation
 
@@ -64,7 +64,7 @@ def check_step(
     """
 
     def run(work: Work) -> None:
-        netlist, ports = work.folder / _VERILOG, read_json(database.folder / "ps7_ports.json")
+        netlist, ports = work.folder / _VERILOG, read_tool_json(database.folder / "ps7_ports.json")
         if which == "routed":
             text = verilog(Routed(work.done["route"] / ROUTED), ports, which)
         else:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from hw.bitstream.process import Usage, run_logged
 from hw.errors import InputError
-from hw.files import PathLike, atomic_directory, read_json
-from hw.tools.cache import content_key
+from hw.files import PathLike, atomic_directory, read_tool_json
+from hw.tools.cache import content_key, is_as_listed, listing
 
 RECORD = "step.json"
-"""In the folder of each finished step: its key, and what it took."""
+"""In the folder of each finished step: its key, what it took, and the sizes and hashes of its files."""
 
 
 @dataclass(frozen=True)
@@ -176,16 +176,20 @@ def _one(
         work = Work(temporary, {name: outcome.folder for name, outcome in before.items()}, log, say)
         step.run(work)
         usage = replace(work.usage, seconds=time.monotonic() - start)
-        (temporary / RECORD).write_text(json.dumps({"key": key, **usage.to_json()}) + "\n")
+        files = listing(temporary)
+        (temporary / RECORD).write_text(json.dumps({"key": key, **usage.to_json(), "files": files}) + "\n")
     progress(replace(status, state="done", seconds=usage.seconds, remaining_s=later))
     return Outcome(step.name, place, usage, kept=False)
 
 
 def _record(place: Path, key: str) -> Usage | None:
-    """What a finished step took, if it was made from the same; a record of another version of ours counts as none."""
+    """What a finished step took, if it was made from the same and its files are as it left them.
+
+    A record of another version of ours counts as none.
+    """
     try:
-        record = read_json(place / RECORD)
-        return Usage.from_json(record) if record["key"] == key else None
+        record = read_tool_json(place / RECORD)
+        return Usage.from_json(record) if record["key"] == key and is_as_listed(place, record["files"]) else None
     except (InputError, KeyError, TypeError, ValueError):
         return None
 

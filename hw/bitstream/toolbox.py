@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hw.bitstream.process import run_logged
 from hw.errors import InputError
-from hw.files import atomic_directory, read_json
+from hw.files import atomic_directory, read_tool_json
 from hw.tools.cache import cache_folder
 
 SUITE = "testing"  # the first Debian that has nextpnr for 7-series
@@ -172,7 +172,7 @@ def _said_version(program: str) -> str:
 def _versions(folder: Path) -> dict[str, str]:
     """Of the packages: as `install` wrote them, or as a chroot's dpkg says."""
     if (folder / _RECORD).is_file():
-        return {str(name): str(version) for name, version in read_json(folder / _RECORD).items()}
+        return {str(name): str(version) for name, version in read_tool_json(folder / _RECORD).items()}
     versions = {}
     status = folder / "var/lib/dpkg/status"
     for entry in status.read_text(errors="replace").split("\n\n") if status.is_file() else ():

@@ -32,7 +32,7 @@ from hw.bitstream.zynq import settings
 from hw.boards import Board
 from hw.clocks import reachable_mhz
 from hw.errors import InputError
-from hw.files import PathLike, read_json
+from hw.files import PathLike, read_tool_json
 from hw.rtl.shell import ZYNQ7
 from hw.rtl.stitch import Design
 from hw.tools.cache import content_key
@@ -228,7 +228,7 @@ class Results:
 def results(done: Mapping[str, Path]) -> Results:
     """The results of the steps' folders."""
     routed = _routed(done["route"], done["timing"])
-    figures = read_json(done["timing"] / _FIGURES)
+    figures = read_tool_json(done["timing"] / _FIGURES)
     return Results(done["bitstream"] / BITSTREAM, figures, _reports(done["synth"], routed))
 
 

@@ -12,8 +12,6 @@ from functools import lru_cache, singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-import numpy as np
-
 from hw.boards import Resources
 from hw.dataflow import memory
 from hw.dataflow.layers import (
@@ -190,7 +188,7 @@ def _max_pool(layer: MaxPool, family: str) -> dict[str, float]:
 @features.register
 def _head(layer: Head, family: str) -> dict[str, float]:
     words = layer.storage if layer.memory == "lut" else ()
-    span = int(np.abs(layer.bias).max()).bit_length() + 1
+    span = max(abs(int(layer.bias.min())), abs(int(layer.bias.max()))).bit_length() + 1
     return {
         "layer": 1,
         "input_bits": layer.input.width,

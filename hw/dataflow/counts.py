@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
+from hw import fields
 from hw.boards import RESOURCES, Resources
 from hw.errors import InputError
 
@@ -41,17 +42,23 @@ class Counts:
     def from_json(cls, document: Any) -> Counts:
         """What `to_json` gave. Raises InputError where a field is missing or of another kind."""
         try:
-            layers = document["layers"].items()
-            counted = {name: Resources(**own["counted"]) for name, own in layers}
-            finn = {
-                name: None
-                if own["finn"] is None
-                else {key: float(own["finn"][key]) for key in FINN_RESOURCES}
-                for name, own in layers
-            }
-            return cls(str(document["tool"]), counted, finn)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            tool, layers = fields.text("counts: tool", document["tool"]), document["layers"]
+            counted: dict[str, Resources] = {}
+            finn: dict[str, Estimate] = {}
+            for name, own in fields.mapping("counts: layers", layers).items():
+                place = f"counts: {fields.text('counts: layers', name)}"
+                counted[name] = Resources.from_json(place, own["counted"])
+                estimate = own["finn"]
+                finn[name] = (
+                    None
+                    if estimate is None
+                    else {
+                        key: float(fields.number(f"{place}: {key}", estimate[key])) for key in FINN_RESOURCES
+                    }
+                )
+        except (KeyError, TypeError) as error:
             raise InputError(f"counts: fields must be complete ({error!r}); count again") from None
+        return cls(tool, counted, finn)
 
     def finn_total(self) -> dict[str, float]:
         """Of the layers that FINN has formulas for."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, Mapping
 
+from hw import fields
 from hw.boards import Resources, board
 from hw.dataflow.build import to_dataflow
 from hw.errors import InputError
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from hw.dataflow.build import Folding
     from hw.dataflow.network import Dataflow
     from hw.graph import Graph
+
+MAX_DEPTH = 1 << 24
+"""Words of a FIFO: more bits than any FPGA has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +73,48 @@ class Hardware:
     def from_json(cls, document: Any) -> Hardware:
         """What `to_json` gave. Raises InputError where a field is missing or of another kind."""
         try:
-            values = {field.name: document[field.name] for field in fields(cls)}
-            values["folding"] = {name: dict(own) for name, own in values["folding"].items()}
-            values["fifo_depths"] = dict(values["fifo_depths"])
-            values["limits"] = tuple(values["limits"])
-            values["resources"] = Resources(**values["resources"])
-            for name in ("clock_mhz", "interval_cycles", "latency_cycles"):
-                if not values[name] > 0:
-                    raise InputError(
-                        f"hardware: {name} must be above 0, not {values[name]!r}; build it again"
-                    )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            values = {name.name: document[name.name] for name in dataclass_fields(cls)}
+        except (KeyError, TypeError) as error:
             raise InputError(f"hardware: fields must be complete ({error!r}); build it again") from None
-        return cls(**values)
+        known = board(fields.text("hardware: board", values["board"]))
+        if values["part"] != known.part:
+            raise InputError(
+                f"hardware: part must be {known.name}'s, {known.part}, not {values['part']!r:.80}; build it again"
+            )
+        return cls(
+            board=values["board"],
+            part=known.part,
+            clock_mhz=fields.number("hardware: clock_mhz", values["clock_mhz"], 0, 1e4, above=True),
+            budget=fields.number("hardware: budget", values["budget"], 0, 1e3),
+            folding=_folding(values["folding"]),
+            fifo_depths={
+                fields.text("hardware: fifo_depths", name): fields.whole(
+                    f"hardware: depth of {name}", depth, high=MAX_DEPTH
+                )
+                for name, depth in fields.mapping("hardware: fifo_depths", values["fifo_depths"]).items()
+            },
+            bottleneck=fields.text("hardware: bottleneck", values["bottleneck"]),
+            limits=tuple(
+                fields.text("hardware: limits", name)
+                for name in fields.items("hardware: limits", values["limits"])
+            ),
+            interval_cycles=fields.whole("hardware: interval_cycles", values["interval_cycles"], 1),
+            latency_cycles=fields.whole("hardware: latency_cycles", values["latency_cycles"], 1),
+            resources=Resources.from_json("hardware: resources", values["resources"]),
+        )
+
+
+def _folding(document: Any) -> dict[str, dict[str, Any]]:
+    """By node the plain values of its fields; whether they fit the node, `to_dataflow` says."""
+    folding = {}
+    for name, given in fields.mapping("hardware: folding", document).items():
+        place = f"hardware: folding of {fields.text('hardware: folding', name)}"
+        for key, value in fields.mapping(place, given).items():
+            if value is None or isinstance(value, bool):
+                continue
+            if isinstance(value, str):
+                fields.text(f"{place}: {key!r:.80}", value)
+            else:
+                fields.whole(f"{place}: {key!r:.80}", value)
+        folding[name] = dict(given)
+    return folding

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 import numpy as np
 
 from hw.errors import InputError
-from hw.types import TensorType
+from hw.types import MAX_ELEMENTS, MAX_SIDE, TensorType
 
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array
@@ -32,6 +33,10 @@ class Op:
         """The exact type of the result. Raises InputError where the inputs do not fit the operation."""
         raise NotImplementedError
 
+    def work(self, types: Sequence[TensorType], result: TensorType) -> int:
+        """About how many operations on numbers `eval` makes for a picture; `result` is what `infer` gave."""
+        return math.prod(result.shape)
+
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         """The result for a batch: int64 arrays, the batch axis in front, of types that `infer` accepted."""
         raise NotImplementedError
@@ -54,12 +59,12 @@ class Op:
         kind = values.pop("kind", None)
         if not isinstance(kind, str) or kind not in Op.kinds:
             raise InputError(
-                f"kind must be one of {', '.join(sorted(Op.kinds))}, not {kind!r}; use a newer fireflow"
+                f"kind must be one of {', '.join(sorted(Op.kinds))}, not {kind!r:.80}; use a newer fireflow"
             )
         names = {field.name for field in fields(Op.kinds[kind])}
         if set(values) != names:
             raise InputError(
-                f"{kind} must have the fields {sorted(names)}, not {sorted(values)}; write it again"
+                f"{kind} must have the fields {sorted(names)}, not {sorted(map(str, values))!s:.400}; write it again"
             )
         return Op.kinds[kind](**values)
 
@@ -71,20 +76,23 @@ def whole(name: str, value: Any, low: int, high: int = 1 << 62) -> int:
         limits = (
             f"a whole number from {low} to {high}" if high < 1 << 62 else f"a whole number of at least {low}"
         )
-        raise InputError(f"{name} must be {limits}, not {value!r}; change it")
+        raise InputError(f"{name} must be {limits}, not {value!r:.80}; change it")
     return int(value)
 
 
 def wholes(name: str, value: Any, length: int, low: int) -> tuple[int, ...]:
     """`value` as a tuple of `length` ints. Raises InputError unless each is whole and at least `low`."""
     if not isinstance(value, (tuple, list)) or len(value) != length:
-        raise InputError(f"{name} must hold {length} whole numbers, not {value!r}; change it")
+        raise InputError(f"{name} must hold {length} whole numbers, not {value!r:.200}; change it")
     return tuple(whole(name, number, low) for number in value)
 
 
 def integers(name: str, value: Any, axes: int) -> Int64Array:
     """`value` as a read-only int64 array. Raises InputError unless it has this many axes, none empty."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
     if array.dtype.kind not in "iu" or array.ndim != axes or array.size == 0:
         raise InputError(
             f"{name} must be integers with {axes} axes, none empty, "
@@ -95,6 +103,22 @@ def integers(name: str, value: Any, axes: int) -> Int64Array:
     result = np.array(array, dtype=np.int64, order="C")
     result.flags.writeable = False
     return result
+
+
+def padded(source: TensorType, padding: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of a picture with (top, left, bottom, right) around it.
+
+    Raises:
+        InputError: more than a tensor may have.
+    """
+    top, left, bottom, right = padding
+    height, width = source.shape[0] + top + bottom, source.shape[1] + left + right
+    if max(height, width) > MAX_SIDE or height * width * source.shape[2] > MAX_ELEMENTS:
+        raise InputError(
+            f"padding must leave at most {MAX_SIDE} rows and columns and {MAX_ELEMENTS} elements, not "
+            f"{height}x{width}x{source.shape[2]}; pad less"
+        )
+    return height, width
 
 
 def image_type(types: Sequence[TensorType]) -> TensorType:

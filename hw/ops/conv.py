@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
 from hw.errors import InputError
-from hw.ops.base import Op, image_type, integers, whole, wholes
+from hw.ops.base import Op, image_type, integers, padded, whole, wholes
 from hw.types import TensorType, signed_bits
 
 if TYPE_CHECKING:
@@ -68,47 +69,61 @@ class Conv(Op):
                 f"the input must have {channels} channels as the weight has, not {source.shape[2]}; "
                 "check the wiring"
             )
-        rows, columns = self._reach(source)
+        shape = self._places(source)
         lows, highs = self.channel_ranges(source)
-        return TensorType((len(rows), len(columns), self.weight.shape[0]), min(lows), max(highs))
+        return TensorType((*shape, self.weight.shape[0]), min(lows), max(highs))
+
+    def work(self, types: Sequence[TensorType], result: TensorType) -> int:
+        return math.prod(result.shape) * self.weight[0].size
 
     def channel_ranges(self, source: TensorType) -> tuple[list[int], list[int]]:
         """Smallest and largest accumulator of each output channel, over all inputs of this type.
 
-        At the border some positions of the window hold the padding value; every such pattern is counted.
+        At the border some positions of the window hold the padding value; every such pattern is counted. The sums
+        are Python's integers wherever int64 might not hold them.
         """
-        # Beyond 62 bits the sums are done with Python's own integers, so the range itself cannot overflow.
+        self._places(source)
+        # With low <= x <= high, the least of w * x is w * low for w >= 0 and w * high for w < 0.
         bound = (
-            int(np.abs(self.weight).max()) * max(source.magnitude, abs(self.pad_value)) * self.weight[0].size
+            max(abs(int(self.weight.min())), abs(int(self.weight.max())))
+            * max(source.magnitude, abs(self.pad_value))
+            * self.weight[0].size
         )
-        weight: Array = self.weight if bound < 1 << 62 else self.weight.astype(object)
-        at_lo = np.minimum(weight * source.lo, weight * source.hi).sum(axis=3)  # (OC, KH, KW)
-        at_hi = np.maximum(weight * source.lo, weight * source.hi).sum(axis=3)
-        padded = (weight * self.pad_value).sum(axis=3)
-        rows, columns = self._reach(source)
+        wide = bound >= 1 << 62
+        above = _Corners(np.maximum(self.weight, 0), wide)
+        below = _Corners(np.minimum(self.weight, 0), wide)
+        first_columns, last_columns = self._reach(source, 1)
+        end = np.array([self.weight.shape[2]])
+        everywhere = above.sums(0, self.weight.shape[1], 0 * end, end)
+        everywhere = everywhere + below.sums(0, self.weight.shape[1], 0 * end, end)  # (OC, 1)
         lows, highs = [], []
-        for row in np.unique(rows, axis=0):
-            for column in np.unique(columns, axis=0):
-                inside = row[:, None] & column[None, :]  # (KH, KW)
-                lows.append(np.where(inside, at_lo, padded).sum(axis=(1, 2)))
-                highs.append(np.where(inside, at_hi, padded).sum(axis=(1, 2)))
+        for first, last in zip(*self._reach(source, 0)):
+            plus, minus = (part.sums(first, last, first_columns, last_columns) for part in (above, below))
+            padding = (everywhere - plus - minus) * self.pad_value  # (OC, patterns)
+            lows.append((plus * source.lo + minus * source.hi + padding).min(axis=1))
+            highs.append((plus * source.hi + minus * source.lo + padding).max(axis=1))
         return [int(low) for low in np.min(lows, axis=0)], [int(high) for high in np.max(highs, axis=0)]
 
-    def _reach(self, source: TensorType) -> tuple[Array, Array]:
-        """For each output row (column): which rows (columns) of its window lie inside the input."""
-        top, left, bottom, right = self.padding
+    def _places(self, source: TensorType) -> tuple[int, int]:
+        """Rows and columns of the result."""
         result = []
-        for axis, (before, after) in enumerate(((top, bottom), (left, right))):
-            size, window, stride = source.shape[axis], self.weight.shape[1 + axis], self.stride[axis]
-            if size + before + after < window:
+        for axis, size in enumerate(padded(source, self.padding)):
+            window = self.weight.shape[1 + axis]
+            if size < window:
                 raise InputError(
                     f"the padded input must be at least as large as the window {window}, "
-                    f"not {size + before + after}; pad more or use a larger picture"
+                    f"not {size}; pad more or use a larger picture"
                 )
-            starts = np.arange(0, size + before + after - window + 1, stride) - before
-            at = starts[:, None] + np.arange(window)
-            result.append((at >= 0) & (at < size))
+            result.append((size - window) // self.stride[axis] + 1)
         return result[0], result[1]
+
+    def _reach(self, source: TensorType, axis: int) -> tuple[Int64Array, Int64Array]:
+        """Which rows (columns) of the window lie inside the input, for all its places: begin and end of each range."""
+        size, window, stride = source.shape[axis], self.weight.shape[1 + axis], self.stride[axis]
+        starts = np.arange(self._places(source)[axis], dtype=np.int64) * stride - self.padding[axis]
+        first, last = np.clip(-starts, 0, window), np.clip(size - starts, 0, window)
+        ranges = np.unique(np.stack([np.minimum(first, last), last], axis=1), axis=0)
+        return ranges[:, 0], ranges[:, 1]
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         top, left, bottom, right = self.padding
@@ -127,4 +142,34 @@ class Conv(Op):
                     outputs = slice(group * share, (group + 1) * share)
                     # (N, OH, OW, IC/groups) @ (IC/groups, OC/groups)
                     result[..., outputs] += picked @ self.weight[outputs, i, j, :].T
+        return result
+
+
+class _Corners:
+    """Sums of numbers over any part of a window, from the sums of all parts that begin in its first corner.
+
+    Args:
+        values: int64 (OC, KH, KW, IC), none with another sign than another.
+        wide: int64 may not hold what is made of the sums: they are Python's integers, from halves that it does hold.
+    """
+
+    def __init__(self, values: Int64Array, wide: bool) -> None:
+        self._halves = [values >> 31, values & ((1 << 31) - 1)] if wide else [values]
+        self._halves = [
+            np.pad(half.sum(axis=3).cumsum(axis=1).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+            for half in self._halves
+        ]  # (OC, KH + 1, KW + 1)
+
+    def sums(self, first_row: int, last_row: int, first_columns: Array, last_columns: Array) -> Array:
+        """For some rows and each of several (P,) ranges of columns: (OC, P), Python's integers where wide."""
+        parts = [
+            half[:, last_row, last_columns]
+            - half[:, first_row, last_columns]
+            - half[:, last_row, first_columns]
+            + half[:, first_row, first_columns]
+            for half in self._halves
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        result: Array = parts[0].astype(object) * (1 << 31) + parts[1].astype(object)
         return result

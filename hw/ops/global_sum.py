@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
@@ -19,6 +20,9 @@ class GlobalSum(Op):
     def infer(self, types: Sequence[TensorType]) -> TensorType:
         height, width, channels = image_type(types).shape
         return TensorType((channels,), types[0].lo * height * width, types[0].hi * height * width)
+
+    def work(self, types: Sequence[TensorType], result: TensorType) -> int:
+        return math.prod(types[0].shape)
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         result: Int64Array = arrays[0].sum(axis=(1, 2))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
 from hw.errors import InputError
-from hw.ops.base import Op, image_type, wholes
+from hw.ops.base import Op, image_type, padded, wholes
 from hw.types import INT64, TensorType
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class MaxPool(Op):
 
     def infer(self, types: Sequence[TensorType]) -> TensorType:
         source = image_type(types)
+        padded(source, self.padding)
         top, left, bottom, right = self.padding
         shape = []
         for axis, (before, after) in enumerate(((top, bottom), (left, right))):
@@ -47,6 +49,9 @@ class MaxPool(Op):
                 )
             shape.append(count)
         return TensorType((*shape, source.shape[2]), source.lo, source.hi)
+
+    def work(self, types: Sequence[TensorType], result: TensorType) -> int:
+        return math.prod(result.shape) * math.prod(self.kernel)
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         top, left, bottom, right = self.padding

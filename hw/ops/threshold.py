@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
@@ -50,6 +51,9 @@ class Threshold(Op):
         fewest = int((self.thresholds <= types[0].lo).sum(axis=1).min())
         most = int((self.thresholds <= types[0].hi).sum(axis=1).max())
         return TensorType(types[0].shape, self.out_lo + fewest, self.out_lo + most)
+
+    def work(self, types: Sequence[TensorType], result: TensorType) -> int:
+        return math.prod(result.shape) * self.thresholds.shape[1]
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         result = np.full(arrays[0].shape, self.out_lo, np.int64)

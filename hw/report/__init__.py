@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from hw import fields
 from hw.boards import LABELS, RESOURCES, Board, Resources, board
 from hw.bundle import Bundle
 from hw.dataflow.cost import costs, total
@@ -21,6 +22,7 @@ from hw.dataflow.hardware import Hardware
 from hw.dataflow.layers import Add, Fifo, Head, Layer, MatMul, MaxPool
 from hw.dataflow.network import Dataflow
 from hw.dataflow.schedule import Timing
+from hw.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,11 +50,19 @@ def report_page(bundle: Bundle, bitstream: Mapping[str, Any] | None = None) -> s
 
     Args:
         bitstream: the record of the bundle's bitstream, if it has one: what a toolchain measured of it.
+
+    Raises:
+        InputError: a record with other fields, or counts of other layers.
     """
     hardware = bundle.hardware
     assert hardware is not None, "only a bundle that was built has a report"
     flow, chosen = hardware.dataflow(bundle.graph), board(hardware.board)
     parts = costs(flow, chosen.family)
+    if bitstream is not None:
+        check_record(bitstream)
+    if bundle.counts is not None and set(bundle.counts.counted) != set(parts):
+        odd = min(set(bundle.counts.counted) ^ set(parts))
+        raise InputError(f"counts: must be of the accelerator's layers, not differ in {odd}; count again")
     timing = Timing(flow, chosen.family)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -78,6 +88,23 @@ def report_page(bundle: Bundle, bitstream: Mapping[str, Any] | None = None) -> s
         resources_plot=_resources_plot(flow, parts, chosen, hardware.budget),
         fifo_plot=_fifo_plot(flow),
     )
+
+
+def check_record(record: Any) -> None:
+    """Raises InputError unless what the page shows of a bitstream's record is there, and of its kind."""
+    place = "bitstream.json"
+    known = fields.mapping(place, record)
+    fields.text(f"{place}: toolchain", known.get("toolchain"))
+    for name, version in fields.mapping(f"{place}: tools", known.get("tools")).items():
+        fields.text(f"{place}: tools", name)
+        fields.text(f"{place}: {name}", version)
+    for name in ("clock_mhz", "target_mhz", "max_mhz", "power_w"):
+        if name in known or name in ("clock_mhz", "target_mhz"):
+            fields.number(f"{place}: {name}", known.get(name))
+    for name in ("resources", "synthesized"):
+        for kind, count in fields.mapping(f"{place}: {name}", known.get(name, {})).items():
+            fields.text(f"{place}: {name}", kind)
+            fields.number(f"{place}: {name}: {kind}", count)
 
 
 def _shares(hardware: Hardware, chosen: Board, bitstream: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -153,7 +180,7 @@ def _cycles_plot(timing: Timing, hardware: Hardware) -> Markup:
     stages = {n: cycles for n, cycles in timing.intervals.items() if n in shown or n == timing.bottleneck}
     figure, axes = _figure(0.19 * len(stages) + 0.9)
     colours = [_RED if name == timing.bottleneck else _BLUE for name in stages]
-    axes.barh(list(stages), list(stages.values()), color=colours)
+    axes.barh([_label(name) for name in stages], list(stages.values()), color=colours)
     axes.axvline(hardware.interval_cycles, color=_RED, linewidth=0.8, linestyle="--")
     axes.margins(y=0.01)
     axes.invert_yaxis()
@@ -181,7 +208,7 @@ def _fifo_plot(flow: Dataflow) -> Markup:
     fifos = [layer for layer in flow.layers if isinstance(layer, Fifo)]
     figure, axes = _figure(0.19 * len(fifos) + 0.9)
     axes.barh(
-        [layer.name for layer in fifos],
+        [_label(layer.name) for layer in fifos],
         [layer.depth * layer.input.width / 1024 for layer in fifos],
         color=_GREY,
     )
@@ -189,6 +216,11 @@ def _fifo_plot(flow: Dataflow) -> Markup:
     axes.invert_yaxis()
     axes.set_xlabel("Kibit")
     return _svg(figure)
+
+
+def _label(name: str) -> str:
+    """A name that Matplotlib does not take for a formula."""
+    return name.replace("$", r"\$")
 
 
 def _figure(height_inches: float) -> tuple[Figure, Axes]:

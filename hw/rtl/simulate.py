@@ -15,6 +15,7 @@ from hw.dataflow.network import Dataflow
 from hw.dataflow.stream import Stream
 from hw.files import PathLike
 from hw.finn.generate import module_name
+from hw.rtl.names import modules, safe_layers
 from hw.rtl.stitch import Design, seal, write_layer
 from hw.tools.axi_stream import pack_words, unpack_words
 from hw.tools.verilator import Simulation
@@ -94,7 +95,8 @@ def simulate(
     )
     scores = _unpack(dataflow.output, result.outputs[0], len(images))
     finished = result.emitted[0].reshape(len(images), -1)[:, -1]
-    names = {f"u_{module_name(layer.name)}": layer.name for layer in dataflow.layers if layer.kind == "Fifo"}
+    fifos = {layer.name for layer in dataflow.layers if layer.kind == "Fifo"}
+    names = {f"u_{module}": name for name, module in modules(dataflow.layers).items() if name in fifos}
     levels = {
         names[part]: level
         for path, level in result.fifo_levels.items()
@@ -120,7 +122,7 @@ def layer_bench(layers: Sequence[Layer], part: str, clock_ns: float, folder: Pat
     target.mkdir(parents=True, exist_ok=True)
     sources: dict[str, None] = {}
     ports, instances = ["    input wire ap_clk", "    input wire ap_rst_n"], []
-    for layer in layers:
+    for layer in safe_layers(layers):
         used = write_layer(layer, part, clock_ns, target, sources)
         prefix = module_name(layer.name)
         nets = {}
@@ -163,7 +165,7 @@ def check_layers(
     """
     simulation = build(design, optimize, jobs)
     tensors = dataflow.run(images)
-    owners = {module_name(layer.name): layer for layer in dataflow.layers}
+    owners = {module: dataflow[name] for name, module in modules(dataflow.layers).items()}
     inputs, counts = [], []
     for port in simulation.inputs:
         layer, number = _owner(port.name, owners)

@@ -2,7 +2,8 @@
 
 The folder that `stitch` writes is self-contained and the same byte for byte every time: the top `accelerator.sv`,
 a module for each of FINN's layers, our kernels, FINN's library, and memory images that the sources name relative to
-the folder. `sources.f` lists the sources in the order in which tools want them.
+the folder. `sources.f` lists the sources in the order in which tools
+want them. What is compiled for a bundle is generated anew (`hw.rtl.regenerate`), never read back.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from pathlib import Path
 from hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
 from hw.dataflow.network import Dataflow, Edge
 from hw.dataflow.stream import Stream
-from hw.errors import InputError
 from hw.files import PathLike
 from hw.finn.generate import generate, module_name
 from hw.rtl.kernels import Kernel, kernel
 from hw.rtl.matmul import matmul_kernel
+from hw.rtl.names import safe_dataflow
 from hw.tools.axi_stream import Port
 from hw.tools.yosys import family
 
@@ -49,15 +50,6 @@ class Design:
     def paths(self) -> list[Path]:
         return [self.folder / name for name in self.sources]
 
-    @classmethod
-    def load(cls, folder: PathLike) -> Design:
-        """A design whose folder `seal` finished. Raises InputError where there is none."""
-        listing = Path(folder) / SOURCES
-        if not listing.is_file():
-            raise InputError(f"{folder}: must hold the sources of an accelerator; run `fireflow build`")
-        sources = tuple(listing.read_text(encoding="utf-8").split())
-        return cls(Path(folder), Path(sources[-1]).stem, sources)
-
 
 def stitch(dataflow: Dataflow, part: str, clock_ns: float, folder: PathLike) -> Design:
     """Writes the RTL of an accelerator.
@@ -71,6 +63,7 @@ def stitch(dataflow: Dataflow, part: str, clock_ns: float, folder: PathLike) -> 
     Raises:
         InputError: a layer that no kernel computes.
     """
+    dataflow = safe_dataflow(dataflow)
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     sources: dict[str, None] = {}  # in the order of their first use

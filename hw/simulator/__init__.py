@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ContextManager, Iterable, Iterator
@@ -56,9 +57,14 @@ class Simulator:
         self.graph, self.threads, self.batch = graph, threads, batch
         self._plan = make_plan(graph)
         self._packed = packed_tensors(self._plan)
-        self._programs: dict[int, queue.LifoQueue[Program]] = {}
-        self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
         self._blas = _blas_control()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Threads and programs of this process: a fork has none of its parent's threads, only their locks."""
+        self._process = os.getpid()
+        self._programs: dict[int, queue.LifoQueue[Program]] = {}
+        self._executor = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def run(self, images: Array) -> Int64Array:
         """Scores of the images.
@@ -117,6 +123,8 @@ class Simulator:
 
     def _each_group(self, images: Array, store: Any) -> None:
         """Runs the images in groups, each on a program that no other thread uses meanwhile."""
+        if self._process != os.getpid():
+            self._begin()
 
         def work(first: int, count: int) -> None:
             program = self._take(count)
@@ -125,7 +133,7 @@ class Simulator:
                 program.run()
                 store(program, first, count)
             finally:
-                self._programs[count].put(program)
+                self._programs.setdefault(count, queue.LifoQueue()).put(program)
 
         with self._blas():
             groups = list(_groups(len(images), GROUP, self.threads))

@@ -241,7 +241,7 @@ def _summed(graph: Graph, node: Node, dtype: np.dtype[Any]) -> tuple[Step, list[
     if relu is not None:
         covered, last, floor = [*covered, relu.name], relu, (-shift).astype(dtype)
     total = _only_reader(graph, last, GlobalSum)
-    limit = graph.types[node.name].magnitude + int(np.abs(shift).max())
+    limit = graph.types[node.name].magnitude + _largest(shift)
     if total is None or exact_type(limit) is None or (floor is not None and exact_type(limit) != dtype):
         return None
     # Partial sums over the pixels have to be exact too.
@@ -286,6 +286,11 @@ def _limit(graph: Graph, node: Node) -> int:
     # In floats, which cannot overflow; exact below 2^53, and beyond nothing depends on it.
     weight = np.abs(node.op.weight.reshape(len(node.op.weight), -1).astype(np.float64)).sum(axis=1)
     return int(weight.max()) * max(graph.types[node.inputs[0]].magnitude, abs(node.op.pad_value))
+
+
+def _largest(values: Int64Array) -> int:
+    """The largest magnitude; that of int64's smallest number is none of int64's."""
+    return max(abs(int(values.min())), abs(int(values.max())))
 
 
 def exact_type(magnitude: int) -> np.dtype[Any] | None:

@@ -166,7 +166,8 @@ def resources(
     script = _script(top, names, part_family, parameters or {})
     key = content_key([wasm_version(), script, *files, *images, *(base / name for name in images), *included])
     cached = cache_folder("yosys") / f"{top}-{part_family}-{key}.json"
-    if not cached.is_file():
+    counted = _cached(cached)
+    if counted is None:
         with tempfile.TemporaryDirectory(prefix="fireflow-yosys-") as name:
             work = Path(name)
             for path, own in zip(files, names):
@@ -179,7 +180,17 @@ def resources(
             counted = count_cells(top, _run(top, script, work))
         with atomic_file(cached) as temporary:
             temporary.write_text(json.dumps(counted.to_json()))
-    return Resources(**json.loads(cached.read_text()))
+    return counted
+
+
+def _cached(path: Path) -> Resources | None:
+    """The counts in a file of the cache; None where there is none, or one that is cut or damaged."""
+    try:
+        found = json.loads(path.read_text())
+        good = isinstance(found, dict) and all(isinstance(count, (int, float)) for count in found.values())
+        return Resources(**found) if good else None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def reading(top: str, files: Sequence[str], parameters: Mapping[str, int | str] | None = None) -> str:

@@ -267,13 +267,13 @@ def test_newer_schema(refused: Refused, copied: Path, pictures: Path) -> None:
 
 
 def test_path_that_leaves_the_folder(refused: Refused, copied: Path, pictures: Path) -> None:
-    from hw.bundle import _render, _seal
+    from hw.contents import render, seal
 
     manifest = copied / "manifest.json"
     document = json.loads(manifest.read_text())
     del document["sha256"]
     document["files"]["../secret"] = document["files"].pop("graph.json")
-    manifest.write_bytes(_render(_seal(document)))
+    manifest.write_bytes(render(seal(document)))
     line = refused("simulate", copied, pictures)
     assert "files must lie inside the bundle, not at '../secret'" in line
 

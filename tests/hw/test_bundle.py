@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 
 from hw import bundle as bundle_module
 from hw.bundle import Bundle, Golden, Manifest, tensor_digest
+from hw.contents import render, seal
 from hw.errors import InputError
 from hw.files import sha256
 from hw.preprocessing import Preprocessing
@@ -49,7 +50,7 @@ def rewrite(path: Path, change: dict[str, Any]) -> None:
     document = json.loads((path / "manifest.json").read_text())
     document.pop("sha256")
     document.update(change)
-    (path / "manifest.json").write_bytes(bundle_module._render(bundle_module._seal(document)))
+    (path / "manifest.json").write_bytes(render(seal(document)))
 
 
 def listed(path: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -194,17 +196,28 @@ def test_the_damaged_array_is_named(tmp_path: Path) -> None:
         read_arrays(tmp_path / "a")
 
 
-def forge(path: Path, **changes: Any) -> None:
-    """A file with a valid hash whose header lies about its only array."""
-    write_arrays(path, {"x": np.arange(4) * 1000}, {})
+def parts(path: Path, array: Any) -> tuple[dict[str, Any], bytes]:
+    """The header and the blocks of a file with this array."""
+    write_arrays(path, {"x": array}, {})
     data = path.read_bytes()
     start = len(MAGIC) + 36
     end = start + int.from_bytes(data[len(MAGIC) : len(MAGIC) + 4], "little")
-    document = json.loads(data[start:end])
-    document["arrays"][0].update(changes)
+    document: dict[str, Any] = json.loads(data[start:end])
+    return document, data[end:]
+
+
+def join(path: Path, document: dict[str, Any], blocks: bytes) -> None:
+    """A file whose hashes are valid."""
     header = json.dumps(document).encode()
     size = len(header).to_bytes(4, "little")
-    path.write_bytes(MAGIC + size + hashlib.sha256(header).digest() + header + data[end:])
+    path.write_bytes(MAGIC + size + hashlib.sha256(header).digest() + header + blocks)
+
+
+def forge(path: Path, array: Any = None, **changes: Any) -> None:
+    """A file with a valid hash whose header lies about its only array."""
+    document, blocks = parts(path, np.arange(4) * 1000 if array is None else array)
+    document["arrays"][0].update(changes)
+    join(path, document, blocks)
 
 
 @pytest.mark.parametrize(
@@ -233,13 +246,120 @@ def forge(path: Path, **changes: Any) -> None:
         {"lo": "a"},
         {"lo": 1 << 90},
         {"size_bytes": -1},
+        {"size_bytes": True},
         {"sha256": 3},
+        {"shape": [2.7]},
+        {"shape": [4, True]},
+        {"name": 5},
+        {"order": True},
+        {"order": 1.0},
+        {"lo": 1.5},
+        {"stored": ["<u2"]},
+        {"code": None},
+        {"lo": (1 << 63) - 1},
+        {"dtype": "<f4"},
+        {"dtype": "|b1"},
     ],
 )
 def test_lying_headers(tmp_path: Path, changes: dict[str, Any]) -> None:
     forge(tmp_path / "a", **changes)
     with pytest.raises(InputError, match=r"a: .*get the file again"):
         read_arrays(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("values", "code"), [([1, 3, 0, 2], "digits"), ([0, 1000, 2000, 3000], "planes")])
+@pytest.mark.parametrize("lo", [300, -129, 1 << 40, -(1 << 63), (1 << 63) - 2])
+def test_numbers_outside_their_type_never_wrap(tmp_path: Path, values: list[int], code: str, lo: int) -> None:
+    for dtype in ("|i1", "|u1"):
+        path = tmp_path / "a"
+        write_arrays(path, {"x": np.array(values)}, {})
+        forge(path, np.array(values), dtype=dtype, lo=lo)
+        with pytest.raises(InputError, match=r"a: x must hold numbers (of|that int64)"):
+            read_arrays(path)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_sums_of_differences_that_leave_int64_are_refused(tmp_path: Path, order: int) -> None:
+    wide = np.arange(8).reshape(2, 4) * 1000
+    forge(tmp_path / "a", wide, lo=(1 << 62) - 10, order=order)
+    with pytest.raises(InputError, match="a: x must hold numbers that int64 can hold"):
+        read_arrays(tmp_path / "a")
+
+
+def test_booleans_are_0_or_1(tmp_path: Path) -> None:
+    forge(tmp_path / "a", np.array([0.0, 1.0, 2.0], np.float32), dtype="|b1", shape=[12])
+    with pytest.raises(InputError, match="x must hold 0 or 1 for each boolean"):
+        read_arrays(tmp_path / "a")
+
+
+def test_a_name_twice(tmp_path: Path) -> None:
+    document, blocks = parts(tmp_path / "a", np.arange(4))
+    join(tmp_path / "a", {**document, "arrays": document["arrays"] * 2}, blocks * 2)
+    with pytest.raises(InputError, match="a: array 1 must have a name of its own, not 'x'"):
+        read_arrays(tmp_path / "a")
+
+
+@pytest.mark.parametrize("meta", ["{}, {}", "NaN", '{"a": 1, "a": 2}', '"\\ud800"', "[" * 99 + "]" * 99])
+def test_headers_are_plain_json(tmp_path: Path, meta: str) -> None:
+    header = f'{{"arrays": [], "meta": {meta}}}'.encode()
+    (tmp_path / "a").write_bytes(
+        MAGIC + len(header).to_bytes(4, "little") + hashlib.sha256(header).digest() + header
+    )
+    with pytest.raises(InputError, match="a: the file must hold JSON"):
+        read_arrays(tmp_path / "a")
+
+
+def bomb(path: Path, **fields: Any) -> None:
+    """A small file that says it holds many numbers, and does."""
+    coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    block = coder.compress(bytes(fields.pop("unpacked_bytes"))) + coder.flush()
+    entry = {"name": "x", "size_bytes": len(block), "sha256": hashlib.sha256(block).hexdigest(), **fields}
+    join(path, {"arrays": [entry], "meta": {}}, block)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"code": "digits", "lo": 0, "radix": 1, "shape": [1 << 26], "unpacked_bytes": 1 << 23},
+        {"code": "digits", "lo": 0, "radix": 2, "shape": [1 << 20, 8], "unpacked_bytes": 1 << 20},
+        {
+            "code": "planes",
+            "lo": 0,
+            "stored": "|u1",
+            "order": 2,
+            "shape": [5 << 20],
+            "unpacked_bytes": 5 << 20,
+        },
+        {"code": "raw", "dtype": "|u1", "shape": [1 << 23], "unpacked_bytes": 1 << 23},
+    ],
+)
+def test_a_small_file_asks_for_little(tmp_path: Path, fields: dict[str, Any]) -> None:
+    bomb(tmp_path / "a", **{"dtype": "<i8", **fields})
+    size = (tmp_path / "a").stat().st_size
+    assert size < 50_000
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"a: x must have at most \d+ numbers in a file of {size} bytes"):
+        read_arrays(tmp_path / "a")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_what_a_small_file_may_ask_for_takes_memory_of_its_size(tmp_path: Path) -> None:
+    bomb(tmp_path / "a", dtype="|i1", code="digits", lo=0, radix=2, shape=[1 << 22], unpacked_bytes=1 << 19)
+    tracemalloc.start()
+    assert read_arrays(tmp_path / "a")[0]["x"].nbytes == 1 << 22
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20  # with the digits of all bytes at once it was 24 bytes a number
+
+
+def test_nothing_is_written_that_would_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"a: arrays must have at most \d+ numbers in \d+ bytes, not 8388608"
+    ):
+        write_arrays(tmp_path / "a", {"x": np.zeros(1 << 23, np.int8)}, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.errors import InputError
-from hw.files import read_json
+from hw.files import read_tool_json
 
 _INDEXED = re.compile(r"(.+)\[(\d+)\]$")
 
@@ -101,7 +101,7 @@ class Database:
     @cached_property
     def layout(self) -> dict[str, Any]:
         """part.json: IDCODE and the columns of frames."""
-        return dict(read_json(self.folder / self.part / "part.json"))
+        return dict(read_tool_json(self.folder / self.part / "part.json"))
 
     @property
     def idcode(self) -> int:
@@ -125,7 +125,7 @@ class Database:
 
     @cached_property
     def tiles(self) -> dict[str, Tile]:
-        grid = read_json(self.folder / self.fabric / "tilegrid.json")
+        grid = read_tool_json(self.folder / self.fabric / "tilegrid.json")
         return {name: _tile(name, entry) for name, entry in grid.items()}
 
     @cached_property
@@ -137,7 +137,7 @@ class Database:
     def neighbours(self) -> dict[str, dict[str, list[tuple[int, int, str, str]]]]:
         """Type -> wire -> (dx, dy, type there, wire there): the same piece of metal in the next tile."""
         result: dict[str, dict[str, list[tuple[int, int, str, str]]]] = defaultdict(lambda: defaultdict(list))
-        for entry in read_json(self.folder / self.fabric / "tileconn.json"):
+        for entry in read_tool_json(self.folder / self.fabric / "tileconn.json"):
             (dx, dy), (one, other) = entry["grid_deltas"], entry["tile_types"]
             for here, there in entry["wire_pairs"]:
                 result[one][here].append((dx, dy, other, there))
@@ -147,7 +147,7 @@ class Database:
     @lru_cache(maxsize=None)  # noqa: B019 - a database lives as long as the program
     def tile_type(self, name: str) -> TileType:
         path = self.folder / f"tile_type_{name}.json"
-        entry = read_json(path)
+        entry = read_tool_json(path)
         pips: dict[str, list[str]] = defaultdict(list)
         for pip in entry["pips"].values():
             pips[pip["dst_wire"]].append(pip["src_wire"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from hw.bitstream.recover.netlist import Netlist, bus
 from hw.bitstream.recover.routing import NOTHING, RecoveryError
-from hw.files import read_json
+from hw.files import read_tool_json
 
 
 class Processor:
@@ -20,7 +20,7 @@ class Processor:
     def __init__(self, netlist: Netlist) -> None:
         self.netlist = netlist
         self.site = "PS7_X0Y0"
-        ports = read_json(netlist.database.folder / "ps7_ports.json")
+        ports = read_tool_json(netlist.database.folder / "ps7_ports.json")
         self.ports: dict[str, Any] = {name: port for name, port in ports.items() if port["class"] == "normal"}
         self.read: set[str] = set()
         self.driven: dict[str, str] = {}

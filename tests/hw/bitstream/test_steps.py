@@ -48,6 +48,20 @@ def test_a_change_runs_the_step_and_those_behind_it(tmp_path: Path) -> None:
     assert ran == ["one", "two", "three", "two", "three"]
 
 
+@pytest.mark.parametrize("left", ["", "on", "\0\0\0", None])
+def test_a_damaged_result_is_made_again(tmp_path: Path, left: str | None) -> None:
+    ran: list[str] = []
+    steps = [writer("one", ran), writer("two", ran)]
+    done = run_steps(steps, tmp_path)
+    if left is None:
+        (done["one"].folder / "text").unlink()
+    else:
+        (done["one"].folder / "text").write_text(left)
+    again = run_steps(steps, tmp_path)
+    assert (ran, again["two"].kept) == (["one", "two", "one"], True)
+    assert (again["one"].folder / "text").read_text() == "one"
+
+
 def test_a_changed_file_counts(tmp_path: Path) -> None:
     ran: list[str] = []
     source = tmp_path / "source.v"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,3 +52,69 @@ def test_what_is_not_whole_is_made_anew(folder: Path) -> None:
     (folder / "left").touch()
     made_once(folder, "whole", lambda temporary: (temporary / "whole").touch())
     assert [path.name for path in folder.iterdir()] == ["whole"]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def changed(path: Path) -> None:
+    path.write_bytes(b"Made")
+
+
+def zeroed(path: Path) -> None:
+    """What some file systems leave of a file that was not on the disk yet: its size."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, changed, zeroed, removed])
+@pytest.mark.parametrize("name", ["whole", "part/other"])
+def test_a_damaged_entry_is_made_again(folder: Path, damage: Callable[[Path], None], name: str) -> None:
+    made = []
+
+    def make(temporary: Path) -> None:
+        made.append(temporary)
+        (temporary / "whole").write_text("made")
+        (temporary / "part").mkdir()
+        (temporary / "part" / "other").write_text("made")
+
+    made_once(folder, "whole", make)
+    made_once(folder, "whole", make)
+    assert len(made) == 1
+    damage(folder / name)
+    made_once(folder, "whole", make)
+    made_once(folder, "whole", make)
+    assert len(made) == 2
+    assert (folder / name).read_text() == "made"
+
+
+@pytest.mark.parametrize(
+    "seal", ["", "{", "[]", "null", '{"whole": 3}', '{"whole": [4, 5, 6]}', '{"other": [1, "a"]}', "{}"]
+)
+def test_a_damaged_seal_is_none(folder: Path, seal: str) -> None:
+    made = []
+
+    def make(temporary: Path) -> None:
+        made.append(temporary)
+        (temporary / "whole").write_text("made")
+
+    made_once(folder, "whole", make)
+    (folder.parent / LOCKS / "made.json").write_text(seal)
+    made_once(folder, "whole", make)
+    made_once(folder, "whole", make)
+    assert len(made) == 2
+
+
+def test_a_machine_that_stopped_before_there_were_seals(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "whole").touch()
+    made_once(folder, "whole", lambda temporary: (temporary / "whole").write_text("made"))
+    assert (folder / "whole").read_text() == "made"

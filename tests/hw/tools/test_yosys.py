@@ -40,6 +40,19 @@ def test_counter_and_cache(counter: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12}) == first
 
 
+@pytest.mark.parametrize("left", ["", '{"lut": 1', "[]", "null", '{"lut": "a"}', '{"cells": 1}'])
+def test_damaged_counts_are_counted_again(counter: Path, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    monkeypatch.setattr(yosys, "cache_folder", lambda tool: counter / tool)
+    monkeypatch.setattr(yosys, "wasm_version", lambda: "0")
+    monkeypatch.setattr(yosys, "_run", lambda *_arguments: {"design": {"num_cells_by_type": {"LUT4": 7}}})
+    files = [counter / "counter.v"]
+    assert yosys.resources("counter", files, "xc7").lut == 7
+    kept = next((counter / "yosys").glob("*.json"))
+    kept.write_text(left)
+    assert yosys.resources("counter", files, "xc7").lut == 7
+    assert "7" in kept.read_text()
+
+
 def test_every_kind_of_cell() -> None:
     cells = {
         "LUT1": 1,
