@@ -31,6 +31,11 @@ def weights_source(parser: _ActionsContainer) -> None:
         metavar="NAME",
         help="what the weights expect of pictures, where their file does not tell: caffe, torchvision or a JSON file",
     )
+    parser.add_argument(
+        "--weights-key",
+        metavar="KEY",
+        help="which network of a checkpoint that holds several, such as state_dict_ema; the error lists them",
+    )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
     parser.add_argument(
         "--resize",

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     policy = load_policy(args.policy)
     images = open_images(args.data)
-    model = load_network(args.weights, args.preprocessing, args.input_size, args.resize)
+    model = load_network(args.weights, args.preprocessing, args.input_size, args.resize, args.weights_key)
     if model.network.policy is not None:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
