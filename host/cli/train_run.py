@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from host.cli.card import MODEL_CARD, check_card_file, source_record, tool_versions
+from host.cli.overwrite import duration
 from hw.errors import InputError
 from hw.files import sha256
 
@@ -238,14 +239,6 @@ def kept(folder: Path) -> Iterator[None]:
             f"{error.filename or folder}: must be written whole, not fail with {error.strerror!r}; "
             f"make room and give the same command again: {state}"
         ) from None
-
-
-def duration(seconds: float) -> str:
-    """As people say it."""
-    minutes = seconds / 60
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def _now() -> str:
