@@ -102,10 +102,15 @@ def told(differences: Sequence[str]) -> str:
 
 def record_of_card(card: Mapping[str, Any]) -> RunRecord:
     """What the card of a model tells of its run: those of versions that kept no record."""
-    recipe = {name: value for name, value in card.get("recipe", {}).items() if name != "start_share"}
-    made_from = {key: card[key] for key in ("start", "teachers", "policy", "data") if key in card}
+    settings = card.get("recipe")
+    recipe = (
+        {name: v for name, v in settings.items() if name != "start_share"}
+        if isinstance(settings, dict)
+        else {}
+    )
+    facts = {key: card[key] for key in ("policy", "start", "teachers", "data", "excluded") if key in card}
+    made_from = {key: value for key, value in facts.items() if key != "excluded"}
     made_at = str(card.get("made_at", ""))
-    facts = {"excluded": card.get("excluded", [])}
     return RunRecord({**made_from, "recipe": recipe}, card.get("tools", {}), facts, made_at, made_at)
 
 
@@ -136,9 +141,9 @@ def _differences(place: str, old: Any, new: Any) -> Iterator[str]:
             "pixels" in old and "pixels" in new
         ):  # where the files lie and when they were written does not count
             old = {key: value for key, value in old.items() if key != "fingerprint"}
-        leaf = "sha256" in old or "images" in old
+        leaf = "sha256" in old or "images" in old  # a file, or a data set
         for key in old:
-            if key in _NAMES or key not in new:
+            if (leaf and key in _NAMES) or key not in new:
                 continue
             inner = list(_differences(f"{place}.{key}" if place else key, old[key], new[key]))
             if leaf and inner:

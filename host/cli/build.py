@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from host.cli import arguments, toolchains
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
-from host.cli.overwrite import check_bundle, timed
+from host.cli.overwrite import check_bundle, check_hardware, timed
 from hw.boards import RESOURCES
 from hw.errors import InputError
 
@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({**_document(plan, hardware), "fits": False, "bitstream": None, "output": None})
         return 1
+    check_hardware(output, args.force, hardware)
     built = None
     with tempfile.TemporaryDirectory() as scratch:
         rtl, extra = None, {}

@@ -15,6 +15,7 @@ from hw.files import read_json
 
 if TYPE_CHECKING:
     from hw.bundle import Bundle
+    from hw.dataflow.hardware import Hardware
 
 LONG_S = 60.0
 _TOOK = "took"
@@ -84,7 +85,8 @@ def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
     Args:
         path: the output.
         force: replace what took long too.
-        hardware_too: whether what will be written has an accelerator, as what is there may have.
+        hardware_too: whether what will be written has an accelerator, as what is there may have; `check_hardware`
+            then tells whether it is another one.
 
     Raises:
         InputError: something of worth is there, or another kind of folder.
@@ -104,9 +106,9 @@ def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
     took = card.get(_TOOK)
     seconds = took if isinstance(took, dict) else {}
     losses = [
-        Loss(what, _number(seconds.get(step)), always=step == "build" and not hardware_too)
+        Loss(what, _number(seconds.get(step)), always=step == "build")
         for name, what, step in _PARTS
-        if name in listed
+        if name in listed and not (step == "build" and hardware_too)
     ]
     if any(name.endswith(".bit") for name in listed):
         losses.append(Loss("a bitstream", _bitstream_seconds(path)))
@@ -119,6 +121,32 @@ def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
         rest = f" and {len(more) - 2} more files" if len(more) > 2 else ""
         losses.append(Loss(f"{', '.join(more[:2])}{rest}, no part of the bundle", always=True))
     check_losses(path, losses, force)
+
+
+def check_hardware(path: Path, force: bool, hardware: Hardware) -> None:
+    """That an accelerator may be written where a bundle has one: the same, or one that was quick to find.
+
+    Raises:
+        InputError: its folding took long, and is another.
+    """
+    if not (path / "hardware.json").is_file():
+        return
+    from hw.dataflow.hardware import Hardware
+
+    try:
+        old = Hardware.from_json(read_json(path / "hardware.json"))
+        if (old.board, old.folding, old.fifo_depths) == (
+            hardware.board,
+            hardware.folding,
+            hardware.fifo_depths,
+        ):
+            return
+    except (InputError, KeyError, TypeError):
+        pass  # of another version: surely another one
+    card = read_json(path / "manifest.json")["card"]
+    took = card.get(_TOOK)
+    seconds = _number(took.get("build")) if isinstance(took, dict) else None
+    check_losses(path, [Loss(_PARTS[0][1], seconds)], force)
 
 
 def check_export(path: Path, golden: Path, card: Path) -> None:

@@ -114,13 +114,14 @@ class Run:
 
         self.folder, self.record = folder, wanted
         self._checkpoint, self._model = folder / CHECKPOINT, folder / MODEL_FILE
-        self._anew = restart
+        self._anew, self._told = restart, ""
         stored = RunRecord.load(folder)
         check_card_file(folder / MODEL_CARD)
         trained, made = self._checkpoint.exists(), self._model.exists()
         if not trained and not made:
             return
-        if stored is None and not trained:
+        card = _card_in(self._model) if made and stored is None else {}
+        if stored is None and made and (not trained or card.get("made_by") != "fireflow train"):
             if not force:
                 raise InputError(
                     f"{self._model}: must be of the run in its folder, not of an unknown one; "
@@ -129,7 +130,7 @@ class Run:
             self._anew = True
             return
         if restart:
-            print(f"fireflow: {folder}: begun anew; lost {self._lost(stored)}", file=sys.stderr)
+            self._told = f"fireflow: {folder}: begun anew; lost {self._lost(stored)}"
             return
         if not trained:
             raise InputError(
@@ -137,7 +138,7 @@ class Run:
                 f"choose another -o, or --restart, which loses {self._lost(stored)}"
             )
         if stored is None and made:
-            stored = record_of_card(_card_in(self._model))
+            stored = record_of_card(card)
         if stored is None:
             print(
                 f"fireflow: {folder}: begun by an earlier version, which did not record from what; "
@@ -172,6 +173,8 @@ class Run:
         from quant.run_record import RUN_RECORD
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._told:
+            print(self._told, file=sys.stderr)
         if self._anew:
             for path in (self._checkpoint, self._model, self.folder / MODEL_CARD, self.folder / RUN_RECORD):
                 path.unlink(missing_ok=True)
@@ -210,7 +213,7 @@ class Run:
             "made_by": "fireflow train",
             "made_at": record.finished_at,
             **record.facts,
-            "recipe": {**record.made_from["recipe"], "start_share": start_share},
+            "recipe": {**record.made_from.get("recipe", {}), "start_share": start_share},
             **({"seconds": record.seconds} if record.seconds else {}),
             "tools": dict(record.tools),
         }

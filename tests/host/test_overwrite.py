@@ -108,8 +108,6 @@ def test_lower_keeps_what_was_built(refused: Refused, built: Path, model: Path) 
 HOUR = {"route": {"seconds": 3600.0}, "pack": {"seconds": 300.0}}
 CASES: list[tuple[dict[str, Any], str | None]] = [
     ({"took": {"build": 3.0}}, None),
-    ({"took": {"build": 61.0}}, "the folding and Verilog of a build that took 1 min"),
-    ({}, "the folding and Verilog of a build;"),
     ({"took": {"build": 3.0}, "steps": HOUR}, "holds a bitstream that took 65 min;"),
     ({"took": {"build": 3.0}, "steps": {}}, "holds a bitstream;"),
     ({"took": {"build": 3.0}, "steps": {"route": {"seconds": 9.0}}}, None),
@@ -162,6 +160,32 @@ class Reached(Exception):
 
 def reached(*_arguments: object, **_named: object) -> None:
     raise Reached
+
+
+@pytest.mark.parametrize(
+    ("took", "lost"), [({"build": 100.0}, " that took 2 min"), (None, ";"), ({"build": 3.0}, None)]
+)
+def test_another_folding_is_asked_for(
+    changed: Callable[..., Path],
+    plain: Path,
+    capsys: pytest.CaptureFixture[str],
+    took: dict[str, float] | None,
+    lost: str | None,
+) -> None:
+    path = changed(took)
+    other = build(plain, path)
+    other[other.index("4000")] = "1000"
+    if lost is not None:
+        before = contents(path)
+        assert main([*other, "--json"]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert f"since it holds the folding and Verilog of a build{lost}" in told.err
+        assert contents(path) == before
+        assert main(build(plain, path)) == 0, "the same folding is no loss"
+        assert contents(path)["copy.fire/hardware.json"] == before["copy.fire/hardware.json"]
+        other.append("--force")
+    assert main(other) == 0
 
 
 def test_a_bitstream_is_lost_by_name(

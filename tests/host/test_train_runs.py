@@ -39,6 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made["other_start"] = write_weights(folder / "other.npz", conv10_bias=lambda bias: bias + 1)
     made["other_data"] = write_pictures(folder / "other_data", 6, seed=1)
     made["less_data"] = write_pictures(folder / "less_data", 5)
+    made["two"] = write_pictures(folder / "two", 2)
     made["held_out"] = write_pictures(folder / "held_out", 1)
     made["relabelled"] = write_pictures(folder / "relabelled", 6)
     labels = made["relabelled"] / "labels.csv"
@@ -122,7 +123,7 @@ OTHER: list[tuple[str, dict[str, Any], str]] = [
     ("exclude", {"exclude": "{held_out}"}, "data must be data (6 pictures, "),
     ("policy", {"policy": "w3a4"}, "policy.name must be w4a4, not w3a4"),
     ("float", {"policy": "float", "calibration_images": None}, "policy must be w4a4, not float"),
-    ("head", {"head": "data", "data": "{held_out}"}, "network.num_classes must be 4, not 1"),
+    ("head", {"head": "data", "data": "{two}"}, "network.num_classes must be 4, not 2"),
     ("teacher", {"teacher": "{other_start}"}, "teachers must be start.npz ("),
     ("teachers", {"teacher": ["{start}", "{other_start}"]}, "teachers must be start.npz ("),
     ("onnx teacher", {"onnx_teacher": "{onnx}"}, "teachers must be start.npz ("),
@@ -417,7 +418,7 @@ def test_a_full_disk_loses_nothing(
         if where == "model":
             patch.setattr("quant.model_file.write_arrays", full)
         else:
-            from quant.checkpoint import save_file
+            from safetensors.torch import save_file
 
             patch.setattr("quant.checkpoint.save_file", no_room)
         assert main(command(files, folder, checkpoint_every=1)) == 2

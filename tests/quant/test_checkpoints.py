@@ -257,7 +257,7 @@ def test_the_advice_for_programs_succeeds(tmp_path: Path) -> None:
         with pytest.raises(InputError) as told:
             load_weights(path)
         follow(str(told.value), made, net=net)
-    torch.jit.script(Scripted()).save(str(path))
+    torch.jit.script(Scripted()).save(str(path))  # type: ignore[no-untyped-call]
     with pytest.raises(InputError, match="not TorchScript, which is a program") as told:
         load_weights(path)
     follow(str(told.value).replace("FILE", str(path)), made)
