@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
 
 class InputError(ValueError):
     """Input that breaks a rule: a file, a model, an option, an array.
@@ -12,9 +16,14 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(plain(message))
 
 
-def one_line(message: str) -> str:
-    """A message built from somebody else's exception or file may hold line breaks; ours is always one line."""
-    return " ".join(message.split())
+def plain(text: str) -> str:
+    """One line that a terminal only prints, of a text that may hold somebody else's words or a file's name.
+
+    >>> plain("\\x1b[1mbold\\x1b[0m\\nand\\x07 loud")
+    'bold and\\\\x07 loud'
+    """
+    line = " ".join(_TERMINAL.sub("", text).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

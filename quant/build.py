@@ -26,7 +26,11 @@ _PUBLISHED_SIZES = (224, 227)
 
 
 def load_network(
-    path: Path, preprocessing: str | None = None, input_size: int | None = None, resize: int | None = None
+    path: Path,
+    preprocessing: str | None = None,
+    input_size: int | None = None,
+    resize: int | None = None,
+    key: str | None = None,
 ) -> Model:
     """Reads a .fireq file, or a float weight file as `quant.pretrained.load_weights` does.
 
@@ -35,9 +39,12 @@ def load_network(
         preprocessing: "caffe", "torchvision" or a JSON file, for weight files that do not tell.
         input_size: side of the network's input, where it shall not be the file's.
         resize: side that pictures are brought to before the input is cut from their middle, likewise.
+        key: which network of a checkpoint that holds several.
     """
     if path.suffix != SUFFIX:
-        model = float_network(load_weights(path, preprocessing), input_size)
+        model = float_network(load_weights(path, preprocessing, key), input_size)
+    elif key is not None:
+        raise InputError(f"{path}: weights-key is for checkpoints of torch, not {SUFFIX}; leave it out")
     else:
         model = load_model(path)
         if input_size is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from pathlib import Path
 
 import torch
@@ -15,6 +18,7 @@ from hw.errors import InputError
 from hw.files import atomic_file
 from quant.layers import mark_calibrated, quantizers
 from quant.recipe import Recipe
+from quant.squeezenet import SqueezeNet
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -42,8 +46,16 @@ def save_checkpoint(
     if averaged > 0:
         tensors.update({f"average.{n}": t.contiguous() for n, t in _tensors(average.module).items()})
     metadata = {"step": str(step), "averaged": str(averaged), "recipe": recipe.model_dump_json()}
+    if isinstance(model, SqueezeNet):
+        metadata["network"] = _network_text(model)
     with atomic_file(folder / CHECKPOINT) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            system = re.search(r"os error (\d+)", str(error))
+            if system is None:
+                raise
+            raise OSError(int(system[1]), os.strerror(int(system[1])), str(folder / CHECKPOINT)) from None
 
 
 def load_checkpoint(
@@ -57,18 +69,14 @@ def load_checkpoint(
     path = folder / CHECKPOINT
     if not path.exists():
         return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is not a dict)
-    except SafetensorError as error:
-        raise InputError(
-            f"{path}: must be a whole checkpoint, not {error}; delete it to start again"
-        ) from None
+    metadata, tensors = _read(path)
     if not _trained_like(metadata["recipe"], recipe):
         raise InputError(
             f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder"
         )
+    known = metadata.get("network")
+    if known is not None and isinstance(model, SqueezeNet) and known != _network_text(model):
+        raise InputError(f"{path}: must be of the same network and bit widths; choose another output folder")
     own = _tensors(model)
     stored = {
         name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")
@@ -88,6 +96,40 @@ def load_checkpoint(
         if f"exp_avg.{name}" in tensors:
             optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
     return int(metadata["step"])
+
+
+def steps_done(folder: Path) -> tuple[int, int] | None:
+    """How many steps a run's checkpoint has behind it, and of how many; None if there is no checkpoint.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    metadata, _tensors_there = _read(path, tensors=False)
+    try:
+        return int(metadata["step"]), int(json.loads(metadata["recipe"])["steps"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: must be a whole checkpoint, not without {error}; begin anew") from None
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and, if wanted, tensors of a checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys() if tensors else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise InputError(
+            f"{path}: must be a whole checkpoint, not {error}; delete it to start again"
+        ) from None
+
+
+def _network_text(model: SqueezeNet) -> str:
+    """What tells networks with the same tensors apart: where its layers lie, and their bits."""
+    policy = None if model.policy is None else model.policy.model_dump(mode="json", exclude={"name"})
+    return json.dumps({"spec": model.spec.to_json(), "policy": policy})
 
 
 def _trained_like(stored: str, recipe: Recipe) -> bool:

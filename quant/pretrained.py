@@ -23,7 +23,7 @@ from quant.caffe import read_caffemodel
 from quant.family import MAX_BYTES, Array, Raw, infer_spec
 from quant.onnx_weights import read_onnx
 from quant.squeezenet import SqueezeNetSpec
-from quant.torch_weights import read_safetensors, read_torch
+from quant.torch_weights import OTHER_ENDINGS, read_safetensors, read_torch
 
 _METADATA = "__fireflow__"
 
@@ -58,24 +58,30 @@ class FoldedWeights:
     pixel_mean: Array
 
 
-def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = None) -> FloatWeights:
-    """Reads a weight file, by its extension: .caffemodel, .onnx, .pth, .pt, .safetensors or .npz.
+def load_weights(
+    path: str | Path, preprocessing: str | Preprocessing | None = None, key: str | None = None
+) -> FloatWeights:
+    """Reads a weight file, by its extension: .caffemodel, .onnx, .safetensors, .npz, or one of torch's.
 
     Args:
         path: the file.
         preprocessing: "caffe", "torchvision", a JSON file or a record; needed where the file does not tell (npz files
             without metadata, ONNX files of unknown origin) and obeyed where it does.
+        key: which network of a checkpoint that holds several; see `quant.state_dicts.find_network`.
 
     Raises:
         InputError: the file is missing, damaged, too large, not a SqueezeNet, or holds NaN or Inf.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
+    reader = {**_READERS, **dict.fromkeys(OTHER_ENDINGS, read_torch)}.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
         raise InputError(
-            f"{path}: a weight file must end in {known}, not {path.suffix!r}; convert or rename it"
+            f"{path}: a weight file must end in {known}, not {path.suffix!r}; convert or rename it "
+            f"(a checkpoint of torch may also end in {', '.join(OTHER_ENDINGS)})"
         )
+    if key is not None and reader not in (read_torch, read_safetensors):
+        raise InputError(f"{path}: weights-key is for checkpoints of torch, not {path.suffix}; leave it out")
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -89,7 +95,7 @@ def load_weights(path: str | Path, preprocessing: str | Preprocessing | None = N
             f"{path}: a weight file must have at most {MAX_BYTES} bytes, not {size}; is it a SqueezeNet?"
         )
     try:
-        raw = reader(path)
+        raw = reader(path) if key is None else reader(path, key)
     except InputError:
         raise
     except Exception as error:  # the parsers of five formats raise nearly anything on damaged bytes
@@ -176,7 +182,7 @@ def _read_npz(path: Path) -> Raw:
             )
         for member in members:
             with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = _read_npy(file, member.file_size)
+                arrays[member.filename.removesuffix(".npy")] = _read_npy(path, file, member.file_size)
     if _METADATA not in arrays:
         return Raw(arrays, "npz")
     try:
@@ -190,7 +196,7 @@ def _read_npz(path: Path) -> Raw:
     return Raw(arrays, "npz", Preprocessing.from_json(preprocessing), padding, simple_bypass)
 
 
-def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
+def _read_npy(path: Path, file: Any, size: int) -> npt.NDArray[Any]:
     """One array of an npz file; its header may not promise more than its `size` bytes hold."""
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
@@ -198,13 +204,18 @@ def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
     ]
     shape, fortran, dtype = read_header(file)
     count = int(np.prod(shape, dtype=object)) if shape else 1
-    if dtype.hasobject or count * dtype.itemsize > size:
+    if dtype.hasobject:
+        raise InputError(
+            f"{path}: must be a whole .npz file without pickled objects, not with some in {file.name}; "
+            "save its arrays as float32"
+        )
+    if count * dtype.itemsize > size:
         raise ValueError(f"an array of {dtype} and shape {shape} does not fit in {size} bytes")
     data = file.read(count * dtype.itemsize)
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
 
 
-_READERS: dict[str, Callable[[Path], Raw]] = {
+_READERS: dict[str, Callable[..., Raw]] = {
     ".caffemodel": read_caffemodel,
     ".onnx": read_onnx,
     ".pth": read_torch,

@@ -1,10 +1,9 @@
-"""State dicts of torch in .pth, .pt and .safetensors files: torchvision's SqueezeNets, and our own."""
+"""Weights in files of torch and safetensors: torchvision's SqueezeNets and our own, in checkpoints of any kind."""
 
 from __future__ import annotations
 
+import logging
 import re
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +14,55 @@ import torch
 
 from hw.errors import InputError
 from hw.preprocessing import TORCHVISION
-from quant.family import MAX_BYTES, Raw
+from quant.family import Raw
 from quant.precision import FIRE_NUMBERS
+from quant.state_dicts import Found, find_network, network_keys
+from quant.torch_file import SAVE, read_torch_file
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+OTHER_ENDINGS = (".ckpt", ".bin", ".tar")
+"""That people give to checkpoints (the last as .pth.tar), besides .pth and .pt."""
+_LOG = logging.getLogger(__name__)
+_IN_NUMPY = (torch.float16, torch.float32, torch.float64)
 _FIRE = re.compile(r"features\.(\d+)\.(squeeze|expand1x1|expand3x3)\.(weight|bias)")
 _FIRST = re.compile(r"features\.0\.(weight|bias)")
 _LAST = re.compile(r"classifier\.1\.(weight|bias)")
 
 
-def read_torch(path: Path) -> Raw:
-    """A state dict from a .pth or .pt file, with torch's reader that builds tensors and nothing else.
+def read_torch(path: Path, key: str | None = None) -> Raw:
+    """A SqueezeNet from a file of `torch.save`: a state dict, or a checkpoint that holds one however it is nested.
+
+    Args:
+        path: the file.
+        key: which network, where a checkpoint holds several; see `quant.state_dicts.find_network`.
 
     Raises:
-        InputError: no state dict. On damage or other objects, whatever torch raises.
+        InputError: no state dict of one SqueezeNet. On damage, whatever torch raises.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise InputError(
-                f"{path}: must unpack to at most {MAX_BYTES} bytes, not {size}; is it a SqueezeNet?"
-            )
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    return _named(path, "torch", content)
+    return _named(path, "torch", find_network(path, read_torch_file(path), key))
 
 
-def read_safetensors(path: Path) -> Raw:
-    """A state dict from a .safetensors file.
+def read_safetensors(path: Path, key: str | None = None) -> Raw:
+    """A SqueezeNet from the state dict in a .safetensors file.
 
     Raises:
         InputError: no SqueezeNet. On damage, whatever safetensors raises.
     """
-    return _named(path, "safetensors", safetensors.torch.load_file(path, device="cpu"))
+    content = safetensors.torch.load_file(path, device="cpu")
+    return _named(path, "safetensors", find_network(path, content, key))
 
 
-def _named(path: Path, source: str, content: Any) -> Raw:
-    """State dict entries by our names; torchvision's are recognised by theirs."""
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(
-            f"{path}: must hold a state dict, not {type(content).__name__}; save net.state_dict()"
-        )
-    arrays = {
-        str(key).removeprefix("module."): _array(path, str(key), value) for key, value in content.items()
-    }
+def networks_in(path: Path) -> list[str]:
+    """The keys of the networks in a file of torch; of other weight files none."""
+    if path.suffix.lower() not in (".pth", ".pt", *OTHER_ENDINGS):
+        return []
+    return network_keys(path, read_torch_file(path))
+
+
+def _named(path: Path, source: str, found: Found) -> Raw:
+    """A network's tensors by our names; torchvision's are recognised by theirs."""
+    arrays = {name: _array(path, name, tensor) for name, tensor in found.tensors(path).items()}
+    if beside := found.left_out():
+        _LOG.warning("fireflow: %s: taken is %s, without %s", path, found.key, _listed(beside))
     if not any(name.startswith("features.") for name in arrays):
         return Raw(arrays, source)
     numbers = sorted({int(match[1]) for match in map(_FIRE.fullmatch, arrays) if match})
@@ -79,6 +80,8 @@ def _named(path: Path, source: str, content: Any) -> Raw:
             name = f"conv1.{match[1]}"
         elif match := _LAST.fullmatch(name):
             name = f"conv10.{match[1]}"
+        if name in renamed:
+            raise InputError(f"{path}: {name} must be there once, not under torchvision's name too; {SAVE}")
         renamed[name] = array
     version_1_0 = renamed.get("conv1.weight", np.zeros(0)).shape[2:] == (7, 7)
     wanted = [3, 4, 5, 7, 8, 9, 10, 12] if version_1_0 else [3, 4, 6, 7, 9, 10, 11, 12]
@@ -89,19 +92,23 @@ def _named(path: Path, source: str, content: Any) -> Raw:
     return Raw(renamed, source, TORCHVISION, head_padding=0)
 
 
-def _array(path: Path, name: str, value: Any) -> npt.NDArray[Any]:
-    if not isinstance(value, torch.Tensor):
-        raise InputError(
-            f"{path}: {name}: must be a tensor, not {type(value).__name__}; save net.state_dict()"
-        )
+def _listed(names: list[str]) -> str:
+    """The first of many names."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more tensors" if len(names) > 3 else "")
+
+
+def _array(path: Path, name: str, value: torch.Tensor) -> npt.NDArray[Any]:
     # An expanded tensor of one stored number could claim any size.
     if (
         value.layout != torch.strided
+        or value.device.type != "cpu"
+        or value.is_quantized
         or value.numel() * value.element_size() > value.untyped_storage().nbytes()
     ):
         raise InputError(
-            f"{path}: {name}: must be stored whole, not as {tuple(value.shape)} of fewer values; save it"
+            f"{path}: {name}: must be stored whole, as floats, not as {tuple(value.shape)} of other values; {SAVE}"
         )
     value = value.detach()
-    array: npt.NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    wide = value.is_floating_point() and value.dtype not in _IN_NUMPY
+    array: npt.NDArray[Any] = (value.float() if wide else value).numpy()
     return array

@@ -57,6 +57,7 @@ def train(
     accelerator: str = "auto",
     others: Sequence[OnnxTeacher] = (),
     report: Callable[[int, float], None] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> SqueezeNet:
     """Train `model` in place and return it.
 
@@ -73,6 +74,8 @@ def train(
         others: classifiers of any kind to distil from as well; they teach scores only.
         report: is told, by the first process, the steps that are done, at first those of the checkpoint, and the
             last loss that was logged, NaN before there is one.
+        begin: is called by the first process when nothing that was asked for can be refused any more, before a
+            checkpoint is looked for.
 
     Raises:
         InputError: labels are needed and missing, there is no such device, or the checkpoint belongs to another
@@ -90,6 +93,9 @@ def train(
     fused = fabric.device.type == "cuda"
     optimizer = torch.optim.Adam(_parameter_groups(model, recipe), betas=(0.9, 0.99), fused=fused)
     average = AveragedModel(model)
+    if begin is not None and fabric.global_rank == 0:
+        begin()
+    fabric.barrier()
     first_step = load_checkpoint(folder, model, optimizer, average, recipe)
     loss_of, optimizer = fabric.setup(objective(model, teachers, recipe), optimizer)
     base_rates = [group["base_lr"] for group in optimizer.param_groups]

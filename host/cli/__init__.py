@@ -21,9 +21,8 @@ from host.cli.errors import (
     missing_part,
     needs_newer_python,
     one_line,
-    printable,
 )
-from hw.errors import InputError
+from hw.errors import InputError, plain
 
 DONE, CHECK_FAILED, BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -131,5 +130,5 @@ def _internal(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _bad_input(message: str) -> int:
-    print(f"fireflow: {printable(message)}", file=sys.stderr)
+    print(f"fireflow: {plain(message)}", file=sys.stderr)
     return BAD_INPUT

@@ -19,6 +19,13 @@ def output(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help=text)
 
 
+def force(parser: argparse.ArgumentParser) -> None:
+    """`--force`."""
+    parser.add_argument(
+        "--force", action="store_true", help="replace an output even if it took longer than a minute to make"
+    )
+
+
 def json_output(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
@@ -30,6 +37,11 @@ def weights_source(parser: _ActionsContainer) -> None:
         "--preprocessing",
         metavar="NAME",
         help="what the weights expect of pictures, where their file does not tell: caffe, torchvision or a JSON file",
+    )
+    parser.add_argument(
+        "--weights-key",
+        metavar="KEY",
+        help="which network of a checkpoint that holds several, such as state_dict_ema; the error lists them",
     )
     parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
     parser.add_argument(

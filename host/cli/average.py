@@ -10,6 +10,7 @@ from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.inputs import check_suffix, find_model, split_share
 from host.cli.output import print_model
+from host.cli.overwrite import check_model
 
 _OF_A_RUN = ("start", "recipe", "data")
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="float networks that `fireflow train` wrote, and their shares of the mean (1 by default)",
     )
     arguments.output(parser, "the mean, NAME.fireq")
+    arguments.force(parser)
     arguments.json_output(parser)
 
 
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         name, share = split_share(text)
         path = find_model(str(name))
         models.append((path, load_model(path), share))
+    check_model(args.output, args.force, [path for path, _model, _share in models])
     mean = average(models)
     starts = {model.card["start"]["sha256"] for _path, model, _share in models if "start" in model.card}
     if len(starts) > 1:

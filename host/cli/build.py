@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from host.cli import arguments, toolchains
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
+from host.cli.overwrite import check_bundle, check_hardware, timed
 from hw.boards import RESOURCES
 from hw.errors import InputError
 
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
     toolchains.add_arguments(parser)
+    arguments.force(parser)
     arguments.json_output(parser)
 
 
@@ -58,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
     from host.cli.inputs import check_suffix
     from hw.bundle import SUFFIX
 
+    began = time.process_time()
     output = check_suffix(args.output, SUFFIX)
+    check_bundle(output, args.force, hardware_too=True)
     if args.no_rtl and args.toolchain != "none":
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     bundle = load_bundle(find_model(args.model))
@@ -70,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({**_document(plan, hardware), "fits": False, "bitstream": None, "output": None})
         return 1
+    check_hardware(output, args.force, hardware)
     built = None
     with tempfile.TemporaryDirectory() as scratch:
         rtl, extra = None, {}
@@ -78,16 +84,17 @@ def run(args: argparse.Namespace) -> int:
 
             design = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl")
             rtl = design.folder
-            if args.toolchain != "none":
-                try:
-                    built = toolchains.build(args, output.stem, bundle, hardware, design)
-                except toolchains.failures() as error:
-                    print(f"fireflow: {error}", file=sys.stderr)
-                    return 1
-                if built is not None:
-                    hardware = replace(hardware, clock_mhz=built.clock_mhz)
-                    extra = toolchains.files(built, output.stem, bundle, hardware, Path(scratch))
-        bundle.with_hardware(hardware).save(output, rtl, extra)
+        seconds = time.process_time() - began  # of folding and Verilog; the bitstream has a record of its own
+        if not args.no_rtl and args.toolchain != "none":
+            try:
+                built = toolchains.build(args, output.stem, bundle, hardware, design)
+            except toolchains.failures() as error:
+                print(f"fireflow: {error}", file=sys.stderr)
+                return 1
+            if built is not None:
+                hardware = replace(hardware, clock_mhz=built.clock_mhz)
+                extra = toolchains.files(built, output.stem, bundle, hardware, Path(scratch))
+        timed(bundle.with_hardware(hardware), "build", seconds).save(output, rtl, extra)
     if args.json:
         made = built.record if built else None
         print_json({**_document(plan, hardware), "fits": True, "bitstream": made, "output": str(output)})

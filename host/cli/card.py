@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Mapping
 
+from hw.errors import InputError
 from hw.files import atomic_file, sha256
 
 _TOOLS = ("fireflow", "numpy", "torch", "brevitas", "onnx", "qonnx", "finn-plus")
@@ -53,6 +54,18 @@ def write_card(card: Mapping[str, Any], path: Path) -> None:
     """Writes the card as Markdown."""
     with atomic_file(path) as temporary:
         temporary.write_text(render_card(card), encoding="utf-8")
+
+
+def check_card_file(path: Path) -> None:
+    """That a card may be written there: the one that is there, if any, was written by `write_card`.
+
+    Raises:
+        InputError: it is somebody's own text, or no file.
+    """
+    if not path.exists():
+        return
+    if not path.is_file() or "- made by: fireflow" not in path.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(f"{path}: must be a card of fireflow to be replaced, not another text; rename it")
 
 
 def _lines(value: Mapping[str, Any], depth: int) -> list[str]:

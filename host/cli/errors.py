@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Mapping, Sequence
 
+from hw.errors import plain
+
 PART_OF: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -91,13 +93,8 @@ def _is_workstation(place: Path) -> bool:
 
 def internal_error(error: BaseException, arguments: Sequence[str]) -> str:
     """The line for an error of ours that nobody foresaw; its traceback goes into a file, which the line names."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return f"internal error, a defect of fireflow ({printable(reason)}); {_log(error, arguments)}"
-
-
-def printable(text: str) -> str:
-    """The text without anything that a terminal would obey instead of show."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    reason = plain(f"{type(error).__name__}: {error}")[:200]
+    return f"internal error, a defect of fireflow ({reason}); {_log(error, arguments)}"
 
 
 def _log(error: BaseException, arguments: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
     if kind not in (BUNDLE, QONNX):
         from quant.build import load_network
 
-        model = load_network(path, args.preprocessing, args.input_size, args.resize)
+        model = load_network(path, args.preprocessing, args.input_size, args.resize, args.weights_key)
         network = model.network
         if network.policy is None and wanted is not None:
             raise InputError(
@@ -141,7 +141,7 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
             return _torch(network, args.threads), model.preprocessing, network.spec.num_classes, name
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
-    for option in ("preprocessing", "input_size", "resize"):
+    for option in ("preprocessing", "input_size", "resize", "weights_key"):
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
             raise InputError(

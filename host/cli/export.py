@@ -12,6 +12,7 @@ from host.cli import arguments
 from host.cli.card import MODEL_CARD, write_card
 from host.cli.inputs import FIREQ, MODEL_HELP, check_suffix, find_model, kind_of, stem_of
 from host.cli.output import print_json
+from host.cli.overwrite import check_export
 from hw.errors import InputError
 from hw.files import atomic_file
 from hw.types import narrowest_dtype
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the three files."""
     check_suffix(args.output, _ENDING)
+    golden = args.output.with_name(stem_of(args.output) + ".golden.npz")
+    card = args.output.with_name(MODEL_CARD)
+    check_export(args.output, golden, card)
     source = find_model(args.model)
     if kind_of(source) != FIREQ:
         raise InputError(
@@ -48,8 +52,6 @@ def run(args: argparse.Namespace) -> int:
     if args.images is not None:
         images = np.concatenate([images, real_images(args.images, model.preprocessing, args.golden)])
     write_qonnx(model, args.output)
-    golden = args.output.with_name(stem_of(args.output) + ".golden.npz")
-    card = args.output.with_name(MODEL_CARD)
     tensors = _write_golden(model.network, images, golden)
     write_card(model.card, card)
     files = [str(args.output), str(golden), str(card)]

@@ -8,6 +8,7 @@ import time
 from host.cli import arguments
 from host.cli.inputs import BUNDLE_HELP, FIREQ, check_suffix, find_model, kind_of, stem_of
 from host.cli.output import print_json
+from host.cli.overwrite import check_bundle
 from hw.errors import InputError
 
 
@@ -16,12 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
     arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
     arguments.golden(parser, count=1)
+    arguments.force(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Lowers and writes the bundle."""
-    check_suffix(args.output, ".fire")
+    check_bundle(check_suffix(args.output, ".fire"), args.force, hardware_too=False)
     source = find_model(args.model)
     if kind_of(source) != FIREQ and source.suffix != ".onnx":
         raise InputError(

@@ -10,6 +10,7 @@ from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.inputs import check_suffix
 from host.cli.output import print_model
+from host.cli.overwrite import check_model
 from hw.errors import InputError
 
 
@@ -25,12 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.weights_source(parser)
     parser.add_argument("--equalize", action="store_true", help="bring channels to like ranges first")
     parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as they are")
+    arguments.force(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Quantizes and writes the model."""
-    check_suffix(args.output, ".fireq")
+    check_model(check_suffix(args.output, ".fireq"), args.force, [args.weights])
     from quant.build import calibration_batches, class_labels, load_network, to_quantized
     from quant.data import open_images
     from quant.finalize import finalize
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     policy = load_policy(args.policy)
     images = open_images(args.data)
-    model = load_network(args.weights, args.preprocessing, args.input_size, args.resize)
+    model = load_network(args.weights, args.preprocessing, args.input_size, args.resize, args.weights_key)
     if model.network.policy is not None:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, TextIO
 
+from host.cli.overwrite import Loss, check_losses
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from host.sources import Picture
 
 _LINE_PIXELS = 14
+_COLUMNS = ("picture", "rank", "class", "label", "score", "integer", "ms")
 
 
 class Writer:
@@ -38,44 +40,65 @@ class Writer:
 
 
 class _FileWriter(Writer):
+    """Opens its file with the first result, or at an end without an error: what fails before leaves the old file."""
+
     def __init__(self, path: Path | None) -> None:
         self.on_stdout = path is None
-        self._file: TextIO = sys.stdout
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", newline="", encoding="utf-8")
+        self._path = path
+        self._opened: TextIO | None = None
 
-    def __exit__(self, *_error: object) -> None:
-        if not self.on_stdout:
-            self._file.close()
+    def _file(self) -> TextIO:
+        if self._path is None:
+            return sys.stdout
+        if self._opened is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = self._path.open("w", newline="", encoding="utf-8")
+            self._start(self._opened)
+        return self._opened
+
+    def _start(self, file: TextIO) -> None:
+        """What comes before the first result."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._file()
+        if self._opened is not None:
+            self._opened.close()
 
 
 class _JsonLines(_FileWriter):
     def write(self, name: str, guesses: list[Guess], seconds: Mapping[str, float]) -> None:
         times = {phase: round(1000 * value, 4) for phase, value in seconds.items()}
         record: dict[str, Any] = {"picture": name, "top": [asdict(guess) for guess in guesses], "ms": times}
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        file = self._file()
+        file.write(json.dumps(record) + "\n")
+        file.flush()
 
 
 class _Csv(_FileWriter):
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._rows = csv.writer(self._file)
-        self._rows.writerow(("picture", "rank", "class", "label", "score", "integer", "ms"))
+    def _start(self, file: TextIO) -> None:
+        csv.writer(file).writerow(_COLUMNS)
 
     def write(self, name: str, guesses: list[Guess], seconds: Mapping[str, float]) -> None:
+        file = self._file()
+        rows = csv.writer(file)
         for rank, guess in enumerate(guesses, 1):
             total = f"{1000 * seconds['total']:.4f}"
-            self._rows.writerow((name, rank, guess.index, guess.label, guess.score, guess.integer, total))
-        self._file.flush()
+            rows.writerow((name, rank, guess.index, guess.label, guess.score, guess.integer, total))
+        file.flush()
 
 
-def open_writer(output: str | None) -> Writer:
+def open_writer(output: str | None, force: bool = False) -> Writer:
     """The writer for NAME.jsonl, NAME.csv, - (JSON lines on stdout) or None.
 
+    Args:
+        output: the file; it is opened with the first result.
+        force: replace results there that took long too.
+
     Raises:
-        InputError: another ending.
+        InputError: another ending, or a file there that must stay.
     """
     if output is None:
         return Writer()
@@ -84,7 +107,34 @@ def open_writer(output: str | None) -> Writer:
     path = Path(output)
     if path.suffix not in (".jsonl", ".csv") or path.is_dir():
         raise InputError(f"{output}: the output must be NAME.jsonl, NAME.csv or -, not this; rename it")
+    if path.exists() and path.stat().st_size:
+        check_losses(path, [_results_in(path)], force)
     return _Csv(path) if path.suffix == ".csv" else _JsonLines(path)
+
+
+def _results_in(path: Path) -> Loss:
+    """What an earlier run wrote there.
+
+    Raises:
+        InputError: the file is of another origin.
+    """
+    times: list[float] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            if path.suffix == ".csv":
+                rows = csv.reader(file)
+                if tuple(next(rows, ())) != _COLUMNS:
+                    raise ValueError("other columns")
+                times.extend(float(row[-1]) for row in rows if row[1] == "1")
+            else:
+                times.extend(float(json.loads(line)["ms"]["total"]) for line in file)
+    except (ValueError, KeyError, TypeError, IndexError, csv.Error):
+        if times:  # the last line was cut by whatever ended that run
+            return Loss(f"results of {len(times)} pictures", None)
+        raise InputError(
+            f"{path}: must hold results of fireflow run to be replaced, not something else; choose another -o"
+        ) from None
+    return Loss(f"results of {len(times)} pictures", sum(times) / 1000)
 
 
 def annotate(folder: Path, number: int, picture: Picture, guesses: list[Guess]) -> None:

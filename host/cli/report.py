@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from host.cli.inputs import BUNDLE_HELP
+from host.cli.overwrite import check_page
 from host.cli.toolchains import RECORD
 
 
@@ -25,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = Bundle.load(args.bundle)
     built(bundle, args.bundle)
     output = args.output or args.bundle.with_suffix(".html")
+    check_page(output)
     data = bundle.read(args.bundle, RECORD)
     record = None if data is None else parse_json(data, args.bundle / RECORD)
     page = report_page(bundle, record)

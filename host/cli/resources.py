@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 from host.cli import arguments
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import print_json, table
+from host.cli.overwrite import timed
 
 if TYPE_CHECKING:
     from hw.boards import Board, Resources
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from hw.rtl.count import count_layers
     from hw.tools.yosys import wasm_version
 
+    began = time.perf_counter()
     bundle = Bundle.load(args.bundle)
     hardware = built(bundle, args.bundle)
     chosen, flow = board(hardware.board), hardware.dataflow(bundle.graph)
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         counted = count_layers(flow.layers, hardware.part, hardware.clock_ns, jobs=args.jobs, progress=report)
     finn = {layer.name: finn_estimate(layer, hardware.part) for layer in flow.layers}
     counts = Counts(f"Yosys {wasm_version()}", counted, finn)
-    bundle.with_counts(counts).save_again(args.bundle)
+    timed(bundle.with_counts(counts), "resources", time.perf_counter() - began).save_again(args.bundle)
     modelled = costs(flow, chosen.family)
     used = total(counted)
     fits = all(

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-annotated", type=Path, metavar="DIR", help="write each picture with its scores"
     )
+    arguments.force(parser)
     arguments.json_output(parser)
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.bundle}: must say how pictures are prepared, and it does not; lower it again"
         )
-    writer = open_writer(args.output)
+    writer = open_writer(args.output, args.force)
     source = open_source(
         args.source, preprocessing, args.watch, args.workers, keep=args.save_annotated is not None
     )

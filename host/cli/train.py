@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from host.cli import arguments
-from host.cli.card import MODEL_CARD, new_card, source_record, write_card
+from host.cli.card import MODEL_CARD, write_card
 from host.cli.inputs import find_model, split_share
 from host.cli.output import print_model
+from host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
 from hw.errors import InputError
 from hw.preprocessing import NAMED
 
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
     from quant.recipe import Recipe
     from quant.train import Share
 
-MODEL_FILE = "model.fireq"
 SECONDS_A_LINE = 60.0
-_FLOAT = "float"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "start", metavar="START", help="float weights, a .fireq file or a shipped model by name"
     )
-    arguments.output(parser, f"a folder for {MODEL_FILE}, {MODEL_CARD}, checkpoint and TensorBoard logs")
+    arguments.output(
+        parser,
+        f"a folder for {MODEL_FILE}, {MODEL_CARD}, checkpoint, TensorBoard logs and what the run is made from",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew where a run is in the folder, and lose it"
+    )
+    arguments.force(parser)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -147,10 +153,10 @@ def run(args: argparse.Namespace) -> int:
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]
-    model = load_network(start, args.preprocessing, args.input_size, args.resize)
+    model = load_network(start, args.preprocessing, args.input_size, args.resize, args.weights_key)
     policy = model.network.policy
     if args.policy is not None:
-        policy = None if args.policy == _FLOAT else load_policy(args.policy)
+        policy = None if args.policy == FLOAT else load_policy(args.policy)
     teachers = _teachers(args, model)
     rows = None
     if args.head == "data":
@@ -172,13 +178,18 @@ def run(args: argparse.Namespace) -> int:
         distillation = 1.0 if teachers or others else 0.0
     shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
+    taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
+    decoded = [share.images for share in shares]
+    named = list(zip(taught_by, teachers, strict=True))
+    wanted = describe(args, start, model, policy, named, others, sets, decoded, recipe)
+    made = Run(args.output, wanted, args.restart, args.force) if _is_first_process() else None
     network = _network(args, model, policy, images[0])
     if recipe.precision == "bf16-mixed" and emulates_bf16(args.accelerator) and _is_first_process():
         print(
             "fireflow: precision: this CPU has no instructions for bf16, so bf16-mixed is slower here than 32-true",
             file=sys.stderr,
         )
-    with _progress(recipe.steps) as report:
+    with _progress(recipe.steps) as report, kept(args.output):
         train(
             network,
             [teacher.network for teacher in teachers],
@@ -188,12 +199,11 @@ def run(args: argparse.Namespace) -> int:
             devices=args.devices,
             accelerator=args.accelerator,
             others=others,
-            report=report,
+            report=None if made is None else made.timed(recipe.steps, report),
+            begin=None if made is None else made.begin,
         )
-    if _is_first_process():
-        taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
-        card = _card(args, start, sets, recipe, policy, [*taught_by, *args.onnx_teacher])
-        _write(args, replace(model, network=network, card=card))
+        if made is not None:
+            _write(args, replace(model, network=network, card=made.card(recipe.start_share)), made)
     return 0
 
 
@@ -264,10 +274,18 @@ def _teachers(args: argparse.Namespace, model: Model) -> list[Model]:
 
     if args.teacher:
         files = [_teacher_file(args, text) for text in args.teacher]
-        return [load_network(path, record, model.preprocessing.size) for path, record in files]
+        size = model.preprocessing.size
+        return [load_network(path, record, size, key=_key_in(args, path)) for path, record in files]
     # A float network learns nothing from itself.
-    wanted = model.network.policy is None and args.policy not in (None, _FLOAT) and args.distillation != 0
+    wanted = model.network.policy is None and args.policy not in (None, FLOAT) and args.distillation != 0
     return [model] if wanted else []
+
+
+def _key_in(args: argparse.Namespace, path: Path) -> str | None:
+    """--weights-key for a teacher, whose file need not hold several networks where that of START does."""
+    from quant.torch_weights import networks_in
+
+    return args.weights_key if args.weights_key is not None and len(networks_in(path)) > 1 else None
 
 
 def _teacher_file(args: argparse.Namespace, text: str) -> tuple[Path, str | None]:
@@ -361,31 +379,7 @@ def _network(args: argparse.Namespace, model: Model, policy: Policy | None, imag
     return to_quantized(model, policy, batches, args.equalize)
 
 
-def _card(
-    args: argparse.Namespace,
-    start: Path,
-    sets: Sequence[tuple[Path, ImageSet, float]],
-    recipe: Recipe,
-    policy: Policy | None,
-    teachers: Sequence[Path],
-) -> dict[str, Any]:
-    data = [
-        {"data": path.name, "images": len(images), "share": weight, "fingerprint": images.fingerprint()}
-        for path, images, weight in sets
-    ]
-    return new_card(
-        args.output.name,
-        "fireflow train",
-        policy=_FLOAT if policy is None else policy.model_dump(mode="json"),
-        start=source_record(start),
-        teachers=[source_record(teacher) for teacher in teachers],
-        recipe=recipe.model_dump(mode="json"),
-        data=data,
-        excluded=[path.name for path in args.exclude],
-    )
-
-
-def _write(args: argparse.Namespace, model: Model) -> None:
+def _write(args: argparse.Namespace, model: Model, made: Run) -> None:
     from quant.finalize import finalize
     from quant.model_file import save_model
 
@@ -394,5 +388,6 @@ def _write(args: argparse.Namespace, model: Model) -> None:
     path = args.output / MODEL_FILE
     save_model(model, path)
     write_card(model.card, args.output / MODEL_CARD)
+    made.record.save(args.output)
     policy = model.network.policy
-    print_model(path, model.card, _FLOAT if policy is None else policy.name, args.json)
+    print_model(path, model.card, FLOAT if policy is None else policy.name, args.json)

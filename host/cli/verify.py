@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
@@ -12,6 +13,7 @@ import numpy as np
 from host.cli import arguments
 from host.cli.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of
 from host.cli.output import print_json
+from host.cli.overwrite import timed
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,6 +134,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
         )
     if not 0 <= args.stalls < 1:
         raise InputError(f"stalls: must be 0 to below 1, not {args.stalls}; give 0.2")
+    began = time.perf_counter()
     bundle = Bundle.load(folder)
     hardware = built(bundle, folder)
     graph, dataflow = bundle.graph, hardware.dataflow(bundle.graph)
@@ -159,9 +162,10 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
         "expected_interval_cycles": hardware.interval_cycles,
         "expected_latency_cycles": hardware.latency_cycles,
     }
-    bundle.with_verification(
+    verified = bundle.with_verification(
         {"images": len(images), "stalls": args.stalls, "differing": table.differing, **cycles}
-    ).save_again(folder)
+    )
+    timed(verified, "verify", time.perf_counter() - began).save_again(folder)
     notes = [
         '"-": the stage has no such tensor; dataflow: the layers and FIFOs of the accelerator, in NumPy',
         f"layers paused with probability {args.stalls} at every port; the whole ran freely",

@@ -1,10 +1,10 @@
 """What refuses a wrong bitstream."""
 
-from hw.errors import one_line
+from hw.errors import plain
 
 
 class CheckError(RuntimeError):
     """A bitstream would be wrong, or its making went wrong unnoticed by a tool; the message says what was found."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(plain(message))
