@@ -56,7 +56,7 @@ def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FI
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
-        image = stack.enter_context(_header(file))
+        image = stack.enter_context(unread(file))
         cost = _decoder_bytes(image, file)
         width, height = image.size
         check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
@@ -127,9 +127,12 @@ def check_bytes(size: int, most: int = MAX_FILE_BYTES) -> None:
         raise PictureError(f"{size} bytes are more than {most}", "make it smaller")
 
 
-@contextlib.contextmanager
-def _header(file: BinaryIO) -> Iterator[Any]:
-    """The image, not decoded yet."""
+def unread(file: BinaryIO) -> Any:
+    """A PIL image of which only the header has been read; what decodes it should be `Pixels.of`.
+
+    Raises:
+        PictureError: it is no picture of a known format, or its header is damaged.
+    """
     import PIL.Image
 
     try:
@@ -147,9 +150,8 @@ def _header(file: BinaryIO) -> Iterator[Any]:
         if unknown and start[:4] in (b"II*\0", b"MM\0*"):
             raise PictureError("a TIFF of a kind that Pillow does not read", "save it as 8-bit RGB") from None
         raise PictureError("no known image format" if unknown else told(error)) from None
-    with image:
-        _check_levels(image, start)
-        yield image
+    _check_levels(image, start)
+    return image
 
 
 def _check_levels(image: Any, start: bytes) -> None:

@@ -146,6 +146,14 @@ class Pixels:
         narrow = (band.resize((size[0], band.size[1]), _BILINEAR) for band in self._bands())
         return _stacked(narrow, (size[0], height)).resize(size, _BILINEAR)
 
+    def within(self, side: int) -> Any:
+        """The picture for people, at most `side` pixels wide and high: a PIL image, RGB."""
+        width, height = self.size
+        longer = max(width, height)
+        if longer <= side:
+            return self.rgb()
+        return self.resized((max(1, side * width // longer), max(1, side * height // longer)))
+
     def _as_shown(self) -> bool:
         return self.image.mode == "RGB" and self.turn is None and self.key is None
 
