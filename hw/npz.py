@@ -8,7 +8,7 @@ import math
 import re
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, Iterable
+from typing import IO, TYPE_CHECKING, Iterable
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def read_npz(data: bytes, names: Iterable[str], max_bytes: int) -> dict[str, Arr
         raise ValueError(str(error) or type(error).__name__) from None
 
 
-def _read_array(name: str, file: BinaryIO, size_bytes: int) -> Array:
+def _read_array(name: str, file: IO[bytes], size_bytes: int) -> Array:
     """The array in a member of `size_bytes`, format .npy 1.0 to 3.0."""
     start = file.read(8)
     length_bytes = 2 if start[6:7] == b"\x01" else 4

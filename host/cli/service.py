@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import io
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,8 @@ from host.devices import DeviceError
 from host.scores import best
 from host.transfers import PHASES, Finished
 from hw.errors import InputError
+from hw.images import opened
+from hw.pixels import PictureError
 
 if TYPE_CHECKING:
     from host.driver import Accelerator
@@ -88,15 +89,13 @@ class Service:
                     f"a raw array must be {int(np.prod(shape))} bytes, uint8 {shape}, not {len(body)}; resize it",
                 )
             return np.frombuffer(body, np.uint8).reshape(shape)
-        import PIL.Image
-
         preprocessing = accelerator.bundle.manifest.preprocessing
         assert preprocessing is not None
         try:
-            with PIL.Image.open(io.BytesIO(body)) as picture:
+            with opened(body) as picture:
                 return preprocessing.prepare(picture)
-        except Exception as error:  # decoders raise nearly anything on foreign bytes
-            reason = " ".join(str(error).split())[:100]
+        except PictureError as error:
+            reason = error.reason[:100]
             raise Refused(
                 400, f"the upload must be a picture that can be decoded ({reason}); send JPEG or PNG"
             ) from None

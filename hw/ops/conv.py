@@ -74,7 +74,7 @@ class Conv(Op):
         return TensorType((*shape, self.weight.shape[0]), min(lows), max(highs))
 
     def work(self, types: Sequence[TensorType], result: TensorType) -> int:
-        return math.prod(result.shape) * self.weight[0].size
+        return math.prod(result.shape) * int(self.weight[0].size)
 
     def channel_ranges(self, source: TensorType) -> tuple[list[int], list[int]]:
         """Smallest and largest accumulator of each output channel, over all inputs of this type.

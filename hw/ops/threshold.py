@@ -53,7 +53,7 @@ class Threshold(Op):
         return TensorType(types[0].shape, self.out_lo + fewest, self.out_lo + most)
 
     def work(self, types: Sequence[TensorType], result: TensorType) -> int:
-        return math.prod(result.shape) * self.thresholds.shape[1]
+        return math.prod(result.shape) * int(self.thresholds.shape[1])
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         result = np.full(arrays[0].shape, self.out_lo, np.int64)
