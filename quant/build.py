@@ -1,4 +1,4 @@
-"""From weight files to networks: float, with fewer classes, quantized."""
+"""From weight files to networks: float and quantized."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -77,28 +76,6 @@ def with_input_size(model: Model, input_size: int) -> Model:
     return replace(model, network=network, preprocessing=replace(record, size=input_size, resize=resize))
 
 
-def cut_head(model: Model, rows: npt.NDArray[np.int64]) -> Model:
-    """The network with some of its classes only, in the order of `rows`; the labels go with them.
-
-    Raises:
-        InputError: a row that the network does not have.
-    """
-    network = model.network
-    classes = network.spec.num_classes
-    if rows.min() < 0 or rows.max() >= classes:
-        raise InputError(
-            f"head: rows must be below the network's {classes} classes, not {rows.max()}; "
-            "start from a network that has the classes of the data"
-        )
-    picked = torch.from_numpy(rows)
-    state = network.state_dict()
-    for name in ("conv10.weight", "conv10.bias"):
-        state[name] = state[name][picked]
-    labels = tuple(model.labels[row] for row in rows.tolist()) if model.labels else ()
-    spec = replace(network.spec, num_classes=len(rows))
-    return replace(model, network=rebuilt(network, spec, state), labels=labels)
-
-
 def to_float(network: SqueezeNet) -> SqueezeNet:
     """The float network of the same weights (those of a quantized one are its integers times their scale)."""
     if network.policy is None:
@@ -147,11 +124,6 @@ def calibration_batches(
     decoded = decode_to_array(images.select(positions.tolist()), preprocessing, progress=progress)
     pixels = torch.from_numpy(np.array(decoded.images))
     return lambda: calibrate.pixel_batches(pixels)
-
-
-def class_labels(images: Iterable[ImageSet], classes: int) -> tuple[str, ...]:
-    """Names of a network's classes from the first data set that has just as many, else none."""
-    return next((i.class_names for i in images if len(i.classes) == classes), ())
 
 
 def rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor]) -> SqueezeNet:

@@ -12,10 +12,8 @@ import csv
 import hashlib
 import io
 import os
-import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -23,33 +21,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hw.classes import ClassMatch, ImageClass, folder_class, match_classes
 from hw.errors import InputError
 from hw.images import MAX_FILE_BYTES
 from hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, none_found
 from hw.pixels import MAX_PIXELS, PictureError
 
 LABELS = "labels.csv"
-_WNID = re.compile(r"n\d{8}")
 
 
 class DamagedImage(InputError):
     """A picture that cannot be decoded; the message names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageClass:
-    """A class of a data set.
-
-    Args:
-        name: for people.
-        index: its number in labels.csv: for the ImageNet files and Imagenette 0..999, the output of a
-            1000-class network. For class folders its position.
-        wnid: WordNet id such as "n01440764", where known.
-    """
-
-    name: str
-    index: int
-    wnid: str | None = None
 
 
 class Source(Protocol):
@@ -71,7 +53,7 @@ class ImageSet:
         source: reads a picture by its name.
         names: in order.
         labels: position in `classes` per picture, or None.
-        classes: in the order of their `index`; empty without labels.
+        classes: in the order of labels.csv's numbers or of the folders' names; empty without labels.
         columns: further columns of labels.csv, by their heading.
         left_out: how many files of the source are no pictures of the set, by kind: `hw.picture_files.Found`.
     """
@@ -154,11 +136,12 @@ class ImageSet:
         unwanted = {_stem(name) for name in names}
         return self.select([p for p, name in enumerate(self.names) if _stem(name) not in unwanted])
 
-    def labels_among(self, num_classes: int) -> npt.NDArray[np.int64]:
-        """Labels as a network of `num_classes` outputs numbers them.
+    def match(self, num_classes: int, labels: Sequence[str] = ()) -> ClassMatch:
+        """Finds the classes among those of a network, by identity (see `hw.classes`).
 
-        A network of as many classes as there are here was trained on them; a larger one numbers them by
-        `ImageClass.index`, as a 1000-class network does the ten classes of Imagenette.
+        Args:
+            num_classes: of the network.
+            labels: the names of its classes, or empty.
 
         Raises:
             InputError: there are no labels, or the network does not have these classes.
@@ -167,16 +150,12 @@ class ImageSet:
             raise InputError(
                 f"{self.source.place}: images must have labels; put them in class folders or {LABELS}"
             )
-        labels = np.asarray(self.labels, dtype=np.int64)
-        if num_classes == len(self.classes):
-            return labels
-        indices = np.array([c.index for c in self.classes], dtype=np.int64)
-        if num_classes < len(indices) or indices.max() >= num_classes:
-            raise InputError(
-                f"{self.source.place}: class indices must be below the {num_classes} classes of the network, "
-                f"not {indices.max()} in {len(indices)} classes; use a network for these classes"
-            )
-        return indices[labels]
+        return match_classes(self.source.place, self.classes, num_classes, labels)
+
+    def labels_among(self, num_classes: int, labels: Sequence[str] = ()) -> npt.NDArray[np.int64]:
+        """Label of each picture as a network numbers it, int64 (N,). Arguments and errors as of `match`."""
+        rows = np.array(self.match(num_classes, labels).rows, dtype=np.int64)
+        return rows[np.asarray(self.labels, dtype=np.int64)]
 
     def fingerprint(self) -> str:
         """SHA-256 that changes when a picture, a name or their order changes."""
@@ -220,39 +199,33 @@ def from_arrays(
         raise InputError(
             f"images: must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"
         )
+    classes = [ImageClass(name) for name in class_names]
     if labels is not None:
         if len(labels) != len(images):
             raise InputError(f"labels: must be {len(images)}, one per image, not {len(labels)}; give as many")
         top = max(labels, default=0)
-        class_names = class_names or [str(number) for number in range(top + 1)]
-        if min(labels, default=0) < 0 or top >= len(class_names):
+        if min(labels, default=0) < 0 or top >= (len(class_names) or top + 1):
             raise InputError(f"labels: must be 0 to {len(class_names) - 1}, not {top}; name every class")
-    classes = [ImageClass(name, index) for index, name in enumerate(class_names)]
+        if not class_names:
+            classes = [ImageClass(str(number), number) for number in range(top + 1)]
     return ImageSet(ArraySource(images), [str(n) for n in range(len(images))], labels, classes)
 
 
-def head_rows(images: ImageSet, reference: ImageSet | None = None) -> npt.NDArray[np.int64]:
-    """Rows of a large network's last layer, one per class of `images`: where a smaller head starts from.
+def head_rows(images: ImageSet, num_classes: int = 1000, labels: Sequence[str] = ()) -> npt.NDArray[np.int64]:
+    """Rows of a network's last layer, one per class of `images`: where a smaller head starts from.
 
     Args:
         images: the classes wanted, such as Imagenette's ten.
-        reference: a data set of all classes of the large network; classes are then found by wnid. Without it
-            `ImageClass.index` is taken, which is right for the ImageNet and Imagenette zips.
+        num_classes: of the network.
+        labels: the names of its classes, or empty.
 
     Returns:
         int64 (classes,).
+
+    Raises:
+        InputError: as `ImageSet.match`.
     """
-    if reference is None:
-        return np.array([c.index for c in images.classes], dtype=np.int64)
-    row_of = {c.wnid: c.index for c in reference.classes if c.wnid is not None}
-    rows = [row_of.get(c.wnid or "") for c in images.classes]
-    unknown = [c.name for c, row in zip(images.classes, rows, strict=True) if row is None]
-    if unknown:
-        raise InputError(
-            f"{images.source.place}: classes must have wnids that {reference.source.place} has, "
-            f"not {unknown[0]!r}; name the class folders by wnid"
-        )
-    return np.array(rows, dtype=np.int64)
+    return np.array(images.match(num_classes, labels).rows, dtype=np.int64)
 
 
 def find_data_folder() -> Path | None:
@@ -296,10 +269,15 @@ def _arrange(source: FolderSource | ZipSource) -> ImageSet:
         folders and all(parts[0] == "images" for parts in folders)
     ):
         return ImageSet(source, pictures, left_out=found.left_out)
-    names = sorted({parts[0] for parts in folders})
-    classes = [ImageClass(n, index, n if _WNID.fullmatch(n) else None) for index, n in enumerate(names)]
-    labels = [names.index(parts[0]) for parts in folders]
+    classes = sorted(map(folder_class, {parts[0] for parts in folders}), key=_order)
+    label_of = {c.name: label for label, c in enumerate(classes)}
+    labels = [label_of[parts[0]] for parts in folders]
     return ImageSet(source, pictures, labels, classes, left_out=found.left_out)
+
+
+def _order(folder: ImageClass) -> tuple[int, str]:
+    """Numbers by their size (9 before 10), everything else by name."""
+    return (-1 if folder.index is None else folder.index, folder.name)
 
 
 def _labelled(source: FolderSource | ZipSource, files: frozenset[str], found: Found) -> ImageSet:
@@ -330,9 +308,11 @@ def _labelled(source: FolderSource | ZipSource, files: frozenset[str], found: Fo
             )
         index, wnid = int(number), row.get("wnid") or None
         known = classes.setdefault(index, ImageClass(row.get("class_name") or wnid or number, index, wnid))
-        if known.wnid != wnid:
+        name = row.get("class_name") or known.name
+        if (known.wnid, known.name) != (wnid, name):
+            was, got = (known.wnid, wnid) if known.wnid != wnid else (known.name, name)
             raise InputError(
-                f"{place} line {line}: class {index} must be {known.wnid}, not {wnid}; correct one of them"
+                f"{place} line {line}: class {index} must be {was}, not {got}; correct one of them"
             )
         names.append(member)
         numbers.append(index)

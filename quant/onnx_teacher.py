@@ -18,13 +18,17 @@ class OnnxTeacher:
 
     Args:
         path: the file. What the classifier does to pixels first, as less their mean, is part of its graph.
-        rows: the classes to keep, in order; all by default. One that has as many was trained on them.
+        rows: the classes to keep, in order; all by default. One that has as many gives those, in order: a file of this
+            kind holds no labels, so that whoever names it as a teacher vouches for the order of its scores.
+        among: how many classes `rows` count; a teacher must have these, or those of `rows`.
 
     Raises:
         InputError: no ONNX file, or not such a classifier.
     """
 
-    def __init__(self, path: Path, rows: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, path: Path, rows: npt.NDArray[np.int64] | None = None, among: int | None = None
+    ) -> None:
         self.path, self._rows = path, rows
         if not path.is_file():
             raise InputError(f"{path}: a teacher must be a file, and there is none; check the path")
@@ -59,6 +63,11 @@ class OnnxTeacher:
         self._available = int(outputs[0].shape[1])
         if rows is not None and len(rows) == self._available:
             self._rows = None
+        elif rows is not None and among not in (None, self._available):
+            raise InputError(
+                f"{path}: a teacher must have the {among} classes of the start or the {len(rows)} of the data, "
+                f"not {self._available}; give one of the same classes"
+            )
         elif rows is not None and rows.max() >= self._available:
             raise InputError(
                 f"{path}: a teacher must have the classes of the data, up to number {rows.max()}, not only "

@@ -52,6 +52,16 @@ def weights_source(parser: _ActionsContainer) -> None:
     )
 
 
+def labels(parser: _ActionsContainer) -> None:
+    """`--labels`."""
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="names of the network's classes, instead of its own if it has any: one a line, a .csv with class_index "
+        "and class_name, a .json list, or `imagenet`",
+    )
+
+
 def calibration(parser: _ActionsContainer) -> None:
     """How many images set the scales."""
     parser.add_argument("--calibration-images", type=int, default=256, metavar="N", help="256 by default")

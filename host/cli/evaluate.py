@@ -7,16 +7,18 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
 from host.cli import arguments
+from host.cli.classes import say_imagenet
 from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of
 from host.cli.output import print_json, progress, table, tell_left_out
 from host.cli.simulate import engine
 from host.scores import ranks
 from hw.errors import InputError
+from hw.labels import read_labels
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a quantized model: the fast simulator by default; float networks run in torch",
     )
     arguments.weights_source(parser)
+    arguments.labels(parser)
     arguments.speed(parser)
     arguments.json_output(parser)
 
@@ -55,8 +58,13 @@ def run(args: argparse.Namespace) -> int:
     images = open_images(args.data)
     if args.limit is not None and args.limit < len(images):
         images = images.select(np.linspace(0, len(images) - 1, args.limit).round().astype(int).tolist())
-    score, preprocessing, classes, used = _scorer(args, path)
-    facts = measure(score, preprocessing, images, classes, args.batch)
+    score, preprocessing, classes, labels, used = _scorer(args, path)
+    if args.labels is not None:
+        labels = read_labels(args.labels, classes)
+    match = images.match(classes, labels)
+    if match.assumed_imagenet:
+        say_imagenet(args.model)
+    facts = {"classes": str(match), **measure(score, preprocessing, images, classes, args.batch, labels)}
     facts = {"model": args.model, "data": args.data.name, "engine": used, **facts}
     for name, reason in images.damaged:
         print(f"skipped {name}: {reason}", file=sys.stderr)
@@ -65,20 +73,34 @@ def run(args: argparse.Namespace) -> int:
         print_json(facts)
         return 0
     rows = [("top-1", f"{facts['top1']:.2f} %"), ("top-5", f"{facts['top5']:.2f} %")]
+    rows += [("classes", facts["classes"])]
     rows += [("images", str(facts["images"])), ("damaged", str(len(facts["damaged"]))), ("engine", used)]
     print(table(("measure", "value"), [*rows, ("ms per image", f"{facts['ms_per_image']:.2f}")]))
     return 0
 
 
 def measure(
-    score: _Score, preprocessing: Preprocessing, images: ImageSet, classes: int, batch: int
+    score: _Score,
+    preprocessing: Preprocessing,
+    images: ImageSet,
+    classes: int,
+    batch: int,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Accuracy in percent, and how long the scores took; holds one batch of pictures at a time.
+
+    Args:
+        score: gives the scores of a batch.
+        preprocessing: what it wants of pictures.
+        images: with labels.
+        classes: of the network.
+        batch: how many pictures are held.
+        names: of the network's classes, or empty.
 
     Raises:
         InputError: no labels, labels of other classes, or no picture that can be decoded.
     """
-    labels = images.labels_among(classes)
+    labels = images.labels_among(classes, names)
     top1 = top5 = count = 0
     seconds = 0.0
     batches = _decoded(images, preprocessing, batch)
@@ -127,8 +149,8 @@ def _decoded(
                 yield np.array([position for position, _ in good]), np.stack([picture for _, picture in good])
 
 
-def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing, int, str]:
-    """What computes scores, what it wants of pictures, the number of its classes, and its name."""
+def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing, int, Sequence[str], str]:
+    """What computes scores, what it wants of pictures, the number and names of its classes, and its own name."""
     kind = kind_of(path)
     wanted = args.engine
     if kind not in (BUNDLE, QONNX):
@@ -142,7 +164,8 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
             )
         if network.policy is None or wanted == _BREVITAS:
             name = _TORCH if network.policy is None else _BREVITAS
-            return _torch(network, args.threads), model.preprocessing, network.spec.num_classes, name
+            classes = network.spec.num_classes
+            return _torch(network, args.threads), model.preprocessing, classes, model.labels, name
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
     for option in ("preprocessing", "input_size", "resize", "weights_key"):
@@ -160,7 +183,7 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
         raise InputError(f"{path}: must say how pictures are prepared, and it does not; lower it again")
     used = wanted or _FAST
     score = engine(bundle, used, args.threads, args.batch)
-    return score, preprocessing, bundle.graph.output_type.shape[-1], used
+    return score, preprocessing, bundle.graph.output_type.shape[-1], bundle.manifest.labels, used
 
 
 def _torch(network: SqueezeNet, threads: int) -> _Score:

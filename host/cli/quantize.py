@@ -8,6 +8,7 @@ from pathlib import Path
 
 from host.cli import arguments
 from host.cli.card import new_card, source_record
+from host.cli.classes import network_labels
 from host.cli.inputs import check_suffix
 from host.cli.output import print_model, tell_left_out
 from host.cli.overwrite import check_model
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.calibration(parser)
     arguments.weights_source(parser)
+    arguments.labels(parser)
     parser.add_argument("--equalize", action="store_true", help="bring channels to like ranges first")
     parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as they are")
     arguments.force(parser)
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Quantizes and writes the model."""
     check_model(check_suffix(args.output, ".fireq"), args.force, [args.weights])
-    from quant.build import calibration_batches, class_labels, load_network, to_quantized
+    from quant.build import calibration_batches, load_network, to_quantized
     from quant.data import open_images
     from quant.finalize import finalize
     from quant.model_file import Model, save_model
@@ -50,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
         )
+    labels = network_labels(args.labels, model, [images])
     batches = calibration_batches(images, model.preprocessing, args.calibration_images)
     quantized = finalize(
         to_quantized(model, policy, batches, args.equalize, correct_biases=not args.no_bias_correction)
     )
-    labels = model.labels or class_labels([images], quantized.spec.num_classes)
     card = new_card(
         args.output.name[: -len(".fireq")],
         "fireflow quantize",

@@ -16,6 +16,7 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.card import MODEL_CARD, write_card
+from host.cli.classes import HEADS, KEEP, NEW, aligned, say_imagenet, start_labels, with_head
 from host.cli.inputs import find_model, split_share
 from host.cli.output import print_model, tell_left_out
 from host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
@@ -68,10 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--policy", help="bit widths as for quantize, or `float`; by default as in START")
     network.add_argument(
         "--head",
-        choices=("data", "keep"),
-        default="keep",
-        help="`data`: keep only the classes of the first labelled data",
+        choices=HEADS,
+        default=KEEP,
+        help="`data`: keep only the classes of the first labelled data, found by wnid, name or number; "
+        "`new`: learn them from nothing, under the names that the data has",
     )
+    arguments.labels(network)
     network.add_argument(
         "--teacher",
         action="append",
@@ -139,8 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
-    from quant.build import class_labels, load_network
-    from quant.data import head_rows
+    from quant.build import load_network
     from quant.fabric import emulates_bf16
     from quant.memory import keep_freed_memory
     from quant.onnx_teacher import OnnxTeacher
@@ -157,26 +159,16 @@ def run(args: argparse.Namespace) -> int:
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == FLOAT else load_policy(args.policy)
-    teachers = _teachers(args, model)
-    rows = None
-    if args.head == "data":
-        labelled = next((i for i in images if i.labels is not None), None)
-        if labelled is None:
-            raise InputError(
-                "head: data must have labels to take classes from, and none has; use --head keep"
-            )
-        rows = head_rows(labelled)
-        model = _headed(model, rows)
-        teachers = [_headed(teacher, rows) for teacher in teachers]
-        model = replace(model, labels=labelled.class_names)
-    others = [OnnxTeacher(path, rows) for path in args.onnx_teacher]
-    classes = model.network.spec.num_classes
+    model = replace(model, labels=start_labels(args.head, args.labels, model, images))
+    whole = model
+    model, labelled, rows = with_head(args.head, whole, images, args.start, args.seed)
+    teachers = _teachers(args, whole, model, labelled)
+    others = [OnnxTeacher(path, rows, whole.network.spec.num_classes) for path in args.onnx_teacher]
     _check_teachers(teachers, model)
-    model = replace(model, labels=model.labels or class_labels(images, classes))
     distillation = args.distillation
     if distillation is None:
         distillation = 1.0 if teachers or others else 0.0
-    shares = _decode(args, sets, classes, model.preprocessing.size, labels_needed=distillation < 1)
+    shares = _decode(args, sets, model, labels_needed=distillation < 1)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
     taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
     decoded = [share.images for share in shares]
@@ -270,16 +262,23 @@ def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
     return sets
 
 
-def _teachers(args: argparse.Namespace, model: Model) -> list[Model]:
+def _teachers(args: argparse.Namespace, start: Model, model: Model, labelled: ImageSet | None) -> list[Model]:
+    """The networks that --teacher names, else the start, with the classes of `model`."""
     from quant.build import load_network
+    from quant.head import head_of_data
 
     if args.teacher:
         files = [_teacher_file(args, text) for text in args.teacher]
         size = model.preprocessing.size
-        return [load_network(path, record, size, key=_key_in(args, path)) for path, record in files]
-    # A float network learns nothing from itself.
-    wanted = model.network.policy is None and args.policy not in (None, FLOAT) and args.distillation != 0
-    return [model] if wanted else []
+        loaded = [
+            (load_network(path, record, size, key=_key_in(args, path)), path) for path, record in files
+        ]
+        return [aligned(teacher, path, model, labelled) for teacher, path in loaded]
+    # A float network learns nothing from itself, and one with a new head nothing from its start.
+    unlike = start.network.policy is None and args.policy not in (None, FLOAT) and args.head != NEW
+    if not unlike or args.distillation == 0:
+        return []
+    return [start if labelled is None else head_of_data(start, labelled)[0]]
 
 
 def _key_in(args: argparse.Namespace, path: Path) -> str | None:
@@ -297,13 +296,6 @@ def _teacher_file(args: argparse.Namespace, text: str) -> tuple[Path, str | None
     return find_model(text), args.preprocessing
 
 
-def _headed(model: Model, rows: Any) -> Model:
-    """The model with the classes in `rows`; one that has as many already was trained on them."""
-    from quant.build import cut_head
-
-    return model if model.network.spec.num_classes == len(rows) else cut_head(model, rows)
-
-
 def _check_teachers(teachers: Sequence[Model], model: Model) -> None:
     own = model.network.spec.num_classes
     for teacher in teachers:
@@ -319,14 +311,14 @@ def _check_teachers(teachers: Sequence[Model], model: Model) -> None:
 def _decode(
     args: argparse.Namespace,
     sets: Sequence[tuple[Path, ImageSet, float]],
-    classes: int,
-    size: int,
+    model: Model,
     labels_needed: bool,
 ) -> list[Share]:
     """The data as training wants it: pictures of one size, labels as the network numbers them."""
     from quant.decoded import decode_to_array
     from quant.train import Share
 
+    size, classes = model.preprocessing.size, model.network.spec.num_classes
     side = args.decode_size or round(size * 8 / 7)
     if side < size:
         raise InputError(f"decode size: must be at least the input size {size}, not {side}; leave it out")
@@ -335,9 +327,10 @@ def _decode(
         decoded = decode_to_array(images, side, progress=sys.stderr.isatty())
         labels = None
         if labels_needed:
-            number_of = np.zeros(len(images.classes), dtype=np.int64)
-            number_of[list(images.labels or ())] = images.labels_among(classes)
-            labels = number_of[decoded.labels]
+            match = images.match(classes, model.labels)
+            labels = np.array(match.rows, dtype=np.int64)[decoded.labels]
+            if match.assumed_imagenet:
+                say_imagenet(args.start)
         shares.append(Share(replace(decoded, labels=labels), weight))
         for name, reason in decoded.damaged:
             print(f"skipped {name}: {reason}", file=sys.stderr)

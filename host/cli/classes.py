@@ -1,0 +1,131 @@
+"""The classes of the networks of a command: their names, the head that training wants, those of teachers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from hw.classes import classes_of, match_classes
+from hw.errors import InputError
+from hw.labels import read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quant.data import ImageSet
+    from quant.model_file import Model
+
+DATA, KEEP, NEW = "data", "keep", "new"
+HEADS = (DATA, KEEP, NEW)
+
+
+def network_labels(asked: str | None, model: Model, images: Sequence[ImageSet]) -> tuple[str, ...]:
+    """The labels for what is made from `model`; says on stderr what was taken for want of its own.
+
+    Raises:
+        InputError: `asked` is no list of its classes.
+    """
+    from quant.head import labels_of_data
+
+    classes = model.network.spec.num_classes
+    if asked is not None:
+        return read_labels(asked, classes)
+    if model.labels:
+        return model.labels
+    found = labels_of_data(images, classes)
+    if found is None:
+        say("the network has none; --labels FILE names its classes")
+        return ()
+    say(f"the network has none; taken from {found.source}; --labels FILE gives others")
+    return found.names
+
+
+def start_labels(head: str, asked: str | None, model: Model, images: Sequence[ImageSet]) -> tuple[str, ...]:
+    """The labels of the network that training starts from; those of a new head are the data's.
+
+    Raises:
+        InputError: as `network_labels`, or a new head is asked for together with labels.
+    """
+    if head == NEW and asked is not None:
+        raise InputError(f"labels: must be the data's with --head {NEW}, not {asked}; leave out --labels")
+    return model.labels if head != KEEP and asked is None else network_labels(asked, model, images)
+
+
+def with_head(
+    head: str, start: Model, images: Sequence[ImageSet], name: str, seed: int | None
+) -> tuple[Model, ImageSet | None, Any]:
+    """The network with the classes that `head` wants.
+
+    Args:
+        head: one of `HEADS`.
+        start: the network with all its classes.
+        images: the first with labels tells which.
+        name: what the user calls the start.
+        seed: of the recipe, for a new head.
+
+    Returns:
+        the network, the data whose classes it has (None: its own), and the rows of the start that these are.
+
+    Raises:
+        InputError: no data has labels, or the start does not have their classes.
+    """
+    from quant.data import head_rows
+    from quant.head import head_of_data, new_head
+    from quant.recipe import Recipe
+
+    if head == KEEP:
+        return start, None, None
+    labelled = next((each for each in images if each.labels is not None), None)
+    if labelled is None:
+        raise InputError(f"head: data must have labels to take classes from, and none has; use --head {KEEP}")
+    if head == NEW:
+        return new_head(start, labelled, Recipe().seed if seed is None else seed), labelled, None
+    model, match = head_of_data(start, labelled)
+    _tell(f"fireflow: head: classes {match}")
+    if match.assumed_imagenet:
+        say_imagenet(name)
+    return model, labelled, head_rows(labelled, start.network.spec.num_classes, start.labels)
+
+
+def aligned(teacher: Model, place: Path, model: Model, labelled: ImageSet | None) -> Model:
+    """A teacher with the classes of the network, in its order, found by the labels of both.
+
+    One without labels keeps the classes of the data, if there is a head of these, else its own: that they are the
+    network's is then for the user to know, and is said.
+    """
+    from quant.head import cut_head, head_of_data
+
+    classes, own = model.network.spec.num_classes, teacher.network.spec.num_classes
+    if teacher.labels and model.labels:
+        if teacher.labels == model.labels:
+            return teacher
+        match = match_classes(f"teacher {place}", classes_of(model.labels), own, teacher.labels)
+        return cut_head(teacher, np.array(match.rows, dtype=np.int64))
+    if own != classes:
+        return teacher if labelled is None else head_of_data(teacher, labelled)[0]
+    lacking = f"teacher {place.name}" if model.labels else "the network"
+    say(
+        f"{lacking} has none; the {classes} classes of teacher and network are taken to be the same, in order"
+    )
+    return replace(teacher, labels=model.labels)
+
+
+def say(text: str) -> None:
+    """One line on stderr about labels."""
+    _tell(f"fireflow: labels: {text}")
+
+
+def say_imagenet(model: str) -> None:
+    """That a network's classes were taken to be ImageNet's."""
+    say(
+        f"{model} has none; its 1000 classes are taken to be ImageNet's, in order; --labels FILE says otherwise"
+    )
+
+
+def _tell(line: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # Fabric starts the command again for each further device
+        print(line, file=sys.stderr)

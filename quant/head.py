@@ -1,0 +1,134 @@
+"""The classes of a network: their names, and a last layer with fewer of them or with new ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hw.classes import ClassMatch, ImageClass, folder_class
+from hw.errors import InputError
+from hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
+from quant.build import rebuilt, to_float
+from quant.data import ImageSet
+from quant.model_file import Model
+
+_HEAD = ("conv10.weight", "conv10.bias")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Names of a network's classes, and a sentence on where they are from."""
+
+    names: tuple[str, ...]
+    source: str
+
+
+def cut_head(model: Model, rows: npt.NDArray[np.int64]) -> Model:
+    """The network with some of its classes only, in the order of `rows`; the labels go with them.
+
+    Raises:
+        InputError: a row that the network does not have.
+    """
+    network = model.network
+    classes = network.spec.num_classes
+    if rows.min() < 0 or rows.max() >= classes:
+        raise InputError(
+            f"head: rows must be below the network's {classes} classes, not {rows.max()}; "
+            "start from a network that has the classes of the data"
+        )
+    picked = torch.from_numpy(rows)
+    state = network.state_dict()
+    for name in _HEAD:
+        state[name] = state[name][picked]
+    labels = tuple(model.labels[row] for row in rows.tolist()) if model.labels else ()
+    spec = replace(network.spec, num_classes=len(rows))
+    return replace(model, network=rebuilt(network, spec, state), labels=labels)
+
+
+def head_of_data(model: Model, images: ImageSet) -> tuple[Model, ClassMatch]:
+    """The network with the classes of a data set only, found by identity, under the network's own names of them.
+
+    A network without labels gets ImageNet's names where its classes were found as ImageNet's, else those of the data.
+
+    Raises:
+        InputError: as `ImageSet.match`.
+    """
+    network = model.network
+    match = images.match(network.spec.num_classes, model.labels)
+    cut = cut_head(model, np.array(match.rows, dtype=np.int64))
+    if model.labels:
+        return cut, match
+    names = images.class_names
+    if match.assumed_imagenet:
+        names = tuple(imagenet_names()[row] for row in match.rows)
+    return replace(cut, labels=names), match
+
+
+def new_head(model: Model, images: ImageSet, seed: int) -> Model:
+    """The network, in float, with a last layer for the classes of a data set that knows nothing of them yet.
+
+    Its weights are random and as large as those that they replace, its biases all the mean of the old: a step of
+    training is a share of a tensor's own size, so small ones would hardly learn.
+
+    Raises:
+        InputError: the data has fewer than two classes, or two of one name.
+    """
+    place, names = images.source.place, images.class_names
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{place}: classes must have names of their own, not twice {twice[0]!r}; rename one")
+    network = to_float(model.network)
+    spec = replace(network.spec, num_classes=len(names))
+    state = network.state_dict()
+    weight, bias = (state[name] for name in _HEAD)
+    fresh = torch.randn((len(names), *weight.shape[1:]), generator=torch.Generator().manual_seed(seed))
+    state[_HEAD[0]] = fresh * weight.square().mean().sqrt()
+    state[_HEAD[1]] = bias.mean().repeat(len(names))
+    return replace(model, network=rebuilt(network, spec, state), labels=names)
+
+
+def labels_of_data(images: Sequence[ImageSet], classes: int) -> Labels | None:
+    """Names that labelled data gives a network without labels, if it says of each name which class it is.
+
+    That is a labels.csv that has a class_name for each class_index of the network, or, for a network of 1000 classes,
+    classes of ImageNet by their wnids. Class folders of whatever number say nothing of the network.
+    """
+    for each in images:
+        numbers = [c.index for c in each.classes]
+        if (
+            numbers == list(range(classes))
+            and all(map(_is_named, each.classes))
+            and _fits_imagenet(each, classes)
+        ):
+            return Labels(each.class_names, f"the class_index and class_name of {each.source.place}")
+        wnids = {c.wnid for c in each.classes}
+        if (
+            classes == IMAGENET_CLASSES
+            and wnids
+            and wnids <= _imagenet_wnids()
+            and _fits_imagenet(each, classes)
+        ):
+            return Labels(imagenet_names(), f"ImageNet, whose wnids {each.source.place} has")
+    return None
+
+
+def _is_named(c: ImageClass) -> bool:
+    """Whether a class of labels.csv has a name of its own; a folder's number comes with its name and is none."""
+    return c.name != c.wnid and folder_class(c.name).index != c.index
+
+
+def _imagenet_wnids() -> frozenset[str | None]:
+    return frozenset(wnid for wnid, _name in imagenet())
+
+
+def _fits_imagenet(images: ImageSet, classes: int) -> bool:
+    """Whether numbers and wnids of ImageNet, where there are both, agree on a network of 1000 classes."""
+    order = {wnid: number for number, (wnid, _name) in enumerate(imagenet())}
+    return classes != IMAGENET_CLASSES or all(
+        c.index is None or c.wnid not in order or order[c.wnid] == c.index for c in images.classes
+    )
