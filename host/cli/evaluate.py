@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import numpy as np
 
 from host.cli import arguments
-from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of
-from host.cli.output import print_json, progress, table
+from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
+from host.cli.output import note, print_json, progress, table
 from host.cli.simulate import engine
 from host.scores import ranks
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from hw.bundle import Bundle
     from hw.types import Array, Int64Array
     from quant.data import ImageSet
     from quant.squeezenet import SqueezeNet
@@ -126,11 +127,11 @@ def _decoded(
 def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing, int, str]:
     """What computes scores, what it wants of pictures, the number of its classes, and its name."""
     kind = kind_of(path)
-    wanted = args.engine
+    wanted, pictures = args.engine, arguments.picture_options(args)
     if kind not in (BUNDLE, QONNX):
         from quant.build import load_network
 
-        model = load_network(path, args.preprocessing, args.input_size, args.resize)
+        model = load_network(path, pictures, note)
         network = model.network
         if network.policy is None and wanted is not None:
             raise InputError(
@@ -139,22 +140,30 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
         if network.policy is None or wanted == _BREVITAS:
             name = _TORCH if network.policy is None else _BREVITAS
             return _torch(network, args.threads), model.preprocessing, network.spec.num_classes, name
+        from host.cli.flow import lower_model
+
+        bundle = lower_model(model, name=stem_of(path))
+        return _lowered(args, bundle, model.preprocessing)
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
-    for option in ("preprocessing", "input_size", "resize"):
-        if getattr(args, option) is not None:
-            name = option.replace("_", "-")
-            raise InputError(
-                f"{path}: --{name} is for weights and .fireq files; this file says itself how pictures are prepared, "
-                "leave it out"
-            )
+    if pictures.said():
+        raise InputError(
+            f"{path}: {pictures.said()[0]} is for weights and .fireq files; this file says itself how pictures are "
+            "prepared, leave it out"
+        )
     from host.cli.flow import load_bundle
 
     bundle = load_bundle(path)
-    preprocessing = bundle.manifest.preprocessing
-    if preprocessing is None:
+    if bundle.manifest.preprocessing is None:
         raise InputError(f"{path}: must say how pictures are prepared, and it does not; lower it again")
-    used = wanted or _FAST
+    return _lowered(args, bundle, bundle.manifest.preprocessing)
+
+
+def _lowered(
+    args: argparse.Namespace, bundle: Bundle, preprocessing: Preprocessing
+) -> tuple[_Score, Preprocessing, int, str]:
+    """As `_scorer`, of a network in integers."""
+    used = args.engine or _FAST
     score = engine(bundle, used, args.threads, args.batch)
     return score, preprocessing, bundle.graph.output_type.shape[-1], used
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.inputs import check_suffix
-from host.cli.output import print_model
+from host.cli.output import note, print_model
 from hw.errors import InputError
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Quantizes and writes the model."""
     check_suffix(args.output, ".fireq")
-    from quant.build import calibration_batches, class_labels, load_network, to_quantized
+    from quant.build import ASSUMED, calibration_batches, class_labels, load_network, to_quantized
     from quant.data import open_images
     from quant.finalize import finalize
     from quant.model_file import Model, save_model
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     policy = load_policy(args.policy)
     images = open_images(args.data)
-    model = load_network(args.weights, args.preprocessing, args.input_size, args.resize)
+    model = load_network(args.weights, arguments.picture_options(args), note)
     if model.network.policy is not None:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         "fireflow quantize",
         policy=policy.model_dump(mode="json"),
         weights=source_record(args.weights),
+        **{name: model.card[name] for name in (ASSUMED,) if name in model.card},
         recipe={"equalize": args.equalize, "bias_correction": not args.no_bias_correction},
         calibration={
             "data": args.data.name,

@@ -16,9 +16,10 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.card import MODEL_CARD, new_card, source_record, write_card
-from host.cli.inputs import find_model, split_share
-from host.cli.output import print_model
+from host.cli.inputs import FIREQ, find_model, kind_of, split_share
+from host.cli.output import note, print_model
 from hw.errors import InputError
+from hw.picture_options import PictureOptions
 from hw.preprocessing import NAMED
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
-    from quant.build import class_labels, load_network
+    from quant.build import ASSUMED, class_labels, load_network
     from quant.data import head_rows
     from quant.fabric import emulates_bf16
     from quant.memory import keep_freed_memory
@@ -147,7 +148,8 @@ def run(args: argparse.Namespace) -> int:
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]
-    model = load_network(start, args.preprocessing, args.input_size, args.resize)
+    say = note if _is_first_process() else None
+    model = load_network(start, arguments.picture_options(args), say)
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == _FLOAT else load_policy(args.policy)
@@ -193,6 +195,7 @@ def run(args: argparse.Namespace) -> int:
     if _is_first_process():
         taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
         card = _card(args, start, sets, recipe, policy, [*taught_by, *args.onnx_teacher])
+        card |= {name: model.card[name] for name in (ASSUMED,) if name in model.card}
         _write(args, replace(model, network=network, card=card))
     return 0
 
@@ -260,11 +263,13 @@ def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
 
 
 def _teachers(args: argparse.Namespace, model: Model) -> list[Model]:
-    from quant.build import load_network
+    from quant.build import load_network, with_input_size
 
     if args.teacher:
+        say = note if _is_first_process() else None
         files = [_teacher_file(args, text) for text in args.teacher]
-        return [load_network(path, record, model.preprocessing.size) for path, record in files]
+        loaded = [load_network(path, PictureOptions(record), say) for path, record in files]
+        return [with_input_size(teacher, model.preprocessing.size) for teacher in loaded]
     # A float network learns nothing from itself.
     wanted = model.network.policy is None and args.policy not in (None, _FLOAT) and args.distillation != 0
     return [model] if wanted else []
@@ -275,7 +280,8 @@ def _teacher_file(args: argparse.Namespace, text: str) -> tuple[Path, str | None
     head, sign, tail = text.rpartition("=")
     if sign and (tail in NAMED or Path(tail).is_file()):
         return find_model(head), tail
-    return find_model(text), args.preprocessing
+    path = find_model(text)
+    return path, None if kind_of(path) == FIREQ else args.preprocessing
 
 
 def _headed(model: Model, rows: Any) -> Model:
