@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from hw.errors import InputError
+from hw.picture_options import PictureOptions, with_size
 from hw.preprocessing import Preprocessing
-from quant import calibrate
+from quant import agreement, calibrate
 from quant.data import ImageSet
 from quant.decoded import decode_to_array
 from quant.layers import mark_calibrated, quantizers
@@ -21,36 +22,43 @@ from quant.precision import Policy
 from quant.pretrained import FloatWeights, fold_preprocessing, load_weights
 from quant.squeezenet import SqueezeNet, SqueezeNetSpec
 
-_PUBLISHED_SIZES = (224, 227)
+ASSUMED = "assumed"
+"""In the card of a network from a weight file: sentences on what the file does not tell."""
+Say = Callable[[str], None]
+"""Takes a sentence for the user."""
 
 
 def load_network(
-    path: Path,
-    preprocessing: str | None = None,
-    input_size: int | None = None,
-    resize: int | None = None,
-    key: str | None = None,
+    path: Path, pictures: PictureOptions | None = None, say: Say | None = None, key: str | None = None
 ) -> Model:
     """Reads a .fireq file, or a float weight file as `quant.pretrained.load_weights` does.
 
+    An ONNX file is run by ONNX Runtime as well, see `quant.agreement`. What was assumed of a weight file goes to
+    `say` and into the card.
+
     Args:
         path: the file.
-        preprocessing: "caffe", "torchvision" or a JSON file, for weight files that do not tell.
-        input_size: side of the network's input, where it shall not be the file's.
-        resize: side that pictures are brought to before the input is cut from their middle, likewise.
+        pictures: what the user says of the pictures; for a .fireq file only their size and frame.
+        say: takes what was assumed, a sentence at a time.
         key: which network of a checkpoint that holds several.
+
+    Raises:
+        InputError: as `load_weights` and `load_model` do; ONNX Runtime computes something else.
     """
-    if path.suffix != SUFFIX:
-        model = float_network(load_weights(path, preprocessing, key), input_size)
-    elif key is not None:
-        raise InputError(f"{path}: weights-key is for checkpoints of torch, not {SUFFIX}; leave it out")
-    else:
+    pictures = pictures or PictureOptions()
+    if path.suffix == SUFFIX:
+        if key is not None:
+            raise InputError(f"{path}: weights-key is for checkpoints of torch, not {SUFFIX}; leave it out")
         model = load_model(path)
-        if input_size is not None:
-            model = with_input_size(model, input_size)
-    if resize is None:
-        return model
-    return replace(model, preprocessing=replace(model.preprocessing, resize=resize))
+        record = pictures.reframed(path, model.preprocessing)
+        model = with_input_size(model, record.size)
+        return replace(model, preprocessing=record)
+    weights = load_weights(path, pictures, key)
+    model = float_network(weights)
+    notes = [*weights.notes, *agreement.check(path, weights)]
+    for note in notes:
+        (say or (lambda _text: None))(note)
+    return replace(model, card={ASSUMED: notes} if notes else {})
 
 
 def float_network(weights: FloatWeights, input_size: int | None = None) -> Model:
@@ -64,16 +72,12 @@ def float_network(weights: FloatWeights, input_size: int | None = None) -> Model
 
 
 def with_input_size(model: Model, input_size: int) -> Model:
-    """The same weights on pictures of another size; both published sizes are cut from pictures of 256."""
-    record = model.preprocessing
-    if input_size == record.size:
+    """The same weights on pictures of another size; see `hw.picture_options.with_size`."""
+    if input_size == model.preprocessing.size:
         return model
-    resize = round(record.resize * input_size / record.size)
-    if {input_size, record.size} <= set(_PUBLISHED_SIZES):
-        resize = record.resize
     spec = replace(model.network.spec, input_size=input_size)
     network = rebuilt(model.network, spec, model.network.state_dict())
-    return replace(model, network=network, preprocessing=replace(record, size=input_size, resize=resize))
+    return replace(model, network=network, preprocessing=with_size(model.preprocessing, input_size))
 
 
 def to_float(network: SqueezeNet) -> SqueezeNet:

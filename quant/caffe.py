@@ -1,57 +1,21 @@
-"""Caffe's .caffemodel files, old and new, without Caffe.
-
-Source: message and field numbers of BVLC Caffe, src/caffe/proto/caffe.proto.
-"""
+"""Caffe's .caffemodel files, old and new, without Caffe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
 from hw.errors import InputError
-from hw.preprocessing import CAFFE
+from quant.caffe_format import V1_TYPES, parse, unknown_field
+from quant.caffe_layers import Layer, operation
+from quant.caffe_pictures import layer_told, nothing_told, shape_told
 from quant.family import Raw
-from quant.wiring import Conv, Pool, Step, name_layers
+from quant.input_record import Told
+from quant.operations import Step, listed, shown
+from quant.wiring import name_layers
 
-# Only the fields we read; protobuf skips the others, and reads packed and unpacked alike. * is repeated.
-_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
-    "BlobShape": {"dim": (1, "*int64")},
-    "Blob": {
-        "num": (1, "int32"), "channels": (2, "int32"), "height": (3, "int32"), "width": (4, "int32"),
-        "data": (5, "*float"), "double_data": (8, "*double"), "shape": (7, "BlobShape"),
-    },
-    "Convolution": {
-        "pad": (3, "*uint32"), "pad_h": (9, "uint32"), "pad_w": (10, "uint32"),
-        "stride": (6, "*uint32"), "stride_h": (13, "uint32"), "stride_w": (14, "uint32"),
-        "group": (5, "uint32"), "dilation": (18, "*uint32"),
-    },
-    "Pooling": {
-        "pool": (1, "int32"), "kernel_size": (2, "uint32"), "stride": (3, "uint32"),
-        "global_pooling": (12, "bool"),
-    },
-    "Layer": {
-        "name": (1, "string"), "type": (2, "string"), "bottom": (3, "*string"), "top": (4, "*string"),
-        "blobs": (7, "*Blob"), "convolution": (106, "Convolution"), "pooling": (121, "Pooling"),
-    },
-    "V1Layer": {
-        "bottom": (2, "*string"), "top": (3, "*string"), "name": (4, "string"), "type": (5, "int32"),
-        "blobs": (6, "*Blob"), "convolution": (10, "Convolution"), "pooling": (19, "Pooling"),
-    },
-    "Net": {"name": (1, "string"), "layers": (2, "*V1Layer"), "layer": (100, "*Layer")},
-}  # fmt: skip
-
-_V1_TYPES = {
-    1: "Accuracy", 3: "Concat", 4: "Convolution", 5: "Data", 6: "Dropout", 8: "Flatten", 9: "HDF5Data",
-    12: "ImageData", 14: "InnerProduct", 15: "LRN", 17: "Pooling", 18: "ReLU", 20: "Softmax",
-    21: "SoftmaxWithLoss", 22: "Split", 24: "WindowData", 25: "Eltwise", 29: "MemoryData", 32: "DummyData",
-    36: "Silence",
-}  # fmt: skip
+_TRAIN, _TEST = 0, 1
 _SOURCES = {
     "Data",
     "HDF5Data",
@@ -62,8 +26,10 @@ _SOURCES = {
     "Input",
     "AnnotatedData",
 }
-_ENDS = {"Accuracy", "SoftmaxWithLoss", "Silence"}
-_SAME = {"Dropout", "Flatten", "ReLU", "Reshape", "Softmax", "Split"}
+_ENDS = {"Accuracy", "MultinomialLogisticLoss", "Silence", "SoftmaxWithLoss"}
+"""Layers that measure what comes out; the scores are what they read."""
+_IN_PLACE = {"BatchNorm", "Bias", "Dropout", "Power", "ReLU", "Scale", "Softmax"}
+"""Layers that Caffe lets overwrite their input."""
 
 
 def read_caffemodel(path: Path) -> Raw:
@@ -72,89 +38,109 @@ def read_caffemodel(path: Path) -> Raw:
     Raises:
         InputError: not a SqueezeNet. On damage, whatever protobuf raises.
     """
-    net = _net_class()()
-    net.ParseFromString(path.read_bytes())
-    layers = list(net.layer) or list(net.layers)
+    net = parse(path.read_bytes())
+    layers = _layers(path, net)
     if not layers:
         raise InputError(f"{path}: a .caffemodel file must hold layers, not none; download it again")
-    return name_layers(path, "caffe", _steps(path, layers), CAFFE)
-
-
-def _steps(path: Path, layers: Iterable[Any]) -> Iterable[Step]:
-    for layer in layers:
-        kind = layer.type if isinstance(layer.type, str) else _V1_TYPES.get(layer.type, f"type {layer.type}")
-        if kind in _SOURCES or kind in _ENDS:
-            continue
-        inputs, outputs, place = tuple(layer.bottom), tuple(layer.top), f"{path}: {layer.name}"
-        if not inputs or not outputs:
-            raise InputError(
-                f"{place}: a {kind} layer must have inputs and outputs, not none; give the whole network"
-            )
-        if kind == "Convolution":
-            yield Step("conv", layer.name, inputs, outputs, conv=_convolution(place, layer))
-        elif kind == "Pooling":
-            yield Step("pool", layer.name, inputs, outputs, pool=_pool(layer.pooling))
-        elif kind in ("Concat", "Eltwise"):
-            yield Step("concat" if kind == "Concat" else "add", layer.name, inputs, outputs)
-        else:
-            yield Step("same" if kind in _SAME else kind, layer.name, inputs, outputs)
-
-
-def _convolution(place: str, layer: Any) -> Conv:
-    param = layer.convolution
-    if not layer.blobs:
-        raise InputError(f"{place}: a convolution must hold weights, not none; give the trained network")
-    return Conv(
-        _blob(f"{place}.weight", layer.blobs[0]),
-        _blob(f"{place}.bias", layer.blobs[1]).reshape(-1) if len(layer.blobs) > 1 else None,
-        stride=_pair(param.stride, param.stride_h, param.stride_w, 1),
-        padding=_pair(param.pad, param.pad_h, param.pad_w, 0) * 2,
-        groups=param.group or 1,
-        dilation=_pair(param.dilation, 0, 0, 1),
-    )
-
-
-def _pair(repeated: Any, height: int, width: int, default: int) -> tuple[int, int]:
-    if height or width:
-        return (height, width)
-    values = [*repeated] or [default]
-    return (values[0], values[-1])
-
-
-def _pool(param: Any) -> Pool | None:
-    """Max pools only: the average over everything at the end is the same in all of the family."""
-    is_max = param.pool == 0 and not param.global_pooling
-    return Pool((param.kernel_size,) * 2, (param.stride or 1,) * 2) if is_max else None
-
-
-def _blob(place: str, blob: Any) -> npt.NDArray[Any]:
-    data = np.array(blob.data, np.float32) if len(blob.data) else np.array(blob.double_data, np.float64)
-    old = (blob.num, blob.channels, blob.height, blob.width)
-    shape = tuple(blob.shape.dim) if blob.HasField("shape") else old
-    if min(shape, default=1) < 0 or int(np.prod(shape, dtype=object)) != data.size:
+    number = unknown_field(net)
+    if number is not None and number not in (5, 7):  # force_backward, debug_info
         raise InputError(
-            f"{place}: must hold as many values as its shape {shape}, not {data.size}; download it again"
+            f"{path}: must have the fields of BVLC Caffe, not field {number}; give a plain SqueezeNet"
         )
-    return data.reshape(shape)
+    included = [layer for layer in layers if _is_included(net, layer, _TEST)]
+    if not any(layer.kind in _SOURCES for layer in included):
+        # Snapshots are of the network in training, and so is its data layer.
+        included = [
+            layer
+            for layer in layers
+            if layer in included or (layer.kind in _SOURCES and _is_included(net, layer, _TRAIN))
+        ]
+    picture, told, outside = _picture(path, net, included)
+    return name_layers(path, "caffe", _steps(included, picture, outside), picture, None, told)
 
 
-@cache
-def _net_class() -> Any:
-    """A class for Caffe's NetParameter, from the table above."""
-    field_types = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="fireflow_caffe.proto", package="fireflow_caffe", syntax="proto2"
+def _layers(path: Path, net: Any) -> list[Layer]:
+    if len(net.layer) and len(net.layers):
+        raise InputError(f"{path}: must have layers of one version, not of two; upgrade it with Caffe")
+    found = []
+    for message in list(net.layer) or list(net.layers):
+        kind = (
+            message.type
+            if isinstance(message.type, str)
+            else V1_TYPES.get(message.type, f"type {message.type}")
+        )
+        found.append(Layer(f"{path}: {shown(message.name)}", kind, message))
+    return found
+
+
+def _is_included(net: Any, layer: Layer, phase: int) -> bool:
+    """Whether a layer is part of the network in a phase, by Caffe's rules."""
+    include, exclude = layer.message.include, layer.message.exclude
+    if include and exclude:
+        raise layer.wrong("a layer must have rules of inclusion or of exclusion", "both")
+    if include:
+        return any(_meets(net.state, rule, phase) for rule in include)
+    return not any(_meets(net.state, rule, phase) for rule in exclude)
+
+
+def _meets(state: Any, rule: Any, phase: int) -> bool:
+    stages = set(state.stage)
+    return not (
+        (rule.HasField("phase") and rule.phase != phase)
+        or (rule.HasField("min_level") and state.level < rule.min_level)
+        or (rule.HasField("max_level") and state.level > rule.max_level)
+        or not stages.issuperset(rule.stage)
+        or not stages.isdisjoint(rule.not_stage)
     )
-    for message_name, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message_name)
-        for field_name, (number, kind) in fields.items():
-            repeated, kind = kind.startswith("*"), kind.lstrip("*")
-            field = described.field.add(name=field_name, number=number)
-            field.label = field_types.LABEL_REPEATED if repeated else field_types.LABEL_OPTIONAL
-            if kind in _MESSAGES:
-                field.type, field.type_name = field_types.TYPE_MESSAGE, f".fireflow_caffe.{kind}"
-            else:
-                field.type = getattr(field_types, f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("fireflow_caffe.Net"))
+
+
+def _picture(path: Path, net: Any, layers: Sequence[Layer]) -> tuple[str, Told, set[str]]:
+    """The tensor of the pictures, what is told of them, and the other tensors that come from outside."""
+    told: dict[str, Told | Layer] = {}
+    for position, name in enumerate(net.input):
+        dims = list(net.input_dim[4 * position : 4 * position + 4])
+        if position < len(net.input_shape):
+            dims = list(net.input_shape[position].dim)
+        told[name] = shape_told(f"{path}: {shown(name)}", dims) if dims and position == 0 else nothing_told()
+    outside = set(net.input)
+    for layer in layers:
+        if layer.kind in _SOURCES and layer.message.top:
+            if outside.intersection(layer.message.top):
+                raise layer.wrong("each tensor must come from one layer", "two")
+            told[layer.message.top[0]] = layer
+            outside.update(layer.message.top)
+    behind = {name: name for name in outside}  # through splits, to what they split
+    read: set[str] = set()
+    for layer in layers:
+        if layer.kind == "Split":
+            sources = [behind[name] for name in layer.message.bottom if name in behind]
+            behind.update({top: sources[0] for top in layer.message.top if sources})
+        elif layer.kind not in _ENDS and layer.kind not in _SOURCES:
+            read.update(behind[name] for name in layer.message.bottom if name in behind)
+            for name in layer.message.top:
+                behind.pop(name, None)
+    if len(read) != 1 or not read <= set(told):
+        raise InputError(
+            f"{path}: the network must read one input, not {listed(sorted(read))}; give the whole network"
+        )
+    (picture,) = read
+    what = told[picture]
+    return picture, layer_told(what) if isinstance(what, Layer) else what, outside - {picture}
+
+
+def _steps(layers: Sequence[Layer], picture: str, outside: set[str]) -> Iterator[Step]:
+    """The layers that the picture passes through; labels, which are `outside` too, go to what measures only."""
+    given = {picture, *outside}
+    for layer in layers:
+        bottoms, tops = tuple(layer.message.bottom), tuple(layer.message.top)
+        if layer.kind in _SOURCES or layer.kind in _ENDS:
+            continue
+        if layer.kind == "Split" and outside.issuperset(bottoms):
+            outside.update(tops)
+            continue
+        for position, top in enumerate(tops):
+            in_place = layer.kind in _IN_PLACE and bottoms[position : position + 1] == (top,)
+            if top in given and not in_place:
+                raise layer.wrong("each tensor must come from one layer", f"{shown(top)} from two")
+        given.update(tops)
+        yield Step(operation(layer), layer.message.name, bottoms, tops if layer.kind == "Split" else tops[:1])

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
+from quant.input_record import Told
 from quant.precision import FIRE_NUMBERS
-from quant.squeezenet import FireWidths, SqueezeNetSpec, Version
+from quant.squeezenet import FireWidths, PoolBorder, SqueezeNetSpec, Version
 
 MAX_BYTES = 1 << 30
 """No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""
@@ -30,16 +31,24 @@ class Raw:
     Args:
         arrays: by our names, any float type.
         source: the kind of file.
-        preprocessing: where the file tells, else None.
+        preprocessing: what the file tells of its pictures, or all of it; None where it tells nothing.
         head_padding: padding of conv10 where the file tells, else None.
         simple_bypass: the file shows sums without convolutions around Fires.
+        head_relu: whether a ReLU follows conv10; None where the file does not tell.
+        pools: border rules of the max pools, in order; None where the file does not tell.
+        average: name and kernel of the average at the end, where it is not over all of its map by itself.
+        softmax: the tensor of the scores where a softmax follows them.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
     source: str
-    preprocessing: Preprocessing | None = None
+    preprocessing: Preprocessing | Told | None = None
     head_padding: int | None = None
     simple_bypass: bool = False
+    head_relu: bool | None = None
+    pools: tuple[PoolBorder, ...] | None = None
+    average: tuple[str, tuple[int, ...]] | None = None
+    softmax: str | None = None
 
 
 def layer_names(bypass_at: frozenset[int] = frozenset()) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quant.layers import is_quantized, largest_integer, scale_parameter
-from quant.squeezenet import Fire, SqueezeNet
+from quant.squeezenet import Fire, PoolBorder, SqueezeNet
 
 
 class FusedSqueezeNet(nn.Module):
@@ -41,13 +41,13 @@ class FusedSqueezeNet(nn.Module):
             pixels = pixels - net.pixel_offset
         sums = [self._convolved(net.conv1, pixels.to(self.dtype), None)]
         if net.spec.pool_before(2):  # rounding keeps order, so it may wait until there are fewer values
-            sums = [(_max_pool(sums[0][0]), sums[0][1])]
+            sums = [(_max_pool(sums[0][0], net.spec.border_before(2)), sums[0][1])]
         x = self._activated(net.conv1_act, sums, [net.conv1])
         act: nn.Module = net.conv1_act
         maps = []
         for number, fire in net.fires:
             if number > 2 and net.spec.pool_before(number):
-                x = _max_pool(x)
+                x = _max_pool(x, net.spec.border_before(number))
             x = self._fire(fire, x, act)
             act = fire.output_act
             scale = self._scale(act)
@@ -55,7 +55,7 @@ class FusedSqueezeNet(nn.Module):
         accumulators, unit = self._convolved(net.conv10, x, act)
         head = _scaled(accumulators, unit) + _by_channel(net.conv10.bias)
         maps.append(head.to(self.dtype))
-        return torch.relu(head).mean((2, 3)), maps
+        return (torch.relu(head) if net.spec.head_relu else head).mean((2, 3)), maps
 
     def _fire(self, fire: Fire, x: Tensor, act: nn.Module) -> Tensor:
         squeezed = self._activated(fire.squeeze_act, [self._convolved(fire.squeeze, x, act)], [fire.squeeze])
@@ -122,18 +122,20 @@ def _scaled(accumulators: Tensor, unit: Tensor | None) -> Tensor:
     return accumulators.float() if unit is None else accumulators.float() * unit
 
 
-_WINDOW = ([3, 3], [2, 2], [0, 0], [1, 1], True)
-"""Kernel, stride, padding, dilation and ceil mode of the family's max pools."""
+def _window(padding: int, ceil: bool) -> tuple[list[int], list[int], list[int], list[int], bool]:
+    """Kernel, stride, padding, dilation and ceil mode of a max pool of the family."""
+    return [3, 3], [2, 2], [padding, padding], [1, 1], ceil
 
 
 @torch.library.custom_op("fireflow::max_pool_backward", mutates_args=())
-def _max_pool_backward(gradient: Tensor, x: Tensor, indices: Tensor) -> Tensor:
-    result: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *_WINDOW, indices)
+def _max_pool_backward(gradient: Tensor, x: Tensor, indices: Tensor, padding: int, ceil: bool) -> Tensor:
+    window = _window(padding, ceil)
+    result: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *window, indices)
     return result
 
 
 @_max_pool_backward.register_fake
-def _(_gradient: Tensor, x: Tensor, _indices: Tensor) -> Tensor:
+def _(_gradient: Tensor, x: Tensor, _indices: Tensor, _padding: int, _ceil: bool) -> Tensor:
     return torch.empty_like(x)
 
 
@@ -141,21 +143,22 @@ class _MaxPool(torch.autograd.Function):
     """A max pool whose gradient is torch's own kernel: the code made for it on a CPU takes three times as long."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, padding: int, ceil: bool) -> Tensor:
         """(N, C, H, W) -> (N, C, h, w)."""
         pooled: Tensor
-        pooled, indices = torch.ops.aten.max_pool2d_with_indices(x, *_WINDOW)
+        pooled, indices = torch.ops.aten.max_pool2d_with_indices(x, *_window(padding, ceil))
         ctx.save_for_backward(x, indices)
+        ctx.border = padding, ceil
         return pooled
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """(N, C, h, w) -> (N, C, H, W)."""
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        spread: Tensor = _max_pool_backward(gradient, *ctx.saved_tensors)
-        return spread
+        spread: Tensor = _max_pool_backward(gradient, *ctx.saved_tensors, *ctx.border)
+        return spread, None, None
 
 
-def _max_pool(x: Tensor) -> Tensor:
-    pooled: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
+def _max_pool(x: Tensor, border: PoolBorder) -> Tensor:
+    pooled: Tensor = _MaxPool.apply(x, border.padding, border.ceil)  # type: ignore[no-untyped-call]
     return pooled

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ import numpy.typing as npt
 
 from hw.errors import InputError
 from hw.files import atomic_file
-from hw.preprocessing import NAMED, Preprocessing, read_preprocessing
+from hw.picture_options import PictureOptions
+from hw.preprocessing import Preprocessing
 from quant.caffe import read_caffemodel
 from quant.family import MAX_BYTES, Array, Raw, infer_spec
+from quant.input_record import Told, all_told, settle
 from quant.onnx_weights import read_onnx
-from quant.squeezenet import SqueezeNetSpec
+from quant.operations import shown
+from quant.squeezenet import PoolBorder, SqueezeNetSpec
 from quant.torch_weights import OTHER_ENDINGS, read_safetensors, read_torch
 
 _METADATA = "__fireflow__"
@@ -36,13 +39,19 @@ class FloatWeights:
         arrays: float32 by name, weights OIHW.
         source: "caffe", "onnx", "torch", "safetensors" or "npz".
         preprocessing: what the source network expects of its pictures.
-        spec: the member of the family that the shapes describe.
+        spec: the member of the family that the shapes and connections describe.
+        notes: sentences on what was assumed, and on options that the file contradicts.
+        softmax: the tensor of the scores in a file that has a softmax behind them, which is left out here.
+        side: of the pictures that the file itself takes, where it says it.
     """
 
     arrays: Mapping[str, Array]
     source: str
     preprocessing: Preprocessing
     spec: SqueezeNetSpec
+    notes: tuple[str, ...] = ()
+    softmax: str | None = None
+    side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +68,16 @@ class FoldedWeights:
 
 
 def load_weights(
-    path: str | Path, preprocessing: str | Preprocessing | None = None, key: str | None = None
+    path: str | Path,
+    preprocessing: str | Preprocessing | PictureOptions | None = None,
+    key: str | None = None,
 ) -> FloatWeights:
     """Reads a weight file, by its extension: .caffemodel, .onnx, .safetensors, .npz, or one of torch's.
 
     Args:
         path: the file.
-        preprocessing: "caffe", "torchvision", a JSON file or a record; needed where the file does not tell (npz files
-            without metadata, ONNX files of unknown origin) and obeyed where it does.
+        preprocessing: "caffe", "torchvision", a JSON file, a record, or options of one field each; needed where the
+            file does not tell (npz files without metadata, ONNX files of unknown origin) and obeyed where it does.
         key: which network of a checkpoint that holds several; see `quant.state_dicts.find_network`.
 
     Raises:
@@ -103,16 +114,15 @@ def load_weights(
         raise InputError(
             f"{path}: must be a whole {path.suffix} file without pickled objects ({reason}); copy it again"
         ) from error
-    chosen = _choose_preprocessing(path, preprocessing, raw)
+    options = preprocessing if isinstance(preprocessing, PictureOptions) else PictureOptions(preprocessing)
+    told = _told(raw)
+    chosen, notes = settle(path, raw.source, told, options)
     arrays = {name: _checked(path, name, array) for name, array in raw.arrays.items()}
     spec = infer_spec(path, {name: array.shape for name, array in arrays.items()})
-    padding = raw.head_padding
-    if padding is None:
-        # Only the authors' Caffe 1.0 pads conv10; torchvision's 1.0 does not, and 1.1 never does.
-        padding = int(spec.version == "1.0" and chosen.source_order == "BGR")
-    bypass = "simple" if raw.simple_bypass else spec.bypass
-    spec = replace(spec, head_padding=padding, input_size=chosen.size, bypass=bypass)
-    return FloatWeights(arrays, raw.source, chosen, spec)
+    spec, assumed = _wired(path, raw, replace(spec, input_size=chosen.size), chosen)
+    if raw.softmax is not None:
+        assumed.append(f"{path.name}: ends with a softmax; scores are those before it, in the same order")
+    return FloatWeights(arrays, raw.source, chosen, spec, (*notes, *assumed), raw.softmax, told.size)
 
 
 def fold_preprocessing(weights: FloatWeights) -> FoldedWeights:
@@ -132,23 +142,59 @@ def save_npz(weights: FloatWeights, path: str | Path) -> None:
         "preprocessing": weights.preprocessing.to_json(),
         "head_padding": weights.spec.head_padding,
         "simple_bypass": weights.spec.bypass == "simple",
+        "head_relu": weights.spec.head_relu,
+        "pools": [asdict(border) for border in weights.spec.pools],
     }
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         content: dict[str, Any] = {_METADATA: np.array(json.dumps(metadata)), **weights.arrays}
         np.savez(file, **content)
 
 
-def _choose_preprocessing(path: Path, asked: str | Preprocessing | None, raw: Raw) -> Preprocessing:
-    if isinstance(asked, Preprocessing):
-        return asked
-    if asked is None:
-        if raw.preprocessing is None:
-            raise InputError(
-                f"{path}: preprocessing must be known, and this {raw.source} file does not tell; "
-                f"say which it is: {', '.join(NAMED)} or a JSON file"
+def _told(raw: Raw) -> Told:
+    """What a file tells of its pictures; a state dict tells by its names, which makes it likely and no more."""
+    record = raw.preprocessing
+    if isinstance(record, Preprocessing):
+        if raw.source == "npz":
+            return all_told(record)
+        return Told(guess=record, whose="torchvision's", because="its tensors are named as torchvision's")
+    return Told() if record is None else record
+
+
+def _wired(
+    path: Path, raw: Raw, spec: SqueezeNetSpec, chosen: Preprocessing
+) -> tuple[SqueezeNetSpec, list[str]]:
+    """The spec with what its shapes do not show, and sentences on what was assumed of that.
+
+    Raises:
+        InputError: an average that does not take all of its map.
+    """
+    padding, notes = raw.head_padding, []
+    if raw.pools is None or raw.head_relu is None:
+        notes = [
+            f"{path.name}: connections assumed as published (pools that round up, a ReLU in front of the average), "
+            f"for a {raw.source} file does not tell"
+        ]
+    if padding is None:
+        # Only the authors' Caffe 1.0 pads conv10; torchvision's 1.0 does not, and 1.1 never does.
+        padding = int(spec.version == "1.0" and chosen.source_order == "BGR")
+        if spec.version == "1.0":
+            notes.append(
+                f"{path.name}: padding of conv10 assumed {padding}, as with {chosen.source_order} pictures"
             )
-        return raw.preprocessing
-    return read_preprocessing(asked)
+    wired = replace(
+        spec,
+        head_padding=padding,
+        bypass="simple" if raw.simple_bypass else spec.bypass,
+        head_relu=raw.head_relu is not False,
+        pools=raw.pools or spec.pools,
+    )
+    if raw.average is not None and raw.average[1] != (wired.head_side,) * 2:
+        name, kernel = raw.average
+        raise InputError(
+            f"{path}: {shown(name)}: the average must take all of its map, {wired.head_side}x{wired.head_side} at "
+            f"input {wired.input_size}, not {'x'.join(map(str, kernel))}; choose the --input-size that it was made for"
+        )
+    return wired, notes
 
 
 def _checked(path: Path, name: str, array: npt.NDArray[Any]) -> Array:
@@ -188,12 +234,14 @@ def _read_npz(path: Path) -> Raw:
     try:
         metadata = json.loads(str(arrays.pop(_METADATA)))
         preprocessing, padding = metadata["preprocessing"], int(metadata["head_padding"])
-        simple_bypass = bool(metadata["simple_bypass"])
+        simple_bypass, relu = bool(metadata["simple_bypass"]), bool(metadata.get("head_relu", True))
+        pools = tuple(PoolBorder(**border) for border in metadata.get("pools", [{}] * 3))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: {_METADATA} must be Fireflow's metadata ({error}); write it again"
         ) from None
-    return Raw(arrays, "npz", Preprocessing.from_json(preprocessing), padding, simple_bypass)
+    record = Preprocessing.from_json(preprocessing)
+    return Raw(arrays, "npz", record, padding, simple_bypass, head_relu=relu, pools=pools)
 
 
 def _read_npy(path: Path, file: Any, size: int) -> npt.NDArray[Any]:

@@ -37,6 +37,27 @@ class FireWidths:
         return self.expand1x1 + self.expand3x3
 
 
+@dataclass(frozen=True, slots=True)
+class PoolBorder:
+    """How a max pool of 3x3 and stride 2 treats the border of its map.
+
+    Args:
+        padding: rows and columns added on every side, 0 or 1; they never win.
+        ceil: a last window that reaches over the border counts, as in Caffe; False leaves it out.
+    """
+
+    padding: int = 0
+    ceil: bool = True
+
+    def __post_init__(self) -> None:
+        if self.padding not in (0, 1) or not isinstance(self.ceil, bool):
+            raise InputError(f"pool: padding must be 0 or 1 and ceil true or false, not {self}; correct them")
+
+    def side_after(self, side: int) -> int:
+        """Side of the map behind the pool; below 1 where no window fits."""
+        return (side + 2 * self.padding - 3 + int(self.ceil)) // 2 + 1
+
+
 PAPER_FIRES = tuple(
     FireWidths(s, e, e)
     for s, e in ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
@@ -56,6 +77,8 @@ class SqueezeNetSpec:
     stem_channels: int = 64
     fires: tuple[FireWidths, ...] = PAPER_FIRES
     head_padding: int = 0
+    head_relu: bool = True
+    pools: tuple[PoolBorder, ...] = (PoolBorder(),) * 3
 
     def __post_init__(self) -> None:
         if self.version not in _STEM:
@@ -72,6 +95,12 @@ class SqueezeNetSpec:
             raise InputError(
                 f"fires: must be {len(PAPER_FIRES)} modules, not {len(self.fires)}; fire2 to fire9"
             )
+        if len(self.pools) != len(_POOL_BEFORE_FIRE[self.version]):
+            raise InputError(f"pools: must be 3, not {len(self.pools)}; behind conv1 and two Fire modules")
+        if self.head_side < 1:
+            raise InputError(
+                f"input_size: must leave a window for every pool, and {self.input_size} does not; use larger pictures"
+            )
 
     @property
     def stem_kernel(self) -> int:
@@ -81,6 +110,20 @@ class SqueezeNetSpec:
     def pool_before(self, fire: int) -> str | None:
         """Name of the max pool in front of Fire module `fire` (2..9), if there is one: ``pool1`` follows conv1."""
         return f"pool{fire - 1}" if fire in _POOL_BEFORE_FIRE[self.version] else None
+
+    def border_before(self, fire: int) -> PoolBorder:
+        """The border rule of the max pool in front of Fire module `fire`, which has one."""
+        return self.pools[_POOL_BEFORE_FIRE[self.version].index(fire)]
+
+    @property
+    def head_side(self) -> int:
+        """Side of the maps of conv10, which are averaged; below 1 where a pool has no window."""
+        side = (self.input_size - self.stem_kernel) // 2 + 1
+        for border in self.pools:
+            side = border.side_after(side)
+            if side < 1:
+                return 0
+        return side + 2 * self.head_padding
 
     def bypass_of(self, fire: int) -> Literal["identity", "conv"] | None:
         """What is added to the output of Fire module `fire`: its own input, a 1x1 convolution of it, or nothing."""
@@ -106,7 +149,10 @@ class SqueezeNetSpec:
             InputError: a field is missing, unknown or wrong.
         """
         try:
-            return SqueezeNetSpec(**{**content, "fires": tuple(FireWidths(**f) for f in content["fires"])})
+            fields = {**content, "fires": tuple(FireWidths(**fire) for fire in content["fires"])}
+            if "pools" in content:  # files of before pools could differ have none
+                fields["pools"] = tuple(PoolBorder(**border) for border in content["pools"])
+            return SqueezeNetSpec(**fields)
         except (KeyError, TypeError) as error:
             raise InputError(
                 f"spec: must have the fields of a SqueezeNet ({error}); write it again"
@@ -216,7 +262,9 @@ class SqueezeNet(nn.Module):
             fire = Fire(f"fire{number}", spec.in_channels(number), widths, bypass, policy, shared)
             self.add_module(f"fire{number}", fire)
             output_act = fire.output_act
-        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pool, self.middle_pool, self.last_pool = (
+            nn.MaxPool2d(3, 2, padding=border.padding, ceil_mode=border.ceil) for border in spec.pools
+        )
         last = spec.fires[-1].out_channels
         self.conv10 = quant_conv(
             "conv10", last, spec.num_classes, 1, policy, padding=spec.head_padding, per_channel=False
@@ -230,23 +278,25 @@ class SqueezeNet(nn.Module):
     def scores_and_maps(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Pixels (N, 3, H, W) -> class scores (N, classes), and the outputs (N, C, h, w) of every Fire and of conv10.
 
-        Scores are zero or more each: a ReLU precedes the mean.
+        Scores are zero or more each where a ReLU precedes the mean, as in all published networks.
         """
         if self.pixel_offset is not None:
             x = x - self.pixel_offset
         x = self.conv1_act(self.conv1(x))
-        maps = []
+        maps: list[Tensor] = []
+        pools = iter((self.pool, self.middle_pool, self.last_pool))
         for number, fire in self.fires:
             if self.spec.pool_before(number):
-                x = self.pool(x)
+                x = next(pools)(x)
             x = fire(x)
             maps.append(x)
         maps.append(self.conv10(x))
-        scores = functional.adaptive_avg_pool2d(torch.relu(maps[-1]), 1)
+        head = torch.relu(maps[-1]) if self.spec.head_relu else maps[-1]
+        scores = functional.adaptive_avg_pool2d(head, 1)
         return scores.flatten(1), maps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) -> class scores (N, classes), zero or more each."""
+        """Pixels (N, 3, H, W) -> class scores (N, classes), as `scores_and_maps`."""
         return self.scores_and_maps(x)[0]
 
     def connections(self) -> Iterator[Connection]:

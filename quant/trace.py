@@ -93,7 +93,8 @@ class _Recorder:
             self.found[name] = _integers((output.double() - bias) / scale)
             if name == "conv10":
                 self.found["conv10.bias"] = _integers(output.double() / scale)
-                self.found["conv10.relu"] = np.maximum(self.found["conv10.bias"], 0)
+                if self.network.spec.head_relu:
+                    self.found["conv10.relu"] = np.maximum(self.found["conv10.bias"], 0)
             self._keep(name, output)
 
         return hook

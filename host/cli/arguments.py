@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hw.picture_options import PictureOptions
+
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
 
@@ -32,7 +34,7 @@ def json_output(parser: argparse.ArgumentParser) -> None:
 
 
 def weights_source(parser: _ActionsContainer) -> None:
-    """What a float weight file does not say itself."""
+    """What a float weight file does not say itself; `picture_options` takes it together."""
     parser.add_argument(
         "--preprocessing",
         metavar="NAME",
@@ -43,7 +45,41 @@ def weights_source(parser: _ActionsContainer) -> None:
         metavar="KEY",
         help="which network of a checkpoint that holds several, such as state_dict_ema; the error lists them",
     )
-    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the input, 32 to 256")
+    parser.add_argument(
+        "--mean",
+        type=float,
+        nargs=3,
+        metavar=("R", "G", "B"),
+        help="one field of it: what is subtracted from pixels of 0 to 255, in RGB order",
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--std",
+        type=float,
+        nargs=3,
+        metavar=("R", "G", "B"),
+        help="what pixels less the mean are divided by, in RGB order",
+    )
+    size.add_argument(
+        "--scale", type=float, metavar="S", help="or what they are multiplied by, as Caffe says it"
+    )
+    parser.add_argument(
+        "--colour-order",
+        "--color-order",
+        choices=("RGB", "BGR"),
+        help="of the channels that the weights expect",
+    )
+    aspect = parser.add_mutually_exclusive_group()
+    aspect.add_argument(
+        "--keep-aspect",
+        action="store_true",
+        default=None,
+        help="bring the shorter side to --resize, keep the aspect",
+    )
+    aspect.add_argument(
+        "--squash", dest="keep_aspect", action="store_false", help="or bring both sides to it"
+    )
+    parser.add_argument("--input-size", type=positive, metavar="PIXELS", help="side of the input, 32 to 256")
     parser.add_argument(
         "--resize",
         type=positive,
@@ -59,6 +95,24 @@ def labels(parser: _ActionsContainer) -> None:
         metavar="FILE",
         help="names of the network's classes, instead of its own if it has any: one a line, a .csv with class_index "
         "and class_name, a .json list, or `imagenet`",
+    )
+
+
+def picture_options(args: argparse.Namespace) -> PictureOptions:
+    """What `weights_source` was given.
+
+    Raises:
+        InputError: options that contradict each other.
+    """
+    return PictureOptions(
+        preprocessing=args.preprocessing,
+        size=args.input_size,
+        resize=args.resize,
+        mean=None if args.mean is None else tuple(args.mean),
+        std=None if args.std is None else tuple(args.std),
+        scale=args.scale,
+        source_order=args.colour_order,
+        keep_aspect=args.keep_aspect,
     )
 
 

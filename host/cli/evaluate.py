@@ -13,8 +13,8 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.classes import say_imagenet
-from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of
-from host.cli.output import print_json, progress, table, tell_left_out
+from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
+from host.cli.output import note, print_json, progress, table, tell_left_out
 from host.cli.simulate import engine
 from host.scores import ranks
 from hw.errors import InputError
@@ -22,6 +22,7 @@ from hw.labels import read_labels
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from hw.bundle import Bundle
     from hw.types import Array, Int64Array
     from quant.data import ImageSet
     from quant.squeezenet import SqueezeNet
@@ -152,11 +153,11 @@ def _decoded(
 def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing, int, Sequence[str], str]:
     """What computes scores, what it wants of pictures, the number and names of its classes, and its own name."""
     kind = kind_of(path)
-    wanted = args.engine
+    wanted, pictures = args.engine, arguments.picture_options(args)
     if kind not in (BUNDLE, QONNX):
         from quant.build import load_network
 
-        model = load_network(path, args.preprocessing, args.input_size, args.resize, args.weights_key)
+        model = load_network(path, pictures, note, args.weights_key)
         network = model.network
         if network.policy is None and wanted is not None:
             raise InputError(
@@ -166,22 +167,31 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
             name = _TORCH if network.policy is None else _BREVITAS
             classes = network.spec.num_classes
             return _torch(network, args.threads), model.preprocessing, classes, model.labels, name
+        from host.cli.flow import lower_model
+
+        bundle = lower_model(model, name=stem_of(path))
+        return _lowered(args, bundle, model.preprocessing)
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
-    for option in ("preprocessing", "input_size", "resize", "weights_key"):
-        if getattr(args, option) is not None:
-            name = option.replace("_", "-")
-            raise InputError(
-                f"{path}: --{name} is for weights and .fireq files; this file says itself how pictures are prepared, "
-                "leave it out"
-            )
+    said = [*pictures.said(), *(["--weights-key"] if args.weights_key is not None else [])]
+    if said:
+        raise InputError(
+            f"{path}: {said[0]} is for weights and .fireq files; this file says itself how pictures are "
+            "prepared, leave it out"
+        )
     from host.cli.flow import load_bundle
 
     bundle = load_bundle(path)
-    preprocessing = bundle.manifest.preprocessing
-    if preprocessing is None:
+    if bundle.manifest.preprocessing is None:
         raise InputError(f"{path}: must say how pictures are prepared, and it does not; lower it again")
-    used = wanted or _FAST
+    return _lowered(args, bundle, bundle.manifest.preprocessing)
+
+
+def _lowered(
+    args: argparse.Namespace, bundle: Bundle, preprocessing: Preprocessing
+) -> tuple[_Score, Preprocessing, int, Sequence[str], str]:
+    """As `_scorer`, of a network in integers."""
+    used = args.engine or _FAST
     score = engine(bundle, used, args.threads, args.batch)
     return score, preprocessing, bundle.graph.output_type.shape[-1], bundle.manifest.labels, used
 

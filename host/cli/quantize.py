@@ -10,7 +10,7 @@ from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.classes import network_labels
 from host.cli.inputs import check_suffix
-from host.cli.output import print_model, tell_left_out
+from host.cli.output import note, print_model, tell_left_out
 from host.cli.overwrite import check_model
 from hw.errors import InputError
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Quantizes and writes the model."""
     check_model(check_suffix(args.output, ".fireq"), args.force, [args.weights])
-    from quant.build import calibration_batches, load_network, to_quantized
+    from quant.build import ASSUMED, calibration_batches, load_network, to_quantized
     from quant.data import open_images
     from quant.finalize import finalize
     from quant.model_file import Model, save_model
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     policy = load_policy(args.policy)
     images = open_images(args.data)
     tell_left_out(images.left_out)
-    model = load_network(args.weights, args.preprocessing, args.input_size, args.resize, args.weights_key)
+    model = load_network(args.weights, arguments.picture_options(args), note, args.weights_key)
     if model.network.policy is not None:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         "fireflow quantize",
         policy=policy.model_dump(mode="json"),
         weights=source_record(args.weights),
+        **{name: model.card[name] for name in (ASSUMED,) if name in model.card},
         recipe={"equalize": args.equalize, "bias_correction": not args.no_bias_correction},
         calibration={
             "data": args.data.name,

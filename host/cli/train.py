@@ -17,10 +17,11 @@ import numpy as np
 from host.cli import arguments
 from host.cli.card import MODEL_CARD, write_card
 from host.cli.classes import HEADS, KEEP, NEW, aligned, say_imagenet, start_labels, with_head
-from host.cli.inputs import find_model, split_share
-from host.cli.output import print_model, tell_left_out
+from host.cli.inputs import FIREQ, find_model, kind_of, split_share
+from host.cli.output import note, print_model, tell_left_out
 from host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
 from hw.errors import InputError
+from hw.picture_options import PictureOptions
 from hw.preprocessing import NAMED
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
-    from quant.build import load_network
+    from quant.build import ASSUMED, load_network
     from quant.fabric import emulates_bf16
     from quant.memory import keep_freed_memory
     from quant.onnx_teacher import OnnxTeacher
@@ -155,7 +156,8 @@ def run(args: argparse.Namespace) -> int:
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]
-    model = load_network(start, args.preprocessing, args.input_size, args.resize, args.weights_key)
+    say = note if _is_first_process() else None
+    model = load_network(start, arguments.picture_options(args), say, args.weights_key)
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == FLOAT else load_policy(args.policy)
@@ -195,7 +197,9 @@ def run(args: argparse.Namespace) -> int:
             begin=None if made is None else made.begin,
         )
         if made is not None:
-            _write(args, replace(model, network=network, card=made.card(recipe.start_share)), made)
+            assumed = {name: model.card[name] for name in (ASSUMED,) if name in model.card}
+            card = {**made.card(recipe.start_share), **assumed}
+            _write(args, replace(model, network=network, card=card), made)
     return 0
 
 
@@ -264,16 +268,18 @@ def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
 
 def _teachers(args: argparse.Namespace, start: Model, model: Model, labelled: ImageSet | None) -> list[Model]:
     """The networks that --teacher names, else the start, with the classes of `model`."""
-    from quant.build import load_network
+    from quant.build import load_network, with_input_size
     from quant.head import head_of_data
 
     if args.teacher:
+        say = note if _is_first_process() else None
         files = [_teacher_file(args, text) for text in args.teacher]
-        size = model.preprocessing.size
         loaded = [
-            (load_network(path, record, size, key=_key_in(args, path)), path) for path, record in files
+            (load_network(path, PictureOptions(record), say, _key_in(args, path)), path)
+            for path, record in files
         ]
-        return [aligned(teacher, path, model, labelled) for teacher, path in loaded]
+        size = model.preprocessing.size
+        return [aligned(with_input_size(teacher, size), path, model, labelled) for teacher, path in loaded]
     # A float network learns nothing from itself, and one with a new head nothing from its start.
     unlike = start.network.policy is None and args.policy not in (None, FLOAT) and args.head != NEW
     if not unlike or args.distillation == 0:
@@ -293,7 +299,8 @@ def _teacher_file(args: argparse.Namespace, text: str) -> tuple[Path, str | None
     head, sign, tail = text.rpartition("=")
     if sign and (tail in NAMED or Path(tail).is_file()):
         return find_model(head), tail
-    return find_model(text), args.preprocessing
+    path = find_model(text)
+    return path, None if kind_of(path) == FIREQ else args.preprocessing
 
 
 def _check_teachers(teachers: Sequence[Model], model: Model) -> None:

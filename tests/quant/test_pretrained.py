@@ -91,14 +91,21 @@ def test_onnx_preprocessing(tmp_path: Path) -> None:
     model = onnx_model(arrays, NARROW)
     onnx.save(model, path)
     with pytest.raises(
-        InputError, match=r"preprocessing must be known.*this onnx file.*caffe or torchvision"
+        InputError, match=r"preprocessing must be known.*this onnx file.*caffe, torchvision or a JSON"
     ):
         load_weights(path)
     for name in ("features.0.weight", "squeezenet0_conv0_weight"):
         model.graph.initializer[0].name = model.graph.node[0].input[1] = name
         onnx.save(model, path)
-        assert load_weights(path).preprocessing == TORCHVISION
-        assert load_weights(path, "caffe").preprocessing == CAFFE
+        # The graph fixes its input to 64 pixels; a name says how they are scaled, and is said to be a guess.
+        weights = load_weights(path)
+        assert weights.preprocessing == replace(TORCHVISION, size=64, resize=73)
+        (note,) = weights.notes
+        assert note.startswith("net.onnx: preprocessing assumed as torchvision's because its tensors are named")
+        assert load_weights(path, "caffe").preprocessing == replace(CAFFE, size=64, resize=72)
+        asked = load_weights(path, CAFFE)
+        assert asked.preprocessing == CAFFE
+        assert "--preprocessing is obeyed against what the file tells: input size 227, not 64" in asked.notes[0]
 
 
 def test_onnx_external_data(tmp_path: Path) -> None:
@@ -181,7 +188,7 @@ def test_npz(tmp_path: Path) -> None:
         InputError, match=r"preprocessing must be known.*npz file does not tell; say which it is"
     ):
         load_weights(tmp_path / "net.npz")
-    with pytest.raises(InputError, match="must be caffe or torchvision, not 'keras'"):
+    with pytest.raises(InputError, match="must be caffe, torchvision or a JSON file, not 'keras'"):
         load_weights(tmp_path / "net.npz", "keras")
     caffe = load_weights(tmp_path / "net.npz", "caffe")
     assert caffe.spec == replace(NARROW_1_0, input_size=227)
