@@ -10,6 +10,7 @@ import numpy as np
 
 from hw.errors import InputError
 from hw.files import read_json
+from hw.pixels import Pixels, check_size
 
 if TYPE_CHECKING:
     from hw.types import Array
@@ -110,11 +111,15 @@ class Preprocessing:
         """Resizes and crops one picture.
 
         Args:
-            image: PIL.Image in any mode, or uint8 RGB array of shape (H, W, 3). Needs Pillow, except for an
-                array that has the size after resizing already.
+            image: a PIL.Image, a `hw.pixels.Pixels`, or a uint8 RGB array of shape (H, W, 3). Images are shown as
+                `Pixels.rgb` does: turned as their EXIF says, over white where they are transparent. Needs Pillow,
+                except for an array that has the size after resizing already.
 
         Returns:
             uint8 RGB, (size, size, 3).
+
+        Raises:
+            InputError: an array of another kind, or a picture that cannot be decoded or breaks a limit.
         """
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -122,13 +127,15 @@ class Preprocessing:
                     f"image: must be uint8 of shape (H, W, 3), not {image.dtype} of shape {image.shape}; "
                     "convert it to RGB bytes"
                 )
+            check_size(image.shape[1], image.shape[0])
             width, height = self._resized(image.shape[1], image.shape[0])
             pixels = image
             if image.shape[:2] != (height, width):
-                pixels = np.asarray(_pillow().fromarray(image).resize((width, height), _BILINEAR))
+                pixels = np.asarray(Pixels(_pillow().fromarray(image)).resized((width, height)))
         else:
-            width, height = self._resized(*image.size)
-            pixels = np.asarray(image.convert("RGB").resize((width, height), _BILINEAR))
+            picture = image if isinstance(image, Pixels) else Pixels.of(image)
+            width, height = self._resized(*picture.size)
+            pixels = np.asarray(picture.resized((width, height)))
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)
         return np.ascontiguousarray(pixels[top : top + self.size, left : left + self.size])
 
@@ -174,9 +181,6 @@ def read_preprocessing(text: str) -> Preprocessing:
         return Preprocessing.from_json(read_json(text))
     except InputError as error:
         raise InputError(f"{text}: {error}") from None
-
-
-_BILINEAR: Any = 2  # PIL.Image.BILINEAR in every Pillow release, without importing it
 
 
 def _pillow() -> Any:

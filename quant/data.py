@@ -17,20 +17,17 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hw.errors import InputError
+from hw.images import MAX_FILE_BYTES
+from hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, none_found
+from hw.pixels import MAX_PIXELS, PictureError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
-MAX_PIXELS = 1 << 26
-"""A picture of more pixels is refused before it is decoded (a decompression bomb, or a mistake)."""
-MAX_ASPECT = 100
-"""Resizing the shorter side of a longer strip to 256 would give an absurd picture."""
-MAX_FILE_BYTES = 1 << 27
 LABELS = "labels.csv"
 _WNID = re.compile(r"n\d{8}")
 
@@ -60,8 +57,8 @@ class Source(Protocol):
 
     place: str
 
-    def read(self, name: str) -> Image.Image:
-        """The picture, opened but perhaps not yet decoded."""
+    def read(self, name: str, max_pixels: int, max_bytes: int) -> Image.Image:
+        """The picture, RGB. Raises PictureError."""
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """Changes when any of these pictures changes; cheap, so from sizes and checksums at hand."""
@@ -76,6 +73,7 @@ class ImageSet:
         labels: position in `classes` per picture, or None.
         classes: in the order of their `index`; empty without labels.
         columns: further columns of labels.csv, by their heading.
+        left_out: how many files of the source are no pictures of the set, by kind: `hw.picture_files.Found`.
     """
 
     def __init__(
@@ -85,11 +83,11 @@ class ImageSet:
         labels: Sequence[int] | None = None,
         classes: Sequence[ImageClass] = (),
         columns: Mapping[str, Sequence[str]] | None = None,
+        left_out: Mapping[str, int] | None = None,
     ) -> None:
+        self.left_out = dict(left_out or {})
         if not names:
-            raise InputError(
-                f"{source.place}: must hold at least one image, not none; add files ending in .jpg or .png"
-            )
+            raise none_found(source.place, "image", self.left_out)
         self.source = source
         self.names = tuple(names)
         self.labels = None if labels is None else tuple(labels)
@@ -114,21 +112,10 @@ class ImageSet:
         """The picture, RGB. Raises DamagedImage if it cannot be decoded."""
         name = self.names[position]
         try:
-            image = self.source.read(name)
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"{width}x{height} is more than {MAX_PIXELS} pixels")
-            if max(width, height) > MAX_ASPECT * min(width, height):
-                raise ValueError(f"{width}x{height} is longer than {MAX_ASPECT} times its shorter side")
-            return image.convert("RGB")
-        except UnidentifiedImageError:
-            self._damaged[name] = "no known image format"
-        except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-            self._damaged[name] = " ".join(str(error).split()) or type(error).__name__
-        raise DamagedImage(
-            f"{self.source.place}: {name}: must be a picture that can be decoded, "
-            f"not damaged ({self._damaged[name]}); replace or remove it"
-        )
+            return self.source.read(name, MAX_PIXELS, MAX_FILE_BYTES)
+        except PictureError as error:
+            self._damaged[name] = error.reason
+            raise DamagedImage(f"{self.source.place}: {name}: {error}") from None
 
     def note_damaged(self, entries: Iterable[tuple[str, str]]) -> None:
         """Adds what is known of damaged pictures from an earlier look at them."""
@@ -153,6 +140,7 @@ class ImageSet:
             None if self.labels is None else [self.labels[p] for p in positions],
             self.classes,
             {heading: [column[p] for p in positions] for heading, column in self.columns.items()},
+            self.left_out,
         )
         chosen._damaged = dict(self._damaged)
         return chosen
@@ -211,6 +199,10 @@ def open_images(path: str | Path) -> ImageSet:
         )
     if path.is_dir():
         return _arrange(FolderSource(path))
+    if not path.is_file():
+        raise InputError(
+            f"{path}: images must be in a folder, a zip or an image file, not this; save them so"
+        )
     if zipfile.is_zipfile(path):
         return _arrange(ZipSource(path))
     if path.suffix.lower() == ".zip":
@@ -270,69 +262,6 @@ def find_data_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-class FolderSource:
-    """Pictures in a folder, at any depth."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.place = root, str(root)
-
-    def listing(self) -> list[str]:
-        """Every file, relative to the folder, sorted."""
-        found = []
-        for folder, _, files in os.walk(self.root, followlinks=False):
-            found += [(Path(folder) / file).relative_to(self.root).as_posix() for file in files]
-        return sorted(found)
-
-    def read_bytes(self, name: str) -> bytes:
-        """A whole file."""
-        path = self.root / name
-        _check_size(path.stat().st_size)
-        return path.read_bytes()
-
-    def read(self, name: str) -> Image.Image:
-        return Image.open(io.BytesIO(self.read_bytes(name)))
-
-    def fingerprint(self, names: Sequence[str]) -> str:
-        stats = ((name, (self.root / name).stat()) for name in names)
-        return _digest([str(self.root.resolve())], ((name, s.st_size, s.st_mtime_ns) for name, s in stats))
-
-
-class ZipSource:
-    """Pictures in a zip file, read in memory and never extracted."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.place = path, str(path)
-        self._opened: tuple[int, zipfile.ZipFile] | None = None
-
-    def _archive(self) -> zipfile.ZipFile:
-        # Workers that were forked must not share a file position with their parent.
-        if self._opened is None or self._opened[0] != os.getpid():
-            try:
-                self._opened = os.getpid(), zipfile.ZipFile(self.path)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise InputError(f"{self.path}: must be a whole zip file ({error}); copy it again") from None
-        return self._opened[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
-
-    def listing(self) -> list[str]:
-        """Every member that is a file, in the order of the zip."""
-        return [member.filename for member in self._archive().infolist() if not member.is_dir()]
-
-    def read_bytes(self, name: str) -> bytes:
-        """A whole member."""
-        _check_size(self._archive().getinfo(name).file_size)
-        return self._archive().read(name)
-
-    def read(self, name: str) -> Image.Image:
-        return Image.open(io.BytesIO(self.read_bytes(name)))
-
-    def fingerprint(self, names: Sequence[str]) -> str:
-        members = (self._archive().getinfo(name) for name in names)
-        return _digest([], ((m.filename, m.file_size, m.CRC) for m in members))
-
-
 class ArraySource:
     """Pictures that are in memory already; their names are their positions."""
 
@@ -341,11 +270,11 @@ class ArraySource:
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         self.array = images
 
-    def read(self, name: str) -> Image.Image:
+    def read(self, name: str, max_pixels: int, max_bytes: int) -> Image.Image:
         return Image.fromarray(self.array[int(name)])
 
     def fingerprint(self, names: Sequence[str]) -> str:
-        return _digest(
+        return digest(
             [str(self.array.shape)], ((n, hashlib.sha256(self.array[int(n)]).hexdigest()) for n in names)
         )
 
@@ -356,22 +285,24 @@ def _arrange(source: FolderSource | ZipSource) -> ImageSet:
     for name in files:
         if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
             raise InputError(f"{source.place}: names must stay inside, not {name!r}; pack it again")
-    pictures = [name for name in files if _is_picture(name)]
+    found = source.find()
+    pictures = found.names
     if LABELS in files:
-        return _labelled(source, frozenset(files))
+        return _labelled(source, frozenset(files), found)
     folders = [PurePosixPath(name).parts for name in pictures]
     while folders and len({parts[0] for parts in folders}) == 1 and all(len(parts) > 2 for parts in folders):
         folders = [parts[1:] for parts in folders]  # a folder around everything, such as images/
     if not all(len(parts) > 1 for parts in folders) or (
         folders and all(parts[0] == "images" for parts in folders)
     ):
-        return ImageSet(source, pictures)
+        return ImageSet(source, pictures, left_out=found.left_out)
     names = sorted({parts[0] for parts in folders})
     classes = [ImageClass(n, index, n if _WNID.fullmatch(n) else None) for index, n in enumerate(names)]
-    return ImageSet(source, pictures, [names.index(parts[0]) for parts in folders], classes)
+    labels = [names.index(parts[0]) for parts in folders]
+    return ImageSet(source, pictures, labels, classes, left_out=found.left_out)
 
 
-def _labelled(source: FolderSource | ZipSource, files: frozenset[str]) -> ImageSet:
+def _labelled(source: FolderSource | ZipSource, files: frozenset[str], found: Found) -> ImageSet:
     """An ImageSet as labels.csv describes it."""
     place = f"{source.place}: {LABELS}"
     try:
@@ -409,28 +340,13 @@ def _labelled(source: FolderSource | ZipSource, files: frozenset[str]) -> ImageS
     label_of = {index: label for label, index in enumerate(order)}
     extra = [h for h in headings if h and h not in ("filename", "class_index", "wnid", "class_name")]
     columns = {heading: [row[heading] or "" for row in rows] for heading in extra}
+    left_out, unnamed = found.left_out, len(set(found.names) - set(names))
+    if unnamed:
+        left_out = {**left_out, MISSING: unnamed}
     return ImageSet(
-        source, names, [label_of[n] for n in numbers], [classes[index] for index in order], columns
+        source, names, [label_of[n] for n in numbers], [classes[index] for index in order], columns, left_out
     )
-
-
-def _is_picture(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and parts[-1].lower().endswith(EXTENSIONS)
 
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise ValueError(f"{size} bytes are more than {MAX_FILE_BYTES}")
-
-
-def _digest(start: list[str], facts: Iterator[tuple[Any, ...]]) -> str:
-    digest = hashlib.sha256(repr(start).encode())
-    for fact in facts:
-        digest.update(repr(fact).encode())
-    return digest.hexdigest()

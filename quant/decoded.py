@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -20,6 +19,8 @@ from torch.nn import functional
 
 from hw.errors import InputError
 from hw.files import read_json
+from hw.images import decoders
+from hw.pixels import READING
 from hw.preprocessing import Preprocessing
 from hw.tools.cache import cache_folder, made_once
 from quant.data import DamagedImage, ImageClass, ImageSet
@@ -69,7 +70,7 @@ def decode_to_array(
     # Mean, std and channel order are folded into the network and do not change the pixels.
     geometry = {k: v for k, v in record.to_json().items() if k not in ("mean", "std", "source_order")}
     key = hashlib.sha256(
-        json.dumps([_SCHEMA, PIL.__version__, geometry, images.fingerprint()]).encode()
+        json.dumps([_SCHEMA, READING, decoders(), geometry, images.fingerprint()]).encode()
     ).hexdigest()
     folder = (Path(cache) if cache is not None else cache_folder("images")) / key[:32]
     made_once(folder, _FACTS, lambda fresh: _decode_into(fresh, images, record, progress))

@@ -1,0 +1,243 @@
+"""The one reader of picture files, for training, evaluation, boards and the service: docs/pictures.md has the rules."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import io
+import os
+import re
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping, Union
+
+from hw.pixels import MAX_PIXELS, PictureError, Pixels, check_size, quiet, told
+
+if TYPE_CHECKING:
+    from hw.files import PathLike
+
+MAX_FILE_BYTES = 1 << 27
+MAX_DECODER_BYTES = 4 * MAX_PIXELS
+"""What decoding may hold at its peak, of one picture and of all that are decoded at once."""
+FORMAT_OF: Mapping[str, str] = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
+    **dict.fromkeys((".png", ".apng"), "PNG"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    ".avif": "AVIF",
+}
+"""Pillow's names of the formats that are read, and of no others, by the endings of their files."""
+ENDINGS = tuple(FORMAT_OF)
+# Bytes that a decoder holds for each pixel at its peak, the picture itself included; measured at 16 megapixels.
+_DECODER_BYTES: Mapping[str, int] = {"TIFF": 10, "AVIF": 10, "HEIF": 10, "WEBP": 20, "JPEG2000": 20}
+_ROW_BY_ROW, _WHOLE = 4, 10
+_PATIENCE_S = 60.0
+_HEIF = "pillow_heif"
+Source = Union["PathLike", bytes, BinaryIO]
+
+
+@contextlib.contextmanager
+def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Iterator[Pixels]:
+    """Decodes a picture: the path or bytes of a file, or an open file.
+
+    While the `with` lasts, the picture counts towards MAX_DECODER_BYTES: others wait. So use it at once, and open no
+    other inside.
+
+    Raises:
+        PictureError: it is no picture of a known format, damaged, or beyond a limit. The message names no place.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(_file(source, max_bytes))
+        image = stack.enter_context(_header(file))
+        cost = _decoder_bytes(image, file)
+        width, height = image.size
+        check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
+        stack.enter_context(_SHARED.part(width * height * cost))
+        yield Pixels.of(image)
+
+
+def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
+    """The whole picture as a PIL image in RGB; as `opened`."""
+    with opened(source, max_pixels, max_bytes) as picture:
+        return picture.rgb()
+
+
+def why_not_read(ending: str) -> str | None:
+    """What is missing to read files of this ending, one of ENDINGS; None where nothing is.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+    return _missing(FORMAT_OF[ending])
+
+
+@functools.lru_cache(maxsize=None)
+def _missing(format: str) -> str | None:
+    from PIL import features
+
+    if format == "HEIF":
+        return None if importlib.util.find_spec(_HEIF) else "needs pillow-heif"
+    name = {"AVIF": "avif", "WEBP": "webp", "JPEG2000": "jpg_2000"}.get(format)
+    known = name is None or ((name in features.modules or name in features.codecs) and features.check(name))
+    return None if known else f"needs a Pillow with {format}"
+
+
+def decoders() -> list[str]:
+    """Versions of what decides pixels, for the names of what keeps them."""
+    import PIL
+
+    versions = [PIL.__version__]
+    if importlib.util.find_spec(_HEIF):
+        versions.append(importlib.import_module(_HEIF).__version__)
+    return versions
+
+
+@contextlib.contextmanager
+def _file(source: Source, max_bytes: int) -> Iterator[BinaryIO]:
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        try:
+            kind = path.stat()
+            if not stat.S_ISREG(kind.st_mode):
+                raise PictureError("no regular file", "save it as a file")
+            check_bytes(kind.st_size, max_bytes)
+            file = path.open("rb")
+        except OSError as error:
+            raise PictureError(f"{error.strerror or error}", "check the path") from None
+        with file:
+            yield file
+        return
+    if isinstance(source, bytes):
+        check_bytes(len(source), max_bytes)
+        source = io.BytesIO(source)
+    yield source
+
+
+def check_bytes(size: int, most: int = MAX_FILE_BYTES) -> None:
+    """Raises PictureError for a file of more bytes."""
+    if size > most:
+        raise PictureError(f"{size} bytes are more than {most}", "make it smaller")
+
+
+@contextlib.contextmanager
+def _header(file: BinaryIO) -> Iterator[Any]:
+    """The image, not decoded yet."""
+    import PIL.Image
+
+    try:
+        start = file.read(12)
+        file.seek(0)
+        with quiet():
+            image = PIL.Image.open(file, formats=_formats(start))
+    except PIL.Image.DecompressionBombError:
+        raise PictureError(f"far more than {MAX_PIXELS} pixels", "make it smaller") from None
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        missing = _missing("HEIF") if _is_heif(start) else None
+        if missing is not None:
+            raise PictureError(f"HEIC, which {missing}", "pip install pillow-heif, or convert it") from None
+        unknown = isinstance(error, PIL.UnidentifiedImageError)
+        if unknown and start[:4] in (b"II*\0", b"MM\0*"):
+            raise PictureError("a TIFF of a kind that Pillow does not read", "save it as 8-bit RGB") from None
+        raise PictureError("no known image format" if unknown else told(error)) from None
+    with image:
+        _check_levels(image, start)
+        yield image
+
+
+def _check_levels(image: Any, start: bytes) -> None:
+    """Refuses the PGM and PPM whose levels a Pillow before 9.1 leaves as they are, so that 15 of 15 were nearly black.
+
+    Newer ones give the decoder the number of levels, or scale nothing where it is 255 or 65535.
+    """
+    if image.format != "PPM" or start[:2] not in (b"P5", b"P6") or image.tile[0][0] != "raw":
+        return
+    image.fp.seek(0)
+    text = re.sub(rb"#[^\n]*", b" ", image.fp.read(1 << 12))
+    levels = text.split(None, 4)[3]
+    if levels not in (b"255", b"65535"):
+        most = levels.decode("ascii", "replace")
+        raise PictureError(f"one of {most} levels", "install Pillow 9.1 or newer, or save it as PNG")
+
+
+def _is_heif(start: bytes) -> bool:
+    return start[4:8] == b"ftyp" and start[8:12] not in (b"avif", b"avis")
+
+
+def _formats(start: bytes) -> list[str]:
+    """The formats that Pillow may try: never one that starts another program, such as EPS."""
+    import PIL.Image
+
+    if _is_heif(start) and importlib.util.find_spec(_HEIF):
+        importlib.import_module(_HEIF).register_heif_opener()
+    PIL.Image.init()
+    return [name for name in dict.fromkeys(FORMAT_OF.values()) if name in PIL.Image.OPEN]
+
+
+def _decoder_bytes(image: Any, file: BinaryIO) -> int:
+    if image.format in ("JPEG", "MPO"):
+        return _ROW_BY_ROW if _in_one_scan(file) else _WHOLE
+    return _DECODER_BYTES.get(image.format, _ROW_BY_ROW)
+
+
+def _in_one_scan(file: BinaryIO) -> bool:
+    """Whether a JPEG has all its colours in one sequential scan; its decoder holds the whole picture otherwise.
+
+    Source: ITU-T T.81, B.2 (markers, frame and scan headers).
+    """
+    file.seek(2)
+    components = 0
+    while True:
+        marker = file.read(2)
+        if len(marker) < 2 or marker[0] != 0xFF:
+            return False
+        if marker[1] == 0xFF:  # fill
+            file.seek(-1, os.SEEK_CUR)
+            continue
+        if marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD8:  # alone, without a length
+            continue
+        length = int.from_bytes(file.read(2), "big")
+        if length < 2:
+            return False
+        segment = file.read(length - 2)
+        if marker[1] in (0xC0, 0xC1) and len(segment) > 5:
+            components = segment[5]
+        elif marker[1] == 0xDA:
+            return bool(segment) and segment[0] == components > 0
+
+
+class _Shared:
+    """An amount that is taken in parts, first come, first served."""
+
+    def __init__(self, whole: int) -> None:
+        self._whole = whole
+        self.forget()
+
+    def forget(self) -> None:
+        self._used = 0
+        self._turn, self._given_back = threading.Lock(), threading.Condition()
+
+    @contextlib.contextmanager
+    def part(self, amount: int) -> Iterator[None]:
+        with self._turn, self._given_back:
+            # After so long somebody holds a picture that he forgot: better more memory than to wait for ever.
+            self._given_back.wait_for(lambda: self._used + amount <= self._whole, _PATIENCE_S)
+            self._used += amount
+        try:
+            yield
+        finally:
+            with self._given_back:
+                self._used -= amount
+                self._given_back.notify_all()
+
+
+_SHARED = _Shared(MAX_DECODER_BYTES)
+if hasattr(os, "register_at_fork"):  # the threads that hold parts are not in the child
+    os.register_at_fork(after_in_child=_SHARED.forget)
