@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"serve: the timeout must be above 0 seconds, not {args.timeout:g}; give 30")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     policy = Policy.of(args.host, args.allow_host, args.allow_origin, _token(args))
-    held = max(Limits.held_bytes, 2 * args.max_bytes)
+    held = max(Limits.held_bytes, args.max_bytes + args.max_bytes // 2)
     limits = Limits(connections=args.connections, held_bytes=held)
     try:
         with devices.open_accelerator(args) as accelerator:

@@ -44,7 +44,7 @@ class Limits:
     """
 
     connections: int = 1000
-    held_bytes: int = 48 << 20
+    held_bytes: int = 24 << 20
     head_s: float = 10.0
     body_s: float = 120.0
     body_rate: float = 4096.0

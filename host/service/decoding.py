@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
 from host.service.forms import form_file
 from host.service.lanes import Lane, Refused, Work
-from hw.errors import InputError
+from hw.images import MAX_DECODER_BYTES, NO_FORMAT, decoding_bytes, opened
+from hw.pixels import PictureError
 
 if TYPE_CHECKING:
     from host.driver import Accelerator
     from hw.types import Array
 
 RAW, FORM = "application/octet-stream", "multipart/form-data"
-_SMALL_BYTES = 40 << 20
-"""Pictures that take more decoded are decoded one at a time, the smallest first."""
+_SMALL_BYTES = 4 << 20
+"""Pictures that take more when decoded wait until no smaller one does, and only so many may wait."""
 _MOST_THREADS = 4
-_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>|0x[0-9a-fA-F]{8,}")
 
 
 class Decoder:
@@ -30,54 +28,47 @@ class Decoder:
     Args:
         accelerator: whose input the images must be.
         forward: gets every work that has its image.
-        room: large pictures that may wait.
+        room: pictures beyond `_SMALL_BYTES` that may wait.
     """
 
     def __init__(self, accelerator: Accelerator, forward: Callable[[Work], None], room: int) -> None:
         preprocessing = accelerator.bundle.manifest.preprocessing
         assert preprocessing is not None
-        self._preprocessing, self._forward = preprocessing, forward
+        self._preprocessing, self._forward, self._room = preprocessing, forward, room
         self._shape = accelerator.design.input.kind.shape
-        threads = min(_MOST_THREADS, os.cpu_count() or 1)
-        self._small = Lane("fireflow-decode", threads, self._guarded(self._decode_small))
-        self._large = Lane(
-            "fireflow-decode-large",
-            1,
-            self._guarded(self._decode_large),
-            room,
-            key=lambda work: work.size_bytes,
-        )
+        # One more than processors: a large picture takes seconds.
+        threads = min(_MOST_THREADS, 1 + (os.cpu_count() or 1))
+        self._lane = Lane("fireflow-decode", threads, self._handle, MAX_DECODER_BYTES)
 
     def put(self, work: Work) -> None:
         """Queues an upload. Raises Refused for a raw array of another size."""
         if work.kind == RAW:
             assert work.body is not None
             self._finish(work, self._raw(work.body))
-        elif not self._small.put(work):
+        elif not self._lane.put(work):
             raise Refused(503, "the service ends; ask another")
 
     def drop(self, work: Work) -> None:
         """Forgets an upload that nobody waits for."""
-        self._small.drop(work)
-        self._large.drop(work)
+        self._lane.drop(work)
 
     def close(self) -> None:
         """Ends the threads."""
-        self._small.close()
-        self._large.close()
+        self._lane.close()
 
-    @staticmethod
-    def _guarded(decode: Callable[[Work], None]) -> Callable[[Work], None]:
-        def handle(work: Work) -> None:
-            try:
-                decode(work)
-            except Exception as error:  # it belongs to the request; this thread serves all others
-                work.end(error)
-
-        return handle
+    def _handle(self, work: Work) -> None:
+        try:
+            self._decode(work)
+        except PictureError as error:
+            text = (
+                f"the upload must be a picture that can be decoded ({error.reason[:200]}); send JPEG or PNG"
+            )
+            work.end(Refused(400, text))
+        except Exception as error:  # it belongs to the request; this thread serves all others
+            work.end(error)
 
     def _finish(self, work: Work, image: Array) -> None:
-        work.image, work.body = image, None
+        work.image, work.body, work.size_bytes = image, None, 0
         work.decoded()
         self._forward(work)
 
@@ -89,51 +80,35 @@ class Decoder:
             )
         return np.frombuffer(body, np.uint8).reshape(self._shape)
 
-    def _decode_small(self, work: Work) -> None:
+    def _decode(self, work: Work) -> None:
+        """Decodes a small picture, or one whose turn has come; another one waits for its turn."""
         body, kind = work.body, work.kind
         if body is None:
             return
-        if kind.startswith(FORM):
-            body, kind = form_file(body, kind, "image")
-        work.size_bytes = decoded_bytes(body)
-        # Browsers and curl name every file RAW whose ending they do not know.
-        if kind == RAW and not work.size_bytes:
-            self._finish(work, self._raw(body))
-        elif work.size_bytes <= _SMALL_BYTES:
-            self._finish(work, self._decode(body))
-        else:
-            work.body = body
-            if not self._large.put(work):
-                raise Refused(503, "too many large pictures wait; try again later, or send a smaller one")
-
-    def _decode_large(self, work: Work) -> None:
-        if work.body is not None:
-            self._finish(work, self._decode(work.body))
-
-    def _decode(self, body: bytes) -> Array:
-        import PIL.Image
-
-        try:
-            with PIL.Image.open(io.BytesIO(body)) as picture:
-                return self._preprocessing.prepare(picture)
-        except InputError:
-            raise
-        except Exception as error:  # decoders raise nearly anything on foreign bytes
-            reason = _ADDRESS.sub("the upload", " ".join(str(error).split()))[:100]
-            raise Refused(
-                400, f"the upload must be a picture that can be decoded ({reason}); send JPEG or PNG"
-            ) from None
+        if not work.size_bytes:
+            if kind.startswith(FORM):
+                body, kind = form_file(body, kind, "image")
+                # Browsers and curl name every file RAW whose ending they do not know.
+                if kind == RAW and is_no_picture(body):
+                    self._finish(work, self._raw(body))
+                    return
+            size = decoding_bytes(body)
+            if size > _SMALL_BYTES:
+                work.body, work.kind, work.size_bytes = body, kind, size
+                if not self._lane.put(work, room=self._room):
+                    raise Refused(
+                        503, "too many large pictures wait; try again in a moment, or send a smaller one"
+                    )
+                return
+        with opened(body) as picture:
+            image = self._preprocessing.prepare(picture)
+        self._finish(work, image)
 
 
-def decoded_bytes(body: bytes) -> int:
-    """About what a picture takes while it is decoded, as its header says; 0 for what is no picture."""
-    import PIL.Image
-
+def is_no_picture(data: bytes) -> bool:
+    """Whether the start is no known picture's."""
     try:
-        with PIL.Image.open(io.BytesIO(body)) as picture:
-            width, height = picture.size
-            samples = len(picture.getbands())
-            wide = 4 if picture.mode.startswith(("I", "F")) else 1
-    except Exception:  # decoding says what is wrong with it
-        return 0
-    return width * height * (samples * wide + 3)
+        decoding_bytes(data)
+    except PictureError as error:
+        return error.reason == NO_FORMAT
+    return False

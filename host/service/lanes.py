@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 from host.transfers import Finished
 
@@ -63,26 +63,21 @@ class Work:
 
 
 class Lane:
-    """Threads that take works one after the other.
+    """Threads that take works: the smallest first, and of the same size the one that came first.
 
     Args:
         name: of the threads.
         threads: how many.
         handle: what each work gets; it must not raise.
-        room: works that may wait; None for as many as come.
-        key: the smallest goes first; by default, in the order of their coming.
+        memory: bytes that the works in hand may take together, by their `size_bytes`; None without a bound.
     """
 
     def __init__(
-        self,
-        name: str,
-        threads: int,
-        handle: Callable[[Work], None],
-        room: int | None = None,
-        key: Callable[[Work], Any] | None = None,
+        self, name: str, threads: int, handle: Callable[[Work], None], memory: int | None = None
     ) -> None:
-        self._handle, self._room, self._key = handle, room, key
+        self._handle, self._memory = handle, memory
         self._waiting: OrderedDict[Work, None] = OrderedDict()
+        self._used = 0
         self._change = threading.Condition()
         self._closed = False
         self._threads = [
@@ -92,11 +87,19 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
-    def put(self, work: Work, first: bool = False) -> bool:
-        """Adds a work, at the end or as the first; False if there is no room or the lane is closed."""
+    def put(self, work: Work, first: bool = False, room: int | None = None) -> bool:
+        """Adds a work, at the end or as the first.
+
+        Args:
+            work: with its size.
+            first: before all others of its size.
+            room: works of any size that may wait; None for as many as come.
+
+        Returns:
+            False if there is no room or the lane is closed.
+        """
         with self._change:
-            full = self._room is not None and len(self._waiting) >= self._room and not first
-            if full or self._closed:
+            if self._closed or (room is not None and sum(w.size_bytes > 0 for w in self._waiting) >= room):
                 return False
             self._waiting[work] = None
             if first:
@@ -122,13 +125,27 @@ class Lane:
             self._closed = True
             self._change.notify_all()
 
+    def _next(self) -> Work | None:
+        """The work whose turn it is, if it fits."""
+        work = min(self._waiting, key=lambda work: work.size_bytes, default=None)
+        if work is None or self._memory is None or not self._used:
+            return work
+        return work if self._used + work.size_bytes <= self._memory else None
+
     def _run(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
+                self._change.wait_for(lambda: self._closed or self._next() is not None)
+                work = self._next()
+                if self._closed or work is None:
                     return
-                work = min(self._waiting, key=self._key) if self._key else next(iter(self._waiting))
                 del self._waiting[work]
+                size = work.size_bytes
+                self._used += size
             if work.open:
                 self._handle(work)
+            del work  # or a picture would stay until the next one comes
+            with self._change:
+                self._used -= size
+                if size:
+                    self._change.notify()
