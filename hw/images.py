@@ -64,7 +64,7 @@ def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FI
 
 
 def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
-    """What decoding a picture would hold at its peak, as its header says. Raises PictureError, of a damaged header too."""
+    """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
     with _file(source, max_bytes) as file, _header(file) as image:
         return _allowed_bytes(image, file, max_pixels)
 

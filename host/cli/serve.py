@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; what was accepted is answered."""
     from host.service import Policy, Service, make_app
     from host.service.connections import Limits
+    from host.service.decoding import give_memory_back
     from host.service.policy import is_loopback
     from host.service.server import listen, make_server
 
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.timeout is not None and not 0 < args.timeout < float("inf"):
         raise InputError(f"serve: the timeout must be above 0 seconds, not {args.timeout:g}; give 30")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    give_memory_back()
     policy = Policy.of(args.host, args.allow_host, args.allow_origin, _token(args))
     held = max(Limits.held_bytes, args.max_bytes + args.max_bytes // 2)
     limits = Limits(connections=args.connections, held_bytes=held)
