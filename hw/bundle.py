@@ -113,6 +113,8 @@ class Bundle:
         hardware: how the network was built for a board, if it was.
         verification: what `fireflow verify --rtl` found, if it ran.
         counts: what `fireflow resources` counted, if it ran.
+        folder: that it was loaded from, if it was.
+        files: the SHA-256 of what lies there, by name, as the manifest lists it.
 
     Raises:
         InputError: another number of labels than classes.
@@ -124,6 +126,8 @@ class Bundle:
     hardware: Hardware | None = None
     verification: Mapping[str, Any] | None = None
     counts: Counts | None = None
+    folder: Path | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         classes, labels = self.graph.output_type.shape[-1], len(self.manifest.labels)
@@ -218,7 +222,9 @@ class Bundle:
             if _COUNTS in document["files"]:
                 counts = Counts.from_json(read_json(folder / _COUNTS))
             golden = _read_golden(folder / "golden.npz", graph)
-            bundle = cls(graph, Manifest.from_json(document), golden, hardware, verification, counts)
+            files = {str(name): str(record["sha256"]) for name, record in document["files"].items()}
+            manifest = Manifest.from_json(document)
+            bundle = cls(graph, manifest, golden, hardware, verification, counts, folder, files)
             different = [key for key, value in bundle._describe().items() if document[key] != value]
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -232,7 +238,7 @@ class Bundle:
 
     def with_hardware(self, hardware: Hardware) -> Bundle:
         """A copy that was built so; what was verified and counted before no longer holds."""
-        return replace(self, hardware=hardware, verification=None, counts=None)
+        return replace(self, hardware=hardware, verification=None, counts=None, folder=None, files={})
 
     def with_verification(self, found: Mapping[str, Any]) -> Bundle:
         return replace(self, verification=found)
