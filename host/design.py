@@ -11,7 +11,6 @@ import numpy as np
 
 from hw.bundle import RTL, Bundle, sources_hash
 from hw.errors import InputError
-from hw.files import read_json
 from hw.ops import Conv
 from hw.packing import pack_bits, unpack_bits
 
@@ -58,16 +57,17 @@ class Port:
     def frame_bytes(self) -> int:
         return self.elements // self.lanes * self.word_bytes
 
+    def packed(self, frames: Array) -> Array:
+        """Integers (N, *shape), which lie in the range, as they go to memory: uint8 (N * frame_bytes,)."""
+        if self._plain:
+            return np.ascontiguousarray(frames, self._dtype).reshape(-1).view(np.uint8)
+        words = frames.reshape(-1, self.lanes)
+        return pack_bits(words, self.kind.bits, self.kind.signed).reshape(-1)
+
     def pack(self, frames: Array, target: Array) -> None:
         """Writes integers (N, *shape), which lie in the range, into uint8 (N * frame_bytes,)."""
-        if self._plain:
-            flat = np.ascontiguousarray(frames, self._dtype).reshape(-1)
-            np.copyto(target[: flat.nbytes], flat.view(np.uint8))
-            return
-        words = frames.reshape(-1, self.lanes)
-        target[: len(frames) * self.frame_bytes] = pack_bits(words, self.kind.bits, self.kind.signed).reshape(
-            -1
-        )
+        data = self.packed(frames)
+        np.copyto(target[: len(data)], data)
 
     def unpack(self, data: Array, frames: int) -> Int64Array:
         """Reads uint8 (N * frame_bytes,): int64 (N, *shape)."""
@@ -159,22 +159,28 @@ class Design:
             bitstream=bitstream,
         )
 
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> Design:
+        """The design of a bundle as it was built; a .bit file among its files is its bitstream."""
+        bitstreams = sorted(name for name in bundle.files if name.endswith(".bit"))
+        bitstream = bundle.folder / bitstreams[0] if bundle.folder is not None and bitstreams else None
+        rtl = {
+            name[len(RTL) + 1 :]: record.sha256
+            for name, record in bundle.files.items()
+            if name.startswith(f"{RTL}/")
+        }
+        design = cls.of(bundle.graph, bundle.hardware, bitstream)
+        return replace(design, accelerator=sources_hash(rtl) if rtl else "")
+
 
 def load(path: Path) -> tuple[Bundle, Design]:
-    """A bundle and its design; a .bit file among the bundle's files is its bitstream.
+    """A bundle and its design.
 
     Raises:
         InputError: as `Bundle.load`.
     """
     bundle = Bundle.load(path)
-    files = read_json(path / "manifest.json")["files"]  # only what is listed there was compared with its hash
-    bitstreams = sorted(name for name in files if name.endswith(".bit"))
-    bitstream = path / bitstreams[0] if bitstreams else None
-    rtl = {
-        name[len(RTL) + 1 :]: record["sha256"] for name, record in files.items() if name.startswith(f"{RTL}/")
-    }
-    design = Design.of(bundle.graph, bundle.hardware, bitstream)
-    return bundle, replace(design, accelerator=sources_hash(rtl) if rtl else "")
+    return bundle, Design.of_bundle(bundle)
 
 
 def _multiplications(graph: Graph) -> int:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import queue
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from host.design import Design, load
+from host.audits import Audits
+from host.design import Design
 from host.devices import open_device
-from host.devices.base import Device, DeviceError, DeviceTimeout
+from host.devices.base import Device, DeviceError
 from host.engine import Engine
 from host.scores import Guess, best
 from host.transfers import PHASES, Finished
@@ -53,8 +52,8 @@ class Accelerator:
     """A bundle on a device.
 
     Scores are integers; real scores are these times `scale`. After a DeviceError nothing is accepted until
-    `reset()`. Between the images, now and then, the bundle's golden image is sent (`audit`): an accelerator that
-    has lost its place in the stream, or a cache that is not flushed, does not show otherwise.
+    `reset()`. No scores are given out before something covers them: the tag and the pause of our shell, or, with an
+    older bitstream, one of the bundle's golden images that came out right behind them (docs/board-faults.md).
 
     Args:
         bundle: a Bundle, or the path of one.
@@ -62,9 +61,10 @@ class Accelerator:
         slots: transfers that may be prepared or under way at once.
         batch: frames of one transfer.
         deadline_s: how long a transfer may take beyond what the design says.
-        audit: a golden image follows at most this many images, and the last of a call with several; 0 for never.
+        audit: a golden image follows at most this many images, and the last of a call with several; 0 for never: then
+            an older bitstream's scores are given out as they come.
         check: run one golden image at once, so that a wrong design is found here.
-        design: of a Bundle that does not come from a folder; an estimate by default.
+        design: another one than the bundle's (`Design.of_bundle`).
 
     Raises:
         InputError: a bundle that is not whole, or an argument outside its range.
@@ -90,24 +90,23 @@ class Accelerator:
                 f"accelerator: deadline_s must be above 0 and audit at least 0, not {deadline_s} and {audit}; "
                 "leave them out"
             )
-        if isinstance(bundle, Bundle):
-            self.bundle, self.design = bundle, design or Design.of(bundle.graph)
-        else:
-            self.bundle, self.design = load(Path(bundle))
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        self.design = design or Design.of_bundle(self.bundle)
         golden = self.bundle.golden
         if audit and not len(golden.images):
             raise InputError(f"{self.bundle.graph.name}: must hold a golden image; lower it again")
         self.scale, self.labels = self.bundle.graph.output_scale, self.bundle.manifest.labels
-        self._audit, self._since_audit, self._deadline_s = audit, 0, deadline_s
+        self._audits = Audits(self.bundle, audit) if len(golden.images) else None
         self.frames_done = 0
         self._times: deque[Mapping[str, float]] = deque(maxlen=KEPT)
         self.device = (
             open_device(device, self.design, self.bundle.graph) if isinstance(device, str) else device
         )
         self._engine: Engine | None = None
+        self._closed = False
         try:
             self.device.program()
-            self._engine = Engine(self.device, self.design, slots, batch, deadline_s)
+            self._engine = Engine(self.device, self.design, slots, batch, deadline_s, self._audits)
             if check:
                 self._check_design()
         except BaseException:
@@ -127,15 +126,18 @@ class Accelerator:
 
     def close(self) -> None:
         """Lets what was accepted finish, frees the buffers and the device. Again: nothing happens."""
+        closed, self._closed = self._closed, True
         engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
-            self.device.close()
+        try:
+            if engine is not None:
+                engine.close()
+        finally:
+            if not closed:
+                self.device.close()
 
     def reset(self) -> None:
         """After a DeviceError: loads the design again and checks it with a golden image."""
         self._live.reset()
-        self._since_audit = 0
         self._check_design()
 
     @property
@@ -185,7 +187,7 @@ class Accelerator:
             Exception: whatever `pairs` raises, after the results of the frames before it.
         """
         engine = self._live
-        ready: queue.Queue[_Item] = queue.Queue(maxsize=2 * self._slots)
+        ready: queue.Queue[_Item] = queue.Queue(maxsize=engine.ahead)
         stop = threading.Event()
         feeder = threading.Thread(
             target=self._feed, args=(engine, pairs, ready, stop), name="fireflow-feed", daemon=True
@@ -198,9 +200,8 @@ class Accelerator:
                     raise item.error
                 if item.future is None:
                     return
-                finished = self._result(engine, item.future)
+                finished = item.future.result()
                 if item.keys is None:
-                    self._check_audit(engine, finished)
                     continue
                 self.frames_done += len(item.keys)
                 self._times.append(finished.seconds)
@@ -217,19 +218,16 @@ class Accelerator:
             images: uint8 (N, H, W, C).
             timeout_s: how long to wait for a free slot; the deadline of everything before by default.
 
+        Returns:
+            what has the result or a DeviceError within `patience_s`, whatever the device does. Cancelled in time, it
+            frees its place.
+
         Raises:
             DeviceTimeout: no slot became free in time.
             DeviceError: the session is poisoned; or later, in the future.
         """
-        engine = self._live
         self.bundle.graph.check_images(images)
-        future = engine.submit(images, timeout_s)
-        self._since_audit += len(images)
-        if self._audit and self._since_audit >= self._audit:
-            self._since_audit = 0
-            audited = engine.submit(self.bundle.golden.images[:1], timeout_s)
-            audited.add_done_callback(lambda done: self._check_later(engine, done))
-        return future
+        return self._live.submit(images, timeout_s)
 
     def classify(self, image: Array, k: int = 5) -> list[Guess]:
         """The k best classes of one image, uint8 (H, W, C) or whatever preprocessing makes one of.
@@ -292,10 +290,6 @@ class Accelerator:
             raise DeviceError("open", "the accelerator must be open, not closed", "open it again")
         return self._engine
 
-    @property
-    def _slots(self) -> int:
-        return len(self._live.slots)
-
     def _feed(
         self,
         engine: Engine,
@@ -314,10 +308,6 @@ class Accelerator:
                     continue
             return False
 
-        def audit() -> bool:
-            self._since_audit = 0
-            return give(_Item(None, engine.submit(self.bundle.golden.images[:1])))
-
         source, count = iter(pairs), 0
         try:
             while not stop.is_set():
@@ -331,49 +321,14 @@ class Accelerator:
                 if not give(_Item([key for key, _image in piece], engine.submit(images))):
                     return
                 count += len(piece)
-                self._since_audit += len(piece)
-                if self._audit and self._since_audit >= self._audit and not audit():
-                    return
-            if self._audit and count > 1 and self._since_audit and not audit():
+            if count > 1 and not give(_Item(None, engine.audit())):
                 return
             give(_Item())
         except BaseException as error:  # it belongs to the thread that takes the results
             give(_Item(error=error))
 
-    def _result(self, engine: Engine, future: Future[Finished]) -> Finished:
-        try:
-            return future.result(engine.patience_s)
-        except FutureTimeout:
-            error = DeviceTimeout(
-                "result",
-                f"the board must answer within {engine.patience_s:.3g} s, not hang",
-                "the bus or the connection does not answer; switch the board off and on",
-            )
-            engine.poison(error)
-            raise error from None
-
-    def _check_audit(self, engine: Engine, finished: Finished) -> None:
-        if np.array_equal(finished.scores[0], self.bundle.golden.scores[0]):
-            return
-        error = DeviceError(
-            "audit",
-            "the golden image's scores must be the bundle's, not others",
-            f"up to {self._audit} frames before may be wrong: a shifted stream or a cache that is not "
-            "flushed; reset() and send them again",
-            engine.dump(),
-        )
-        engine.poison(error)
-        raise error
-
-    def _check_later(self, engine: Engine, done: Future[Finished]) -> None:
-        with contextlib.suppress(DeviceError):  # it has poisoned the session: the next frame says so
-            if done.exception() is None:
-                self._check_audit(engine, done.result())
-
     def _check_design(self) -> None:
-        engine, golden = self._live, self.bundle.golden
-        if len(golden.images):
-            self._check_audit(engine, self._result(engine, engine.submit(golden.images[:1])))
+        self._live.audit(always=True).result()
 
 
 @dataclass(frozen=True)

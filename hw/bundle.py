@@ -146,6 +146,7 @@ class Bundle:
         verification: what `fireflow verify --rtl` found, if it ran.
         counts: what `fireflow resources` counted, if it ran.
         files: what lay in the folder that it was loaded from, each compared with its hash.
+        folder: that it was loaded from, if it was.
 
     Raises:
         InputError: another number of labels than classes.
@@ -158,6 +159,7 @@ class Bundle:
     verification: Mapping[str, Any] | None = None
     counts: Counts | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         classes, labels = self.graph.output_type.shape[-1], len(self.manifest.labels)
@@ -314,11 +316,12 @@ class Bundle:
             part(_VERIFICATION, _verification),
             part(_COUNTS, Counts.from_json),
             contents.files,
+            folder,
         )
 
     def with_hardware(self, hardware: Hardware) -> Bundle:
         """A copy that was built so; what was verified, counted and made before no longer holds."""
-        return replace(self, hardware=hardware, verification=None, counts=None, files={})
+        return replace(self, hardware=hardware, verification=None, counts=None, files={}, folder=None)
 
     def with_verification(self, found: Mapping[str, Any]) -> Bundle:
         return replace(self, verification=found)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from hw.files import PathLike
 
 MAX_FILE_BYTES = 1 << 27
-MAX_DECODER_BYTES = 4 * MAX_PIXELS
-"""What decoding may hold at its peak, of one picture and of all that are decoded at once."""
+MAX_DECODER_BYTES = 4 * MAX_PIXELS + (1 << 24)
+"""What decoding may hold at its peak, of one picture and of all that are decoded at once; small ones need not wait for
+one of MAX_PIXELS."""
 FORMAT_OF: Mapping[str, str] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
     **dict.fromkeys((".png", ".apng"), "PNG"),
@@ -36,6 +37,7 @@ FORMAT_OF: Mapping[str, str] = {
 }
 """Pillow's names of the formats that are read, and of no others, by the endings of their files."""
 ENDINGS = tuple(FORMAT_OF)
+NO_FORMAT = "no known image format"
 # Bytes that a decoder holds for each pixel at its peak, the picture itself included; measured at 16 megapixels.
 _DECODER_BYTES: Mapping[str, int] = {"TIFF": 10, "AVIF": 10, "HEIF": 10, "WEBP": 20, "JPEG2000": 20}
 _ROW_BY_ROW, _WHOLE = 4, 10
@@ -57,11 +59,14 @@ def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FI
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
         image = stack.enter_context(unread(file))
-        cost = _decoder_bytes(image, file)
-        width, height = image.size
-        check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
-        stack.enter_context(_SHARED.part(width * height * cost))
+        stack.enter_context(_SHARED.part(_allowed_bytes(image, file, max_pixels)))
         yield Pixels.of(image)
+
+
+def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
+    """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
+    with _file(source, max_bytes) as file, unread(file) as image:
+        return _allowed_bytes(image, file, max_pixels)
 
 
 def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
@@ -149,7 +154,7 @@ def unread(file: BinaryIO) -> Any:
         unknown = isinstance(error, PIL.UnidentifiedImageError)
         if unknown and start[:4] in (b"II*\0", b"MM\0*"):
             raise PictureError("a TIFF of a kind that Pillow does not read", "save it as 8-bit RGB") from None
-        raise PictureError("no known image format" if unknown else told(error)) from None
+        raise PictureError(NO_FORMAT if unknown else told(error)) from None
     _check_levels(image, start)
     return image
 
@@ -181,6 +186,14 @@ def _formats(start: bytes) -> list[str]:
         importlib.import_module(_HEIF).register_heif_opener()
     PIL.Image.init()
     return [name for name in dict.fromkeys(FORMAT_OF.values()) if name in PIL.Image.OPEN]
+
+
+def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
+    """What decoding holds at its peak. Raises PictureError for more than any picture may."""
+    cost = _decoder_bytes(image, file)
+    width, height = image.size
+    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
+    return int(width * height * cost)
 
 
 def _decoder_bytes(image: Any, file: BinaryIO) -> int:

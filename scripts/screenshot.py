@@ -18,8 +18,8 @@ import PIL.Image
 from host.cli import main as fireflow
 from host.cli.background import served
 from host.cli.inputs import default_model
-from host.cli.service import Service, make_app
 from host.driver import Accelerator
+from host.service import Service, make_app
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH, HEIGHT, COLOURS = 980, 480, 128
@@ -54,7 +54,7 @@ def main() -> int:
             return 1
         with (
             Accelerator(bundle) as accelerator,
-            served(make_app(Service(accelerator, 16), None, 1 << 24)) as port,
+            served(make_app(Service(accelerator, 16))) as port,
         ):
             take(browser, port, picture, args.output)
     size = args.output.stat().st_size

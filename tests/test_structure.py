@@ -17,6 +17,8 @@ ONNX = {"onnx", "qonnx"}
 OPTIONAL = {"PIL", "threadpoolctl", "rich", "cv2"}
 # What only the module of PYNQ's devices, and the board modelled under it, may import; boards have it.
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
+# What only the HTTP service may import, and only when it is made.
+SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlette", "uvicorn"}
 LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
@@ -92,7 +94,8 @@ def test_numpy_is_enough(path: Path) -> None:
     assert loaded_at_once <= allowed, "must import with NumPy only; import the rest in a function"
     if not place(path).startswith("host/cli/"):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()
-        assert packages(path) <= allowed | OPTIONAL | board
+        service = SERVICE if place(path).startswith(SERVICE_MODULES) else set()
+        assert packages(path) <= allowed | OPTIONAL | board | service
     ast.parse(path.read_text(), feature_version=(3, 8))
 
 

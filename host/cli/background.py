@@ -11,16 +11,19 @@ _PATIENCE_S = 30.0
 
 
 @contextlib.contextmanager
-def served(app: Any) -> Iterator[int]:
+def served(app: Any, **options: Any) -> Iterator[int]:
     """Serves an ASGI application on this computer, on a port of its own, which it gives.
+
+    Args:
+        app: ASGI.
+        options: of `host.service.server.make_server`.
 
     Raises:
         RuntimeError: the server does not start or end.
     """
-    import uvicorn
+    from host.service.server import make_server
 
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=20)
-    server = uvicorn.Server(config)
+    server = make_server(app, **options)
     thread = threading.Thread(target=server.run, name="fireflow-http", daemon=True)
     thread.start()
     try:

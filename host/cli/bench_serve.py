@@ -159,7 +159,7 @@ def _measure(
     bundle: Bundle, requests: Requests, args: argparse.Namespace, interval: float, latency: float
 ) -> Row:
     from host.cli.background import served
-    from host.cli.service import Service, make_app
+    from host.service import Service, make_app
 
     device, design = board(bundle, interval, latency, Recorded(requests.images, requests.scores))
     with Accelerator(bundle, device, design=design, deadline_s=30) as accelerator:
@@ -168,8 +168,10 @@ def _measure(
         start = time.monotonic()
         done = sum(1 for _scores in accelerator.stream(images))
         driver = done / (time.monotonic() - start)
-        service = Service(accelerator, args.queue)
-        with served(make_app(service, None, 1 << 24)) as port, _memory(args.seconds) as sizes:
+        with contextlib.ExitStack() as stack:
+            service = stack.enter_context(contextlib.closing(Service(accelerator, args.queue)))
+            port = stack.enter_context(served(make_app(service)))
+            sizes = stack.enter_context(_memory(args.seconds))
             seen = _clients(port, args.clients, args.seconds, requests)
     counted = {str(status): count for status, count in sorted(service.answers.items())}
     lost = seen["lost"] + sum(abs(counted.get(s, 0) - n) for s, n in seen["answers"].items())

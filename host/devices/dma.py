@@ -15,7 +15,10 @@ NAMES = {"control": CONTROL, "address_low": ADDRESS_LOW, "address_high": ADDRESS
 
 # What the registers of our shell have beyond FINN's (hw/rtl/axi/shell.sv and dma_control.sv).
 IDENTITY, VERSION, ERROR, WHERE_LOW, WHERE_HIGH = 0x40, 0x44, 0x48, 0x4C, 0x50
-CYCLES_LOW, CYCLES_HIGH, ACCELERATOR = 0x54, 0x58, 0x60
+CYCLES_LOW, CYCLES_HIGH, ALIGNED, ACCELERATOR = 0x54, 0x58, 0x5C, 0x60
+QUIET = 0x28
+TAGS_SINCE = 2
+"""The version of the map from which on tags come back with the scores."""
 MAGIC = int.from_bytes(b"FIRE", "little")
 HASH_WORDS = 8
 SHELL_NAMES = {
@@ -40,6 +43,15 @@ _ERRORS = {
 }
 
 
+def reached(count: int, wanted: int) -> bool:
+    """Whether a counter of 32 bits is at `wanted` or behind.
+
+    >>> reached(5, 5), reached(4, 5), reached(3, (1 << 32) - 2), reached((1 << 32) - 2, (1 << 32) + 3)
+    (True, False, True, False)
+    """
+    return (count - wanted) & 0xFFFFFFFF < 1 << 31
+
+
 class Dma:
     """One DMA. No interrupt is wired: `idle` is polled.
 
@@ -54,6 +66,7 @@ class Dma:
         self.name, self._registers = name, registers
         self._phase = "input" if name.startswith("i") else "output"
         self._shell = False
+        self.tags = self.proves = False
         self._held: dict[int, int] = {}
 
     def forget(self) -> None:
@@ -63,9 +76,12 @@ class Dma:
     def identify(self) -> str | None:
         """The SHA-256 of the accelerator's sources as our shell tells it; None for an IODMA of FINN.
 
-        Ask after every loading of a design: only then errors are looked for.
+        Ask after every loading of a design: only then errors are looked for. Sets `tags`, whether a tag lies behind the
+        scores of each frame, and `proves`, whether `aligned` will ever tell something.
         """
         self._shell = self._registers.read(IDENTITY) == MAGIC
+        self.tags = self._shell and self._registers.read(VERSION) >= TAGS_SINCE
+        self.proves = self.tags and self._registers.read(QUIET) > 0
         if not self._shell:
             return None
         words = [self._registers.read(ACCELERATOR + 4 * number) for number in range(HASH_WORDS)]
@@ -119,6 +135,14 @@ class Dma:
                 {self.name: self.dump()},
             )
         return True
+
+    def aligned(self) -> int:
+        """How many frames came out whole, as a pause behind the last of them shows; modulo 2^32.
+
+        The accelerator gives the scores of a frame in one go, and then nothing for long. A stream that lost or gained a
+        word is in the midst of a frame whenever it pauses, for ever.
+        """
+        return self._registers.read(ALIGNED)
 
     def dump(self) -> dict[str, int]:
         """Every register by name."""

@@ -8,6 +8,7 @@ from host.devices.dma import (
     ACCELERATOR,
     ADDRESS_HIGH,
     ADDRESS_LOW,
+    ALIGNED,
     CONTROL,
     CYCLES_HIGH,
     CYCLES_LOW,
@@ -19,8 +20,10 @@ from host.devices.dma import (
     IDLE,
     MAGIC,
     NO_FRAMES,
+    QUIET,
     READY,
     START,
+    TAGS_SINCE,
     UNALIGNED,
     VERSION,
     WHERE_HIGH,
@@ -48,11 +51,14 @@ class DmaModel:
         frame_bytes: of its port.
         clock_mhz: of the design.
         accelerator: the hash that it tells; None for an IODMA of FINN, which has none of our registers.
+        quiet: cycles of a pause behind a frame that it looks for; None for our shell before it had tags.
     """
 
     frame_bytes: int
     clock_mhz: float
     accelerator: str | None
+    quiet: int | None = None
+    aligned: int = 0
     registers: dict[int, int] = field(default_factory=dict)
     job: Job | None = None
     done: bool = False
@@ -75,7 +81,7 @@ class DmaModel:
             value = (DONE | READY if self.done else 0) | (START if self.job else IDLE)
             self.done = False
             return value
-        if self.accelerator is not None and offset >= IDENTITY:
+        if self.accelerator is not None and (offset >= IDENTITY or offset == QUIET):
             return self._ours(offset, now)
         return self.registers.get(offset, 0)
 
@@ -83,7 +89,9 @@ class DmaModel:
         cycles = int(((now if self.job else self.ended) - self.begun) * self.clock_mhz * 1e6)
         values = {
             IDENTITY: MAGIC,
-            VERSION: 1,
+            VERSION: 1 if self.quiet is None else TAGS_SINCE,
+            QUIET: self.quiet or 0,
+            ALIGNED: self.aligned & _WORD,
             ERROR: self.code,
             WHERE_LOW: self.where & _WORD,
             WHERE_HIGH: self.where >> 32,

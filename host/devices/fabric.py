@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from host.devices.base import DeviceLost
 from host.devices.dma import ADDRESS_LOW, BUS_ERROR, CONTROL, START
 from host.devices.dma_model import DmaModel, Job
 from host.devices.faults import Fault
+from host.transfers import tag_bytes
 
 if TYPE_CHECKING:
     from host.design import Design
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 _BUS_HANG_S = 4.0
+_QUIET = 100
+"""Cycles of the pause that the shell looks for; what the model gives comes in one go, and a pause is behind it."""
 
 
 class Memory:
@@ -95,6 +99,7 @@ class Fabric:
         faults: what goes wrong.
         accelerator: the hash that our shell tells, the design's by default; None for FINN's shell, which has no
             registers of ours and waits for ever where there is no memory.
+        tags: our shell gives a tag back behind the scores of each frame; not those of older bitstreams.
     """
 
     def __init__(
@@ -106,7 +111,9 @@ class Fabric:
         latency_s: float | None = None,
         faults: Sequence[Fault] = (),
         accelerator: str | None = "",
+        tags: bool = True,
     ) -> None:
+        self._tags = tags and accelerator is not None
         self._accelerator = design.accelerator if accelerator == "" else accelerator
         self.design, self.memory = design, memory
         self.interval_s = design.interval_s if interval_s is None else interval_s
@@ -136,13 +143,18 @@ class Fabric:
             self._clear()
 
     def _clear(self) -> None:
+        given, taken = self.design.input, self.design.output
+        tag, words = tag_bytes(taken) if self._tags else 0, taken.frame_bytes // taken.word_bytes
+        quiet = (_QUIET if words > 1 else 0) if self._tags else None
         self.idma, self.odma = (
-            DmaModel(port.frame_bytes, self.design.clock_mhz, self._accelerator)
-            for port in (self.design.input, self.design.output)
+            DmaModel(size, self.design.clock_mhz, self._accelerator, quiet)
+            for size in (given.frame_bytes, taken.frame_bytes + tag)
         )
         self._accepted: tuple[float, Array, Array] | None = None
-        self._results: deque[tuple[float, Future[Array]]] = deque()
-        self._stream = bytearray()
+        self._results: deque[tuple[float, Future[tuple[Array, int]]]] = deque()
+        self._sums: deque[int] = deque()  # of the frames whose scores did not come out
+        self._words, self._stream = bytearray(), bytearray()  # of the accelerator; with tags
+        self._given = 0
         self.frames = 0
 
     def violation(self, text: str) -> None:
@@ -220,7 +232,7 @@ class Fabric:
             dma.job = Job(address, dma.frames)
             self._accept(now)
         else:
-            size_bytes = dma.frames * self.design.output.frame_bytes
+            size_bytes = dma.frames * dma.frame_bytes
             word = self.design.output.word_bytes
             size_bytes += word * (self.active("long transfer") - self.active("short transfer"))
             if self.active("wrong output address"):
@@ -283,7 +295,8 @@ class Fabric:
         if job is None:
             return False
         if self._results and self._results[0][0] <= now and self._results[0][1].done():
-            self._stream += self._results.popleft()[1].result().tobytes()
+            words, checksum = self._results.popleft()[1].result()
+            self._give(words.tobytes(), checksum)
             moved = True
         size = min(job.left, len(self._stream))
         if self.active("output hang") or size == 0:
@@ -303,6 +316,22 @@ class Fabric:
             self.odma.end(now)
         return True
 
+    def _give(self, words: bytes, checksum: int) -> None:
+        """The accelerator gives words, and then pauses: the shell puts a tag behind those of each frame."""
+        if not self._tags:
+            self._stream += words
+            return
+        size = self.design.output.frame_bytes
+        self._words += words
+        self._sums.append(checksum)
+        while len(self._words) >= size:
+            tag = (self._sums.popleft() if self._sums else 0) ^ (self._given & 0xFFFFFFFF)
+            self._stream += self._words[:size] + tag.to_bytes(self.odma.frame_bytes - size, "little")
+            del self._words[:size]
+            self._given += 1
+        if self.odma.quiet and not self._words:
+            self.odma.aligned = self._given
+
     def _refused(self, dma: DmaModel, now: float, fault: str) -> bool:
         """Ends the transfer of our shell with an error where the memory does not answer."""
         if dma.job is None or dma.accelerator is None:
@@ -312,14 +341,14 @@ class Fabric:
             dma.end(now, BUS_ERROR, dma.job.address)
         return refused
 
-    def _compute(self, frame: Array, cut: int) -> Array:
-        """The bytes of a frame's scores; `cut` words more or less."""
+    def _compute(self, frame: Array, cut: int) -> tuple[Array, int]:
+        """The bytes of a frame's scores, `cut` words more or less, and the checksum of what was read."""
         design = self.design
         image = design.input.unpack(frame, 1).astype(design.input.kind.dtype)
         packed = np.zeros(design.output.frame_bytes, np.uint8)
         design.output.pack(self._score(image), packed)
-        word = design.output.word_bytes
+        word, checksum = design.output.word_bytes, zlib.crc32(frame.data) if self._tags else 0
         self._worker_s = time.thread_time()  # of this thread since it began: the model's alone
         if cut < 0:
-            return packed[:-word]
-        return np.concatenate([packed, packed[:word]]) if cut else packed
+            packed = packed[:-word]
+        return (np.concatenate([packed, packed[:word]]) if cut > 0 else packed), checksum

@@ -67,7 +67,7 @@ class VirtualDevice(Device):
         memory_bytes: for buffers.
         memory_base: address of the first.
         score: other arithmetic than the fast simulator's: images (1, H, W, C) -> int64 (1, classes).
-        accelerator: as in `Fabric`.
+        accelerator, tags: as in `Fabric`.
     """
 
     def __init__(
@@ -81,12 +81,13 @@ class VirtualDevice(Device):
         memory_base: int = MEMORY_BASE,
         score: Callable[[Array], Int64Array] | None = None,
         accelerator: str | None = "",
+        tags: bool = True,
     ) -> None:
         self.name = "virtual" + (" (speed estimated)" if design.estimated and interval_s is None else "")
         self._design = design
         memory = Memory(memory_base, memory_bytes)
         arithmetic = score or Simulator(graph).run
-        self.fabric = Fabric(design, arithmetic, memory, interval_s, latency_s, faults, accelerator)
+        self.fabric = Fabric(design, arithmetic, memory, interval_s, latency_s, faults, accelerator, tags)
 
     def program(self) -> None:
         self.fabric.configure()

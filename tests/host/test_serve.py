@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ import pytest
 from PIL import Image
 
 from host.cli.background import served
-from host.cli.service import Service, make_app
 from host.devices.fabric import Fabric
 from host.devices.faults import Fault
+from host.service import Policy, Service, make_app
 from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph
 from tests.hw.networks import pictures
@@ -45,9 +45,11 @@ Ask = Callable[..., tuple[int, Any]]
 def serving(
     *faults: Fault, queue: int = 64, token: str | None = None, interval_s: float = 0.0, **options: Any
 ) -> Iterator[tuple[Ask, int, Service, Fabric]]:
-    with accelerator(*faults, interval_s=interval_s, **options) as (device, board):
-        service = Service(device, queue)
-        app = make_app(service, token, 100_000)
+    with (
+        accelerator(*faults, interval_s=interval_s, **options) as (device, board),
+        closing(Service(device, queue)) as service,
+    ):
+        app = make_app(service, Policy(token=token), 100_000)
         with served(app) as port:
             yield asking(port), port, service, board
 
@@ -56,12 +58,11 @@ def asking(port: int) -> Ask:
     """What sends a request and gives status and answer."""
 
     def ask(method: str, path: str, body: bytes | None = None, kind: str = RAW, **headers: str) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         given = {"Content-Type": kind, **headers} if body is not None else headers
-        connection.request(method, path, body, given)
-        response = connection.getresponse()
-        data = response.read()
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request(method, path, body, given)
+            response = connection.getresponse()
+            data = response.read()
         is_json = response.headers.get_content_type() == "application/json"
         return response.status, json.loads(data) if is_json else data.decode()
 
@@ -254,16 +255,17 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
         browser = tool.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
-        page.wait_for_function("document.querySelector('#network').textContent.includes('small on virtual')")
+        expect = playwright.expect  # what it evaluates itself, the page's Content-Security-Policy forbids
+        expect(page.locator("#network")).to_contain_text("small on virtual")
         page.set_input_files("#file", str(tmp_path / "good.png"))
         page.wait_for_selector(".row")
         assert page.locator(".row span").first.text_content() == expected
         assert page.locator("#phases tr").count() == 6
         page.set_input_files("#file", str(tmp_path / "bad.png"))
-        page.wait_for_function("document.querySelector('#error').textContent.includes('can be decoded')")
+        expect(page.locator("#error")).to_contain_text("can be decoded")
         assert page.locator(".row").count() == 0
         page.click("#camera")
-        page.wait_for_function("document.querySelector('#rate').textContent.includes('pictures a second')")
+        expect(page.locator("#rate")).to_contain_text("pictures a second", timeout=30_000)
         assert page.locator(".row").count() == 5
         page.screenshot(path=str(tmp_path / "page.png"))
         page.click("#camera")

@@ -49,10 +49,9 @@ function show(answer) {
   last = now;
 }
 async function send(blob) {
-  const form = new FormData(), headers = {}, token = get("token").value;
+  const form = new FormData();
   form.append("image", blob, "picture");
-  if (token) headers.Authorization = "Bearer " + token;
-  const response = await fetch("v1/classify?top=5", { method: "POST", body: form, headers });
+  const response = await fetch("v1/classify?top=5", { method: "POST", body: form, headers: allowed() });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   show(answer);
@@ -84,8 +83,16 @@ get("camera").onclick = async () => {
   } catch (error) { live = false; fail(error); }
   if (video.srcObject) video.srcObject.getTracks().forEach(track => track.stop());
 };
-fetch("health").then(response => response.json()).then(facts => {
-  get("network").textContent = facts.network + (facts.device ? " on " + facts.device : "");
-}).catch(() => {});
+function allowed() {
+  const token = get("token").value;
+  return token ? { Authorization: "Bearer " + token } : {};
+}
+function about() {
+  fetch("health", { headers: allowed() }).then(response => response.json()).then(facts => {
+    get("network").textContent = (facts.network || "") + (facts.device ? " on " + facts.device : "");
+  }).catch(() => {});
+}
+get("token").onchange = about;
+about();
 </script></body></html>
 """

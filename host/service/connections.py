@@ -1,0 +1,310 @@
+"""Connections that cannot wear the service out: time limits for each phase, and bounds on their number and memory.
+
+uvicorn gives a client all the time that it wants for its request and for reading the answer. Here each connection is
+watched from outside of uvicorn's protocol, by one look at all of them several times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Callable, cast
+
+from host.service.app import CONNECTION
+from host.service.policy import SECURITY_HEADERS
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_LOOK_S = 0.25
+_YOUNG_S = 1.0
+_AT_ONCE = 16
+"""One in so many of the connections is closed when there are too many, so that each look at all of them pays."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may take.
+
+    Args:
+        connections: open at once. When there are more, the one that has left its request unfinished for the longest is
+            closed, or else the one that has asked nothing for the longest.
+        held_bytes: of all requests together until their pictures are decoded. When there are more, the request that
+            has held most for longest (bytes x seconds) is refused.
+        head_s: from the first moment of a connection, or the first byte of a later request, to the end of its head.
+        body_s: from there to the end of the request.
+        body_rate, grace_s: bytes a second that the request must come with on average, `grace_s` after its begin.
+        write_s: for a client to take any part of its answer.
+    """
+
+    connections: int = 1000
+    held_bytes: int = 24 << 20
+    head_s: float = 10.0
+    body_s: float = 120.0
+    body_rate: float = 4096.0
+    grace_s: float = 5.0
+    write_s: float = 10.0
+
+
+LIMITS = Limits()
+"""Without any options."""
+
+
+class Guard:
+    """Watches the connections of one server.
+
+    Args:
+        limits: what they may take.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        import h11
+
+        self.limits = limits
+        self.head_state, self.body_state = h11.IDLE, h11.SEND_BODY
+        self.closed: Counter[str] = Counter()
+        self.held = 0
+        self._connections: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def protocol(self, **options: Any) -> Connection:
+        """What uvicorn calls for each connection."""
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        return Connection(self, H11Protocol(**options))
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def metrics(self) -> str:
+        """In Prometheus' text format."""
+        lines = ["# TYPE fireflow_connections gauge", f"fireflow_connections {len(self)}"]
+        lines += ["# TYPE fireflow_held_bytes gauge", f"fireflow_held_bytes {self.held}"]
+        lines.append("# TYPE fireflow_closed_total counter")
+        lines += [f'fireflow_closed_total{{reason="{why}"}} {n}' for why, n in sorted(self.closed.items())]
+        return "\n".join(lines) + "\n"
+
+    def add(self, connection: Connection) -> None:
+        """A connection was made; others may have to go for it."""
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = connection.inner.loop.call_later(_LOOK_S, self._look, connection.inner.loop)
+        if len(self._connections) > self.limits.connections:
+            self._make_room(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+
+    def hold(self, size: int) -> None:
+        """Bytes that came (above 0) or are free again; any thread."""
+        with self._lock:
+            self.held += size
+
+    def check_held(self) -> None:
+        """Refuses the costliest requests while all together hold too much."""
+        while self.held > self.limits.held_bytes:
+            now = time.monotonic()
+            open_ones = [connection for connection in self._connections if not connection.closing]
+            worst = max(
+                open_ones, key=lambda connection: connection.held * (now - connection.since), default=None
+            )
+            if worst is None or not worst.held:
+                return
+            self._close(worst, "memory", 503, "the service holds as much as it can; try again in a moment")
+
+    def _close(self, connection: Connection, why: str, status: int, message: str) -> None:
+        self.closed[why] += 1
+        connection.refuse(status, message)
+
+    def _make_room(self, newest: Connection) -> None:
+        now = time.monotonic()
+        waiting = [c for c in self._connections if c is not newest and not c.closing and c.unfinished]
+        old = [c for c in waiting if now - c.since > _YOUNG_S]
+        if old:
+            count = 1 + len(self._connections) // _AT_ONCE
+            chosen = heapq.nsmallest(count, old, key=lambda connection: connection.since)
+        else:
+            idle = [c for c in self._connections if c is not newest and not c.closing and c.idle]
+            chosen = heapq.nsmallest(1, idle or waiting or [newest], key=lambda connection: connection.since)
+        for connection in chosen:
+            self._close(connection, "number", 503, "there are too many connections; try again in a moment")
+            connection.abort()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections):
+            late = connection.late(now)
+            if late == "answer":
+                self.closed[late] += 1
+                connection.abort()
+            elif late is not None:
+                self._close(
+                    connection, late, 408, f"the {late} of the request must come in time; send it faster"
+                )
+        self._timer = loop.call_later(_LOOK_S, self._look, loop) if self._connections else None
+
+
+class Connection(asyncio.Protocol):
+    """uvicorn's protocol with a clock.
+
+    Args:
+        guard: of the server.
+        inner: does the work.
+    """
+
+    def __init__(self, guard: Guard, inner: H11Protocol) -> None:
+        self.inner, self.guard = inner, guard
+        self.since = time.monotonic()
+        self.held = 0
+        self._received = 0
+        self._answering = 0
+        self._unsent, self._unsent_since = 0, 0.0
+        self._app = cast("Callable[..., Any]", inner.app)
+        self._transport: asyncio.Transport | None = None
+        inner.app = self._answer
+        inner.send_400_response = self._bad_request  # type: ignore[method-assign]
+
+    # --- asyncio's side -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.inner.connection_made(self._transport)
+        self.guard.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.guard.remove(self)
+        self.release()
+        self.inner.connection_lost(error)
+
+    def eof_received(self) -> None:
+        self.inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self.inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.inner.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return  # refused, and still sending
+        if self.idle and not self._received:
+            self.since = time.monotonic()
+        self._received += len(data)
+        draining = self._draining
+        if not draining:
+            self.held += len(data)
+            self.guard.hold(len(data))
+        self.inner.data_received(data)
+        if draining and not self._in_body:  # all of it is thrown away: the next request may come
+            self._received, self.since = 0, time.monotonic()
+        self.guard.check_held()
+
+    # --- the guard's side -----------------------------------------------------------------------------------
+
+    @property
+    def closing(self) -> bool:
+        """Whether it only sends what is left."""
+        return self._transport is None or self._transport.is_closing()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a request has not come whole."""
+        return not self.closing and (self._in_body or (self._in_head and not self.idle))
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has had an answer, and nothing of another request came yet."""
+        cycle = self.inner.cycle
+        return cycle is not None and cycle.response_complete and not self._received and not self._answering
+
+    @property
+    def _in_head(self) -> bool:
+        return not self._answering and self.inner.conn.their_state is self.guard.head_state
+
+    @property
+    def _in_body(self) -> bool:
+        return self.inner.conn.their_state is self.guard.body_state
+
+    @property
+    def _draining(self) -> bool:
+        """Whether what comes is thrown away: the request has been answered before it came whole."""
+        cycle = self.inner.cycle
+        return cycle is not None and cycle.response_complete and self._in_body
+
+    def late(self, now: float) -> str | None:
+        """What has taken too long: "head", "body" or "answer"."""
+        assert self._transport is not None
+        limits, age = self.guard.limits, now - self.since
+        unsent = self._transport.get_write_buffer_size()
+        if not unsent or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif now - self._unsent_since > limits.write_s:
+            return "answer"
+        if self.closing:
+            return None
+        if self._in_body:
+            slow = self._received < limits.body_rate * (age - limits.grace_s)
+            return "body" if slow or age > limits.body_s else None
+        return "head" if self._in_head and not self.idle and age > limits.head_s else None
+
+    def release(self) -> None:
+        """The bytes of its request are not held any more; any thread."""
+        held, self.held = self.held, 0
+        self.guard.hold(-held)
+
+    def abort(self) -> None:
+        """Ends it at once, whatever is unsent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def refuse(self, status: int, message: str) -> None:
+        """Ends it with an answer, where one can still be given."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        cycle = self.inner.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self._transport.write(_response(status, message))
+        if cycle is not None:
+            cycle.disconnected = True  # the application must not answer too
+            cycle.message_event.set()
+        self._transport.close()
+        self.release()
+
+    def _bad_request(self, msg: str) -> None:
+        self.guard.closed["syntax"] += 1
+        del msg  # uvicorn's; ours are JSON
+        self.refuse(400, "the request must be HTTP/1.1 or 1.0; send it again")
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application, with this connection in its scope."""
+        scope[CONNECTION] = self
+        self._answering += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self.release()
+                self._received, self.since = 0, time.monotonic()
+
+
+def _response(status: int, message: str) -> bytes:
+    body = json.dumps({"error": message}).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **({"Retry-After": "1"} if status == 503 else {}),
+        **SECURITY_HEADERS,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode() + body

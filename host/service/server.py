@@ -1,0 +1,104 @@
+"""The HTTP server under the application."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from host.service.connections import LIMITS, Guard, Limits
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_HEAD_BYTES = 1 << 14
+_OTHER_FILES, _BACKLOG = 64, 2048
+GRACE_S = 30
+"""Seconds for the requests that were accepted when the service is to end."""
+
+
+def make_server(app: Any, host: str = "127.0.0.1", port: int = 0, limits: Limits = LIMITS) -> uvicorn.Server:
+    """uvicorn with watched connections, without websockets, logging nothing of what clients do.
+
+    Args:
+        app: ASGI.
+        host: address to listen on.
+        port: 0 for a free one.
+        limits: what clients may take; fewer connections where the system allows fewer open files.
+
+    Raises:
+        InputError: the system allows too few open files.
+    """
+    import uvicorn
+
+    guard = Guard(replace(limits, connections=_files_for(limits.connections)))
+    # uvicorn calls what makes a protocol by that name, of whatever kind it is.
+    protocol: Any = guard.protocol
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        backlog=_BACKLOG,
+    )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that clients can connect to from now on, for each address that `host` has.
+
+    Raises:
+        InputError: the address is not this computer's, or taken.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _name, address in dict.fromkeys(found):
+            opened = socket.socket(family, kind, protocol)
+            sockets.append(opened)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.bind(address)
+            opened.listen(_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        for opened in sockets:
+            opened.close()
+        reason = getattr(error, "strerror", None) or "no such name"
+        raise InputError(
+            f"serve: {host} port {port} must be free and this computer's, not fail with {reason!r}; choose another"
+        ) from None
+    return sockets
+
+
+def _files_for(connections: int) -> int:
+    """How many of the connections can be open; raises this process's limit where the system lets it."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, which has no such limit
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if soft <= _OTHER_FILES:
+            raise InputError(
+                f"serve: the system must allow more than {_OTHER_FILES} open files, not {soft}; raise `ulimit -n`"
+            )
+        return min(connections, soft - _OTHER_FILES)
+    return connections

@@ -1,0 +1,488 @@
+"""The HTTP service for long: every fault of the board under many requests, then hostile clients beside honest ones.
+
+    python scripts/check_service.py [BUNDLE] [--requests 800] [--clients 20] [--minutes 10] [--honest 50]
+
+Every answer with status 200 is compared with the simulator's scores of that request's own picture. Exits with 1 if one
+differs, a request has no answer within its deadline, /health is not true, the queue is not free afterwards, an honest
+client is not answered beside the hostile ones, or the service takes more than 400 MiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+
+from host.cli import main as fireflow
+from host.cli.background import served
+from host.cli.bench_driver import python_path
+from host.cli.output import table
+from host.design import Design
+from host.devices.faults import OUTCOMES, Fault
+from host.devices.virtual import VirtualDevice
+from host.driver import Accelerator
+from host.service import Service, make_app
+from hw.bundle import Bundle
+from hw.simulator import Simulator
+from quant.zoo import shipped_path
+
+if TYPE_CHECKING:
+    from hw.types import Array, Int64Array
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "squeezenet1_1-w4a4-imagenette"
+DEVICE_DEADLINE_S, DEADLINE_S, SLACK_S = 0.5, 12.0, 3.0
+"""Of a transfer, of a request, and what a busy machine may add before a client calls it unanswered."""
+HEALTHY_WITHIN_S = 30.0
+MOST_MIB = 400
+AT_LOADING = {kind for kind, outcome in OUTCOMES.items() if outcome.phases == ("open",)}
+FAULTS = sorted(set(OUTCOMES) - AT_LOADING)
+"""What can happen while the service runs; the others keep it from starting."""
+RAW, CLASSIFY = "application/octet-stream", "/v1/classify"
+
+
+# --- pictures and requests --------------------------------------------------------------------------------------
+
+
+class Pictures:
+    """Pictures that all differ, their scores, and what sends them.
+
+    Args:
+        bundle: with preprocessing.
+        count: how many.
+    """
+
+    def __init__(self, bundle: Bundle, count: int = 64) -> None:
+        shape, source = bundle.graph.input_type.shape, np.random.default_rng(7)
+        self.images: Array = source.integers(0, 256, (count, *shape), dtype=np.uint8)
+        self._run = Simulator(bundle.graph, batch=16).run
+        self.scores: Int64Array = self._run(self.images)
+        if len(np.unique(self.scores, axis=0)) != count:
+            raise AssertionError("every picture must have scores of its own")
+        self._known = {zlib.crc32(image.tobytes()): n for n, image in enumerate(self.images)}
+
+    def device_scores(self, images: Array) -> Int64Array:
+        """The board's arithmetic: looked up where it is known, so that the service is what takes time."""
+        number = self._known.get(zlib.crc32(images.tobytes()))
+        return self._run(images) if number is None else self.scores[number : number + 1]
+
+
+def request(body: bytes, kind: str = RAW, path: str = f"{CLASSIFY}?scores=1", close: bool = True) -> bytes:
+    """A whole request."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    )
+    return (head + ("Connection: close\r\n" if close else "") + "\r\n").encode() + body
+
+
+async def ask(port: int, data: bytes) -> tuple[int, bytes]:
+    """Sends a request; status and body of the answer. Raises OSError or EOFError without one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        return int(head.split(b" ", 2)[1]), await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def health(port: int) -> bool:
+    """Whether the service says that it is healthy."""
+    status, body = await ask(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    healthy = json.loads(body)["healthy"]
+    if healthy != (status == 200):
+        raise AssertionError(f"/health: {status} with {body!r}")
+    return bool(healthy)
+
+
+@dataclass
+class Seen:
+    """What clients saw."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+    slowest_s: float = 0.0
+
+    async def send(self, port: int, pictures: Pictures, which: int, data: bytes, patience_s: float) -> int:
+        """One request, which is of this picture; its status, 0 for no answer."""
+        start = time.monotonic()
+        try:
+            status, body = await asyncio.wait_for(ask(port, data), patience_s)
+        except (OSError, EOFError, ValueError, TimeoutError):
+            status, body = 0, b""
+        self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+        self.statuses[str(status) if status else "no answer"] += 1
+        if status == 200:
+            self.wrong += json.loads(body)["scores"] != pictures.scores[which].tolist()
+        return status
+
+
+# --- faults -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FaultRow:
+    """One fault under many requests: what came back, and whether the service said and was what it should."""
+
+    kind: str
+    seen: Seen
+    unhealthy_said: bool
+    healthy_after_s: float | None
+    under_way: int
+    resets: int
+
+    def problems(self, requests: int) -> list[str]:
+        """What is not as it must be."""
+        answers, found = self.seen.statuses, []
+        if self.seen.wrong:
+            found.append(f"{self.seen.wrong} answers of 200 have another picture's scores")
+        if set(answers) - {"200", "503", "504"} or sum(answers.values()) != requests:
+            found.append(f"every request must be answered or refused in time, not {dict(answers)}")
+        if not answers["200"]:
+            found.append("no request was answered")
+        if not self.resets or not self.unhealthy_said:
+            found.append(f"/health must have told of the fault ({self.resets} resets)")
+        if self.healthy_after_s is None:
+            found.append("/health must be healthy again")
+        if self.under_way:
+            found.append(f"the queue must be free, not hold {self.under_way}")
+        return [f"{self.kind}: {text}" for text in found]
+
+
+def with_fault(bundle: Bundle, pictures: Pictures, kind: str, requests: int, clients: int) -> FaultRow:
+    """Sends requests to a service whose board gets a fault in the middle of them."""
+    fault = Fault(kind, requests // 2)
+    device = VirtualDevice(
+        Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=pictures.device_scores
+    )
+    with contextlib.ExitStack() as stack:
+        accelerator = stack.enter_context(Accelerator(bundle, device, deadline_s=DEVICE_DEADLINE_S, audit=32))
+        service = stack.enter_context(
+            contextlib.closing(Service(accelerator, 2 * clients, deadline_s=DEADLINE_S))
+        )
+        port = stack.enter_context(served(make_app(service)))
+        return asyncio.run(_fault_row(kind, port, service, pictures, requests, clients))
+
+
+async def _fault_row(
+    kind: str, port: int, service: Service, pictures: Pictures, requests: int, clients: int
+) -> FaultRow:
+    seen, said, numbers = Seen(), [], iter(range(requests))
+
+    async def client() -> None:
+        for number in numbers:
+            which = number % len(pictures.images)
+            data = request(pictures.images[which].tobytes())
+            await seen.send(port, pictures, which, data, DEADLINE_S + SLACK_S)
+
+    async def watch() -> None:
+        while True:
+            said.append(await health(port))
+            await asyncio.sleep(0.05)
+
+    watcher = asyncio.ensure_future(watch())
+    await asyncio.gather(*(client() for _ in range(clients)))
+    watcher.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watcher
+    start, healthy_after = time.monotonic(), None
+    while healthy_after is None and time.monotonic() - start < HEALTHY_WITHIN_S:
+        if await health(port):
+            healthy_after = time.monotonic() - start
+        else:
+            await asyncio.sleep(0.1)
+    return FaultRow(kind, seen, False in said, healthy_after, service.under_way, service.resets)
+
+
+def faults(bundle: Bundle, pictures: Pictures, requests: int, clients: int) -> list[str]:
+    """Every fault in turn."""
+    rows, problems = [], []
+    for kind in FAULTS:
+        start = time.monotonic()
+        row = with_fault(bundle, pictures, kind, requests, clients)
+        problems += row.problems(requests)
+        answers = ", ".join(f"{n} x {status}" for status, n in sorted(row.seen.statuses.items()))
+        after = "never" if row.healthy_after_s is None else f"{row.healthy_after_s:.1f}"
+        told = "yes" if row.unhealthy_said else "NO"
+        rows.append(
+            (
+                *(kind, answers, row.seen.wrong, f"{row.seen.slowest_s:.1f}", told, after),
+                *(row.resets, row.under_way, f"{time.monotonic() - start:.0f}"),
+            )
+        )
+        print(f"{kind}: {answers}, {row.seen.wrong} wrong", flush=True)
+    head = (
+        "fault",
+        "answers",
+        "wrong",
+        "slowest s",
+        "health told",
+        "healthy after s",
+        "resets",
+        "left",
+        "took s",
+    )
+    print(table(head, rows), flush=True)
+    return problems
+
+
+# --- hostile clients --------------------------------------------------------------------------------------------
+
+
+def png(width: int, height: int, mode: str = "1") -> bytes:
+    """A picture of one colour, in few bytes."""
+    file = io.BytesIO()
+    PIL.Image.new(mode, (width, height)).save(file, format="PNG")
+    return file.getvalue()
+
+
+class Hostile:
+    """Clients that want the service for themselves, or dead. Each of the coroutines is one attack of one client.
+
+    Args:
+        port: of the service.
+        image: a raw picture of the right size.
+        most_bytes: that the service takes of an upload.
+    """
+
+    def __init__(self, port: int, image: bytes, most_bytes: int = 1 << 24) -> None:
+        self._port, self._image, self._random = port, image, random.Random(5)
+        # Refused: too many pixels, a strip. Large, and allowed: one bit and 24 bits a pixel.
+        sizes = ((13370, 13370, "1"), (1, 20000, "1"), (8000, 8000, "1"), (6000, 5000, "RGB"))
+        self._bombs = [request(png(*size), "image/png") for size in sizes]
+        self._most = most_bytes
+        self.attacks: tuple[tuple[int, Callable[[], Awaitable[None]]], ...] = (
+            (300, self.half_head),
+            (256, self.one_byte),
+            (50, self.drip),
+            (40, self.never_reads),
+            (10, self.leaves),
+            (4, self.bomb),
+            (4, self.large_body),
+            (4, self.garbage),
+        )
+
+    async def half_head(self) -> None:
+        """A request line that never ends."""
+        await self._hold(b"POST /v1/cla")
+
+    async def one_byte(self) -> None:
+        """A head, and one byte of a body."""
+        await self._hold(request(self._image)[: -len(self._image) + 1])
+
+    async def drip(self) -> None:
+        """A byte of a body now and then."""
+        data = request(self._image)
+        _reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(data[:-1000])
+            for byte in data[-1000:-1]:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.5)
+        finally:
+            writer.close()
+
+    async def never_reads(self) -> None:
+        """Many requests at once, whose answers nobody takes."""
+        _reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1)
+        try:
+            _reader._transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
+            await asyncio.sleep(60)
+        finally:
+            writer.transport.abort()
+
+    async def leaves(self) -> None:
+        """A whole request, and gone."""
+        _reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(request(self._image))
+        await writer.drain()
+        writer.close()
+        await asyncio.sleep(0.05)
+
+    async def bomb(self) -> None:
+        """A small file with many pixels."""
+        await asyncio.wait_for(ask(self._port, self._random.choice(self._bombs)), 60)
+        await asyncio.sleep(0.5)
+
+    async def large_body(self) -> None:
+        """As many bytes as are let in, or more; no picture."""
+        size = self._random.choice((self._most, 2 * self._most))
+        await asyncio.wait_for(ask(self._port, request(bytes(size), "image/png")), 60)
+        await asyncio.sleep(0.5)
+
+    async def garbage(self) -> None:
+        """No HTTP, or what looks like it."""
+        chunked = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        start = self._random.choice(
+            (
+                b"",
+                b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5000,
+                chunked + b"zz\r\n",
+                b"GET /\0 HTTP/1.1\r\n\r\n",
+            )
+        )
+        data = start + bytes(self._random.getrandbits(8) for _ in range(200))
+        await asyncio.wait_for(ask(self._port, data), 60)
+
+    async def _hold(self, data: bytes) -> None:
+        """Sends this, and waits until the service has enough."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(data)
+            await asyncio.wait_for(reader.read(), 60)
+        finally:
+            writer.close()
+
+    async def run(self, share: float) -> None:
+        """All of them until cancelled, each again as soon as it has ended; `share` of each number."""
+        await asyncio.gather(
+            *(
+                self._again(attack)
+                for count, attack in self.attacks
+                for _ in range(max(1, round(share * count)))
+            )
+        )
+
+    async def _again(self, attack: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
+                await attack()
+            await asyncio.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class HostileRow:
+    """What honest clients saw beside hostile ones, and the service's memory at its peak."""
+
+    seen: Seen
+    peak_mib: float
+    free_after: bool
+
+    def problems(self) -> list[str]:
+        """What is not as it must be."""
+        found = []
+        if set(self.seen.statuses) != {"200"} or self.seen.wrong:
+            found.append(f"every honest request must be answered right, not {self}")
+        if self.peak_mib > MOST_MIB:
+            found.append(f"the service must take at most {MOST_MIB} MiB, not {self.peak_mib:.0f}")
+        if not self.free_after:
+            found.append("the service must be healthy and its queue free afterwards")
+        return found
+
+
+def hostile(
+    bundle: Path,
+    pictures: Pictures,
+    seconds: float,
+    honest: int,
+    share: float = 1.0,
+    options: Sequence[str] = (),
+) -> HostileRow:
+    """A service of its own process between hostile and honest clients."""
+    command = [sys.executable, "-m", "host.cli", "serve", str(bundle), "--port", "0", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().rpartition(":")[2].rstrip("/\n"))
+            attackers = subprocess.Popen(
+                [sys.executable, __file__, "--attack", str(port), str(pictures.images[0].size), str(share)],
+                env=python_path(),
+            )
+            try:
+                seen = asyncio.run(_honest(port, pictures, seconds, honest))
+            finally:
+                attackers.kill()
+                attackers.wait()
+            free = asyncio.run(_is_free(port))
+            text = Path(f"/proc/{process.pid}/status").read_text()
+            return HostileRow(seen, int(text.split("VmHWM:")[1].split()[0]) / 1024, free)
+        finally:
+            process.terminate()
+
+
+async def _honest(port: int, pictures: Pictures, seconds: float, honest: int) -> Seen:
+    seen, end = Seen(), time.monotonic() + seconds
+
+    async def client(first: int) -> None:
+        for number in itertools.count(first):
+            which = number % len(pictures.images)
+            await seen.send(port, pictures, which, request(pictures.images[which].tobytes()), 60)
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(0.5)
+
+    await asyncio.gather(*(client(first) for first in range(honest)))
+    return seen
+
+
+async def _is_free(port: int) -> bool:
+    """Whether the queue becomes free and the service healthy."""
+    for _ in range(300):
+        metrics = (await ask(port, b"GET /metrics HTTP/1.0\r\n\r\n"))[1].decode()
+        if "\nfireflow_under_way 0\n" in metrics and await health(port):
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+def main(words: Any = None) -> int:
+    """Returns 0 if everything is as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", type=Path, help=f"by default, the shipped {MODEL}, lowered")
+    parser.add_argument("--requests", type=int, default=800, help="around each fault; 0 for no faults")
+    parser.add_argument("--clients", type=int, default=20, help="that send them")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of hostile clients; 0 for none")
+    parser.add_argument("--honest", type=int, default=50, help="clients beside them")
+    parser.add_argument(
+        "--attack", nargs=3, metavar=("PORT", "BYTES", "SHARE"), help="only be the hostile clients, for ever"
+    )
+    args = parser.parse_args(words)
+    if args.attack:
+        port, size, share = args.attack
+        asyncio.run(Hostile(int(port), bytes(int(size))).run(float(share)))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = args.bundle or Path(scratch) / "shipped.fire"
+        if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):
+            return 1
+        bundle = Bundle.load(path)
+        pictures, problems = Pictures(bundle), []
+        if args.requests:
+            problems += faults(bundle, pictures, args.requests, args.clients)
+        if args.minutes:
+            row = hostile(path, pictures, 60 * args.minutes, args.honest)
+            print(
+                f"{args.minutes:g} minutes of hostile clients: {args.honest} honest ones saw "
+                f"{dict(row.seen.statuses)}, {row.seen.wrong} wrong, the slowest after {row.seen.slowest_s:.1f} s; "
+                f"the service took at most {row.peak_mib:.0f} MiB",
+                flush=True,
+            )
+            problems += row.problems()
+    for problem in problems:
+        print(f"WRONG: {problem}", flush=True)
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
