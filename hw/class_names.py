@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Sequence
-
-if TYPE_CHECKING:
-    pass
+from typing import Iterator, Sequence
 
 _WNID_FIRST = re.compile(r"(n\d{8})(?:[\s_.,:-]+(.*))?", re.DOTALL)
 _NUMBER_FIRST = re.compile(r"(\d{1,9})(?:[\s_.:-]+(\D.*))?", re.DOTALL | re.ASCII)
@@ -50,33 +47,45 @@ class NameIndex:
     """
 
     def __init__(self, names: Sequence[str], only_first: bool = False) -> None:
-        self._whole: dict[str, set[int]] = {}
-        self._exact: dict[str, set[int]] = {}
-        self._plain: dict[str, set[int]] = {}
+        heads: dict[str, set[int]] = {}
+        others: dict[str, set[int]] = {}
         for row, name in enumerate(names):
-            parts = synonyms(name)
-            self._whole.setdefault(plain(name), set()).add(row)
-            for text in {name, *(parts[:1] if only_first else parts)}:
-                self._exact.setdefault(text, set()).add(row)
-                self._plain.setdefault(plain(text), set()).add(row)
-        for index in (self._whole, self._plain):
-            index.pop("", None)
-
-    def whole(self, name: str) -> frozenset[int]:
-        """Classes whose full name this is, in whatever spelling."""
-        return frozenset(self._whole.get(plain(name), ()))
+            first, *more = synonyms(name) or [name]
+            for text in (name, first):
+                heads.setdefault(text, set()).add(row)
+            for text in () if only_first else more:
+                others.setdefault(text, set()).add(row)
+        # Before another spelling comes the name as it is, before a further synonym the first: "missile" is that, though
+        # there is "projectile, missile" too.
+        self._levels = (heads, _unspelled(heads), others, _unspelled(others))
 
     def rows(self, name: str) -> frozenset[int]:
         """Classes that this name may mean: exactly, else in another spelling, else by its own synonyms."""
-        found = self._one(name)
+        found = next(iter(self._found(name)), frozenset())
         parts = synonyms(name)
         if found or len(parts) < 2:
             return found
-        known = [rows for rows in map(self._one, parts) if rows]
+        known = [rows for rows in map(self.rows, parts) if rows]
         if not known:
             return frozenset()
         common = frozenset.intersection(*known)
         return common or frozenset.union(*known)
 
-    def _one(self, text: str) -> frozenset[int]:
-        return frozenset(self._exact.get(text) or self._plain.get(plain(text)) or ())
+    def all_rows(self, name: str) -> frozenset[int]:
+        """Classes that have this name, or a part of it, among all their synonyms."""
+        return frozenset().union(*(rows for text in (name, *synonyms(name)) for rows in self._found(text)))
+
+    def _found(self, text: str) -> Iterator[frozenset[int]]:
+        simple = plain(text)
+        for level, names in enumerate(self._levels):
+            rows = names.get(simple if level % 2 else text)
+            if rows:
+                yield frozenset(rows)
+
+
+def _unspelled(names: dict[str, set[int]]) -> dict[str, set[int]]:
+    result: dict[str, set[int]] = {}
+    for text, rows in names.items():
+        if plain(text):
+            result.setdefault(plain(text), set()).update(rows)
+    return result

@@ -203,7 +203,7 @@ class _Matcher:
                     continue
                 if row is not None:
                     self.rows[position], self.kinds[position] = row, WNID_KIND
-                    self._check_name(c, row, candidates)
+                    self._check_name(c, row)
                     continue
             if len(candidates) == 1:
                 self.rows[position] = candidates[0]
@@ -260,8 +260,9 @@ class _Matcher:
         """Whether the numbers of the classes that were found are those of the network."""
         return all(c.index == row for c, row in zip(self._classes, self.rows) if row is not None)
 
-    def _check_name(self, c: ImageClass, row: int, by_name: list[int]) -> None:
+    def _check_name(self, c: ImageClass, row: int) -> None:
         """A wnid of one class beside a name of another, unless the number is that of the wnid's."""
+        by_name = sorted({r for name in self._names(c) for r in self._known.index.all_rows(name)})
         if by_name and row not in by_name and c.index != row:
             self._contradicting.append(
                 f"{_shown(c.name)} is class {by_name[0]} by name and {row} by wnid {c.wnid}"

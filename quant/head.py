@@ -13,11 +13,13 @@ import torch
 from hw.classes import ClassMatch, ImageClass, folder_class
 from hw.errors import InputError
 from hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
-from quant.build import rebuilt, to_float
+from quant.build import calibration_batches, rebuilt, to_float
 from quant.data import ImageSet
 from quant.model_file import Model
 
 _HEAD = ("conv10.weight", "conv10.bias")
+_PICTURES = 64
+"""So many set the first biases of a new head."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,37 @@ def head_of_data(model: Model, images: ImageSet) -> tuple[Model, ClassMatch]:
     return replace(cut, labels=names), match
 
 
+@torch.no_grad()
 def new_head(model: Model, images: ImageSet, seed: int) -> Model:
     """The network, in float, with a last layer for the classes of a data set that knows nothing of them yet.
 
-    Its weights are random and as large as those that they replace, its biases all the mean of the old: a step of
-    training is a share of a tensor's own size, so small ones would hardly learn.
+    Its weights are random and as large as those that they replace, because a step of training is a share of a tensor's
+    own size. Its biases lift every class above the ReLU behind it on pictures of the data: below it none would learn.
 
     Raises:
         InputError: the data has fewer than two classes, or two of one name.
+
+    Source: first values from data as in Mishkin and Matas, "All you need is a good init", arXiv:1511.06422.
     """
     place, names = images.source.place, images.class_names
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(f"{place}: classes must have names of their own, not twice {twice[0]!r}; rename one")
-    network = to_float(model.network)
-    spec = replace(network.spec, num_classes=len(names))
-    state = network.state_dict()
-    weight, bias = (state[name] for name in _HEAD)
+    plain = to_float(model.network)
+    spec = replace(plain.spec, num_classes=len(names))
+    state = plain.state_dict()
+    weight = state[_HEAD[0]]
     fresh = torch.randn((len(names), *weight.shape[1:]), generator=torch.Generator().manual_seed(seed))
-    state[_HEAD[0]] = fresh * weight.square().mean().sqrt()
-    state[_HEAD[1]] = bias.mean().repeat(len(names))
-    return replace(model, network=rebuilt(network, spec, state), labels=names)
+    size = weight.square().mean().sqrt()
+    state[_HEAD[0]], state[_HEAD[1]] = fresh * size, torch.zeros(len(names))
+    network = rebuilt(plain, spec, state)
+    pixels = calibration_batches(images, model.preprocessing, _PICTURES, progress=False)
+    sums = torch.cat(
+        [network.scores_and_maps(batch)[1][-1].transpose(0, 1).flatten(1) for batch in pixels()], 1
+    )
+    assert network.conv10.bias is not None
+    network.conv10.bias.copy_(torch.maximum(2 * sums.std(dim=1), size) - sums.mean(dim=1))
+    return replace(model, network=network, labels=names)
 
 
 def labels_of_data(images: Sequence[ImageSet], classes: int) -> Labels | None:

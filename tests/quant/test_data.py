@@ -268,7 +268,7 @@ def test_head_rows_by_wnid(tmp_path: Path) -> None:
     images = open_images(write_zip(tmp_path / "some.zip", folders))
     np.testing.assert_array_equal(head_rows(images), [0, 217])
     other = open_images(write_zip(tmp_path / "other.zip", {"cat/x.png": picture(1)}))
-    with pytest.raises(InputError, match=r"classes must be found by number among the 1000 of a network .*, not cat;"):
+    with pytest.raises(InputError, match=r"classes must be known by number in a network of 1000 .*, not cat;"):
         head_rows(other)
 
 
