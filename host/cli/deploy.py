@@ -6,22 +6,25 @@ The board needs SSH, sh, coreutils, and a Python with pip and NumPy: what every 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Mapping, Sequence
+from typing import Any, Mapping
 
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import progress
 from host.design import load
+from host.remote import ANSWER_S, FOLDER, Board
+from hw import fields
+from hw.bundle import Bundle
+from hw.contents import MANIFEST, copy_listed
 from hw.errors import InputError
-from hw.files import sha256
+from hw.files import MAX_JSON_BYTES, parse_json, read_bytes
 
-FOLDER = "fireflow"
+INSTALL_S = 900.0
+"""For what takes a board minutes: pip, and the self test."""
 _ROOT = Path(__file__).resolve().parents[2]
 _PYNQ_PYTHON = "/usr/local/share/pynq-venv/bin/python3"
 # What a login on a PYNQ image sets, and a command over SSH does not.
@@ -40,36 +43,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--python", help=f"on the board; {_PYNQ_PYTHON} by default, or python3 where that is missing"
     )
     parser.add_argument("--ssh", default="ssh", help="the program and its options, such as 'ssh -p 2222'")
+    parser.add_argument(
+        "--answer-s",
+        type=float,
+        default=ANSWER_S,
+        metavar="S",
+        help=f"seconds that the board may take for a short command, login included ({ANSWER_S:g})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Copies what the board lacks, installs, runs the self test; fails if a score differs."""
-    _bundle, design = load(args.bundle)
+    bundle, design = load(args.bundle)
     if args.device == "pynq" and design.bitstream is None:
         raise InputError(
             f"{args.bundle}: must have a bitstream for a board, not none; build it, or --device virtual"
         )
     if args.board.startswith("-"):
         raise InputError(f"deploy: the board must be USER@BOARD, not {args.board}; name it")
-    board = Board([*shlex.split(args.ssh), args.board])
+    if not args.answer_s > 0:
+        raise InputError(f"answer: must be above 0 s, not {args.answer_s}; leave it out for {ANSWER_S:g}")
+    board = Board([*(shlex.split(args.ssh) or ["ssh"]), args.board], args.answer_s)
+    name = args.bundle.resolve().name
     with tempfile.TemporaryDirectory() as scratch:
         wheel = args.wheel or _build_wheel(Path(scratch))
-        root = args.bundle.resolve()
-        local = {
-            f"{root.name}/{p.relative_to(root).as_posix()}": p for p in sorted(root.rglob("*")) if p.is_file()
-        }
-        sent = board.copy({**local, wheel.name: wheel})
-    print(f"{args.board}: {sent} of {len(local) + 1} files sent, all hashes checked")
+        files = _staged(bundle, args.bundle, Path(scratch) / "bundle")
+        local = {**{f"{name}/{file}": path for file, path in files.items()}, wheel.name: wheel}
+        sent = board.copy(local, lambda missing: progress(missing, "copying", len(missing)))
+    print(f"{args.board}: {sent} of {len(local)} files sent, all hashes checked")
     python = args.python or board.ask(f"[ -x {_PYNQ_PYTHON} ] && echo {_PYNQ_PYTHON} || echo python3").strip()
     quoted = shlex.quote(python)
     install = "-m pip install -q --no-index --no-deps --upgrade --target site"
-    board.ask(f"cd {FOLDER} && {quoted} {install} {shlex.quote(wheel.name)}")
+    board.ask(f"cd {FOLDER} && {quoted} {install} {shlex.quote(wheel.name)}", INSTALL_S)
     root_first = "" if args.device != "pynq" else '$([ "$(id -u)" = 0 ] || echo sudo -n -E) '
     output = board.ask(
         f'{_PROFILE}cd {FOLDER} && {root_first}env PYTHONPATH="$PWD/site" {quoted} -m host.selftest '
-        f"{shlex.quote(root.name)} {shlex.quote(args.device)}"
+        f"{shlex.quote(name)} {shlex.quote(args.device)}",
+        INSTALL_S,
     )
-    facts = json.loads(output.strip().splitlines()[-1])
+    facts = _facts(args.board, output)
     print(
         f"self test on {facts['device']}: {facts['images']} images, {facts['differing']} scores differ; "
         f"{facts['fps']:.1f} frames a second, clock {facts['clock_mhz']:g} MHz (asked {facts['clock_asked_mhz']:g})"
@@ -77,80 +89,49 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(facts["differing"] or facts["wrong"]))
 
 
-class Board:
-    """A computer at the other end of SSH.
+def _staged(bundle: Bundle, source: Path, folder: Path) -> dict[str, Path]:
+    """Copies of the files that the manifest lists, each compared with its hash, and of the manifest: by name.
 
-    Args:
-        ssh: the command up to and including the address.
+    Nothing else that lies in the folder is sent, and what a link would give is not looked for.
     """
+    for name, record in bundle.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy_listed(source, name, record, folder / name)
+    (folder / MANIFEST).write_bytes(read_bytes(source / MANIFEST, MAX_JSON_BYTES))
+    if Bundle.load(folder).files != bundle.files:
+        raise InputError(f"{source}: must stay as it is while it is copied, not be replaced; try again")
+    return {name: folder / name for name in sorted((*bundle.files, MANIFEST))}
 
-    def __init__(self, ssh: Sequence[str]) -> None:
-        self._ssh = list(ssh)
 
-    def ask(self, command: str, source: BinaryIO | None = None) -> str:
-        """Runs a command there.
-
-        Raises:
-            InputError: it fails, or the board cannot be reached.
-        """
-        try:
-            done = subprocess.run(
-                [*self._ssh, command],
-                stdin=source if source is not None else subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except OSError as error:
-            raise InputError(f"{self._ssh[0]}: must run ({error.strerror}); install an SSH client") from None
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            reason = reason[len("fireflow: ") :] if reason.startswith("fireflow: ") else reason
-            raise InputError(f"{self._ssh[-1]}: the board must do its part, not fail ({reason}); see there")
-        return done.stdout
-
-    def copy(self, files: Mapping[str, Path]) -> int:
-        """Brings files into FOLDER, whatever is there already left alone; how many were sent.
-
-        A copy that broke off is resumed where it stopped, if what arrived is right.
-        """
-        folders = sorted({str(Path(FOLDER, name).parent) for name in files})
-        self.ask("mkdir -p " + " ".join(map(shlex.quote, folders)))
-        names = " ".join(shlex.quote(name) for name in files)
-        present = self._hashes(f"cd {FOLDER} && sha256sum -- {names} 2>/dev/null; true")
-        missing = [name for name, path in files.items() if present.get(name) != sha256(path)]
-        for name in progress(missing, "copying", len(missing)):
-            self._send(name, files[name])
-        return len(missing)
-
-    def _hashes(self, command: str) -> dict[str, str]:
-        lines = (line.split(None, 1) for line in self.ask(command).splitlines())
-        return {parts[1].lstrip("*"): parts[0] for parts in lines if len(parts) == 2}
-
-    def _send(self, name: str, path: Path) -> None:
-        part = shlex.quote(f"{FOLDER}/{name}.part")
-        size = int(self.ask(f"[ -f {part} ] && wc -c < {part} || echo 0").strip())
-        with open(path, "rb", buffering=0) as file:  # ssh goes on where this file stands
-            arrived = hashlib.sha256(file.read(size)).hexdigest()
-            if size and self.ask(f"sha256sum < {part}").split()[0] != arrived:
-                self.ask(f"rm {part}")
-                size = 0
-            file.seek(size)
-            self.ask(f"cat >> {part}", file)
-        expected = sha256(path)
-        if self.ask(f"sha256sum < {part}").split()[0] != expected:
-            self.ask(f"rm {part}")
-            raise InputError(f"{name}: the copy must have the hash {expected[:12]}, not another; try again")
-        self.ask(f"mv {part} {shlex.quote(f'{FOLDER}/{name}')}")
+def _facts(board: str, output: str) -> Mapping[str, Any]:
+    """What the self test says in its last line. Raises InputError where that is something else."""
+    place = f"{board}: the self test"
+    lines = output.strip().splitlines() or [""]
+    facts = fields.mapping(place, parse_json(lines[-1].encode("utf-8", "replace"), place, "look there"))
+    fields.text(f"{place}: device", facts.get("device"))
+    for name in ("images", "differing", "wrong"):
+        fields.whole(f"{place}: {name}", facts.get(name))
+    for name in ("fps", "clock_mhz", "clock_asked_mhz"):
+        fields.number(f"{place}: {name}", facts.get(name))
+    return facts
 
 
 def _build_wheel(folder: Path) -> Path:
     if not (_ROOT / "pyproject.toml").is_file():
         raise InputError("deploy: a wheel must be given, since there are no sources here; use --wheel FILE")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*command, "--wheel-dir", str(folder), str(_ROOT)], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            [*command, "--wheel-dir", str(folder), str(_ROOT)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"deploy: the wheel must build within {INSTALL_S:g} s, not take longer; give one with --wheel"
+        ) from None
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

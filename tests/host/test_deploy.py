@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 
 from host.cli import main
+from host.cli.deploy import _facts as facts_of
+from host.remote import Board
+from hw.errors import InputError
 from tests.host.boards import bundle
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +29,7 @@ case "$2" in
   "cat >> "*) [ -z "$BREAKS" ] || { head -c "$BREAKS" | sh -c "$2"; echo broken pipe >&2; exit 255; };;
 esac
 echo "$2" >> log
+eval "$LOGIN"
 exec sh -c "$2"
 """
 Deploy = Callable[..., int]
@@ -54,6 +59,7 @@ def deploy(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Depl
     ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("FAKE_HOME", str(home))
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("LOGIN", "")
     bundle().save(tmp_path / "small.fire")
 
     def run(*options: str, board: str = "me@board") -> int:
@@ -103,3 +109,103 @@ def test_refused(deploy: Deploy, tmp_path: Path, capsys: Any) -> None:
     assert "install an SSH client" in capsys.readouterr().err
     assert deploy("--python", "/nowhere/python") == 2
     assert "the board must do its part" in capsys.readouterr().err
+
+
+CHATTY = "echo Welcome; echo 1234 5678 /etc/x; printf 'no line end'; echo Debian >&2"
+
+
+def test_what_a_login_prints_is_no_answer(
+    deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("LOGIN", CHATTY)
+    monkeypatch.setenv("BREAKS", "100")
+    assert deploy() == 2
+    monkeypatch.setenv("BREAKS", "")
+    assert deploy() == 0
+    assert "3 images, 0 scores differ" in capsys.readouterr().out
+    assert deploy("--python", "/nowhere/python") == 2
+    assert re.search(r"not fail \(.*/nowhere/python: ", capsys.readouterr().err)
+    assert list((tmp_path / "home").rglob("*.part")) == []
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("login", "says"),
+    [
+        ("exec sleep 1000", r"the board must answer within 2 s, not be silent"),
+        ("sleep 1000", r"the board must answer within 2 s, not be silent"),
+        ("yes", r"the board must print at most 1048576 bytes, not more"),
+        ("yes >&2", r"the board must print at most 1048576 bytes, not more"),
+        ("exit 0", r"the board must run commands with sh, not answer without them"),
+        ("echo out of order >&2; exit 3", r"the board must do its part, not fail \(out of order\)"),
+        ("kill -9 $$", r"the board must do its part, not fail \(status -9\)"),
+    ],
+)
+def test_a_board_that_is_silent_or_talks_without_end(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, capsys: Any, login: str, says: str
+) -> None:
+    monkeypatch.setenv("LOGIN", login)
+    assert deploy("--answer-s", "2") == 2
+    assert re.search(says, capsys.readouterr().err)
+
+
+def test_what_the_manifest_does_not_list_stays_here(deploy: Deploy, tmp_path: Path, capsys: Any) -> None:
+    local = tmp_path / "small.fire"
+    (local / "notes.txt").write_text("of the user")
+    os.symlink("/etc/passwd", local / "rtl.sv")
+    os.symlink("/etc", local / "folder")
+    os.mkfifo(local / "pipe")
+    assert deploy("--python", "/nowhere/python") == 2  # the copy is all that counts here
+    assert "5 of 5 files sent" in capsys.readouterr().out
+    there = {path.name for path in (tmp_path / "home" / "fireflow" / "small.fire").iterdir()}
+    assert there == {"manifest.json", "graph.json", "graph.arrays", "golden.npz"}
+
+
+def test_a_listed_link_that_leads_out_is_refused(deploy: Deploy, tmp_path: Path, capsys: Any) -> None:
+    outside = tmp_path / "outside"
+    (tmp_path / "small.fire" / "golden.npz").rename(outside)
+    os.symlink(outside, tmp_path / "small.fire" / "golden.npz")
+    assert deploy() == 2
+    assert "files must lie inside the bundle, not at 'golden.npz'" in capsys.readouterr().err
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "3",
+        "{}",
+        "{",
+        '{"device": 5}',
+        '{"device": "a", "images": NaN}',
+        '{"device": "\\u001b[2J"}',
+        "[" * 200,
+    ],
+)
+def test_a_self_test_that_says_something_else(line: str) -> None:
+    with pytest.raises(InputError, match=r"board: the self test"):
+        facts_of("board", f"Welcome\n{line}\n")
+
+
+class Silly(Board):
+    """A board whose answers are wrong."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(["ssh", "board"])
+        self.answer, self.fed = answer, 0
+
+    def ask(self, command: str, limit_s: float | None = None) -> str:
+        return self.answer
+
+    def feed(self, command: str, source: Any, limit_s: float) -> None:
+        self.fed += len(source.read())
+
+
+@pytest.mark.parametrize("answer", ["", "\n\n", "a", "-5", "9" * 30, "1e9", "0 0 0", "\x00", "99999999999"])
+def test_answers_that_are_no_answers(tmp_path: Path, answer: str) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    board = Silly(answer)
+    with pytest.raises(InputError, match="a/file: the copy must have the hash"):
+        board.copy({"a/file": tmp_path / "file"}, list)
+    assert board.fed == 7
