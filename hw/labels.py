@@ -27,7 +27,7 @@ IMAGENET_CLASSES = 1000
 MAX_BYTES = 1 << 22
 _TABLE = Path(__file__).with_name("imagenet.csv")
 _NUMBER_HEADINGS, _NAME_HEADINGS = ("class_index", "index"), ("class_name", "name", "label")
-_NUMBERED = re.compile(r"(\d+)\s*[:,;\t ]\s*(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})\s*[:,;\t ]\s*(\S.*)", re.ASCII)
 
 
 @lru_cache(maxsize=1)
@@ -79,11 +79,12 @@ def read_labels(asked: str, classes: int) -> tuple[str, ...]:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(
-            f"{path}: labels must be `{IMAGENET}` or a file with a name for each class, and it is not there; check it"
-        )
     try:
+        if not path.is_file():
+            raise InputError(
+                f"{path}: labels must be `{IMAGENET}` or a file with a name for each class, and it is not there; "
+                "check the path"
+            )
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
@@ -91,7 +92,9 @@ def _text(path: Path) -> str:
                 f"{path}: labels must be at most {MAX_BYTES} bytes, not more; is it the right file?"
             )
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: labels must be readable, not {error.strerror}; check the path") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: labels must be UTF-8 text ({error}); write them again") from None
 
 
@@ -135,7 +138,7 @@ def _from_csv(place: str, text: str) -> list[str]:
     names: dict[int, str] = {}
     for line, row in enumerate(rows, start=2):
         number, name = row[number_in] or "", (row[name_in] or "").strip()
-        if not (number.isascii() and number.isdigit()) or len(number) > 9:
+        if not _is_number(number):
             raise InputError(
                 f"{place} line {line}: {number_in} must be a whole number, not {number!r}; correct it"
             )
@@ -158,7 +161,7 @@ def _from_json(place: str, text: str) -> list[str]:
         ) from None
     if isinstance(document, list):
         return [_json_name(place, entry) for entry in document]
-    if not isinstance(document, dict) or not all(key.isascii() and key.isdigit() for key in document):
+    if not isinstance(document, dict) or not all(map(_is_number, document)):
         raise InputError(f"{place}: must be a JSON list of names, or an object by number; write it so")
     return _in_order(place, {int(key): _json_name(place, entry) for key, entry in document.items()})
 
@@ -181,3 +184,7 @@ def _in_order(place: str, names: dict[int, str]) -> list[str]:
             "number them as the network does"
         )
     return [names[number] for number in range(len(names))]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9

@@ -306,11 +306,11 @@ def _labelled(source: FolderSource | ZipSource, files: frozenset[str], found: Fo
             raise InputError(
                 f"{place} line {line}: filename must be a file in images/, not {name!r}; remove the line"
             )
-        index, wnid = int(number), row.get("wnid") or None
-        known = classes.setdefault(index, ImageClass(row.get("class_name") or wnid or number, index, wnid))
-        name = row.get("class_name") or known.name
-        if (known.wnid, known.name) != (wnid, name):
-            was, got = (known.wnid, wnid) if known.wnid != wnid else (known.name, name)
+        index, wnid, called = int(number), *((row.get(h) or "").strip() for h in ("wnid", "class_name"))
+        known = classes.setdefault(index, ImageClass(called or wnid or number, index, wnid or None))
+        name = called or known.name
+        if (known.wnid, known.name) != (wnid or None, name):
+            was, got = (known.name, name) if known.name != name else (known.wnid, wnid or "none")
             raise InputError(
                 f"{place} line {line}: class {index} must be {was}, not {got}; correct one of them"
             )

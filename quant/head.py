@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hw.classes import ClassMatch, ImageClass, folder_class
+from hw.classes import ClassMatch, ImageClass, classes_of, folder_class
 from hw.errors import InputError
 from hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
 from quant.build import calibration_batches, rebuilt, to_float
@@ -60,15 +60,21 @@ def head_of_data(model: Model, images: ImageSet) -> tuple[Model, ClassMatch]:
     Raises:
         InputError: as `ImageSet.match`.
     """
-    network = model.network
-    match = images.match(network.spec.num_classes, model.labels)
+    match = images.match(model.network.spec.num_classes, model.labels)
     cut = cut_head(model, np.array(match.rows, dtype=np.int64))
-    if model.labels:
-        return cut, match
-    names = images.class_names
-    if match.assumed_imagenet:
-        names = tuple(imagenet_names()[row] for row in match.rows)
+    whole = model.labels or (imagenet_names() if match.assumed_imagenet else ())
+    names = tuple(_told_apart(whole, match.rows)) if whole else images.class_names
     return replace(cut, labels=names), match
+
+
+def _told_apart(labels: Sequence[str], rows: Sequence[int]) -> list[str]:
+    """The labels of these rows; those of one name get their wnid before it: the bird and the machine are "crane"."""
+    classes = classes_of(labels)
+    counts = Counter(labels[row] for row in rows)
+    return [
+        f"{classes[row].wnid} {labels[row]}" if counts[labels[row]] > 1 and classes[row].wnid else labels[row]
+        for row in rows
+    ]
 
 
 @torch.no_grad()

@@ -300,6 +300,13 @@ def test_labels_with_wnids(tmp_path: Path) -> None:
         ("names.json", "[1, 2, 3]", "a label must be a name, not '1'"),
         ("names.json", '"cat"', "must be a JSON list of names, or an object by number"),
         ("names.json", "[" * 100_000, "must be JSON"),
+        (
+            "names.json",
+            '{"' + "9" * 5000 + '": "cat"}',
+            "must be a JSON list of names, or an object by number",
+        ),
+        ("names.csv", f"index,name\n{'9' * 5000},cat\n", "line 2: index must be a whole number"),
+        ("names.json", '["cat", "dog", "\\ud800"]', "label 2 must be a name of printable characters"),
     ],
 )
 def test_files_that_are_no_labels(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -310,6 +317,8 @@ def test_files_that_are_no_labels(tmp_path: Path, name: str, content: str | byte
 
 
 def test_labels_that_are_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="labels must be readable, not File name too long"):
+        read_labels("x" * 5000, 3)
     for asked in (tmp_path, tmp_path / "none.txt", Path("/dev/zero")):
         with pytest.raises(InputError, match="labels must be `imagenet` or a file"):
             read_labels(str(asked), 3)
@@ -346,6 +355,16 @@ def test_two_wnid_folders_are_rows_0_and_217(tmp_path: Path) -> None:
     assert cut.labels == (NAMES[0], NAMES[217])
     whole = model.network.conv10.weight
     assert np.array_equal(cut.network.conv10.weight.detach(), whole.detach()[[0, 217]])
+
+
+def test_two_classes_of_one_name_stay_two(tmp_path: Path) -> None:
+    images = open_images(folders(tmp_path / "set", ["n02012849", "n03126707", TENCH]))
+    for labels in (NAMES, ()):  # ImageNet's, and taken to be
+        model = replace(load_model(shipped_path("squeezenet1_1-w4a4-imagenet")), labels=labels)
+        cut, match = head_of_data(model, images)
+        assert match.rows == (0, 134, 517)
+        assert cut.labels == ("tench, Tinca tinca", "n02012849 crane", "n03126707 crane")
+        assert str(images.match(3, cut.labels)) == "3 of 3 by wnid"
 
 
 def test_numbered_folders_stand_in_their_order(tmp_path: Path) -> None:
