@@ -63,7 +63,7 @@ def prepare_shown(given: Any, preprocessing: Preprocessing, shown: int | None) -
     """
     try:
         if isinstance(given, Path) and given.suffix.lower() == ".npy":
-            given = _array(given)
+            return _both(_array(given), preprocessing, shown)
         if isinstance(given, (Path, bytes)):
             with opened(given) as picture:
                 return _both(picture, preprocessing, shown)

@@ -205,7 +205,10 @@ def _jpegs(
 def _header_end(data: bytes, start: int) -> int:
     """Where the header of the JPEG at `start` ends, as far as it is there; just behind `start` if it is none."""
     place = start + 2
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+    # Up to the first scan, and no further than a marker without a length.
+    while data[place : place + 1] == b"\xff" and b"\xc0" <= data[place + 1 : place + 2] <= b"\xfe":
+        if b"\xd0" <= data[place + 1 : place + 2] <= b"\xda":
+            break
         length = int.from_bytes(data[place + 2 : place + 4], "big")
         if length < 2:
             return start + 2

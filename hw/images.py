@@ -255,7 +255,7 @@ def _malloc_trim() -> Any:
 
 
 def _trim() -> None:
-    """Gives freed memory back: glibc keeps it for each thread, so that four decoders held four pictures."""
+    """Gives freed memory back to the system: glibc keeps it for each thread, so four decoders held four pictures."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

@@ -51,7 +51,9 @@ class PictureError(InputError):
 
     def __init__(self, reason: str, fix: str | None = None) -> None:
         self.reason = " ".join(reason.split())
-        said = f"not damaged ({reason}); replace or remove it" if fix is None else f"not {reason}; {fix}"
+        said = (
+            f"not damaged ({reason}); replace or remove it" if fix is None else f"not this: {reason}; {fix}"
+        )
         super().__init__(f"must be a picture that can be decoded, {said}")
 
 
@@ -131,7 +133,10 @@ class Pixels:
         if self._as_shown():
             return self.image
         bands = list(self._bands())
-        return bands[0] if len(bands) == 1 else _stacked(bands, self.size)
+        if len(bands) > 1:
+            return _stacked(bands, self.size)
+        bands[0].info = {}  # what it says, its orientation too, has been done
+        return bands[0]
 
     def resized(self, size: Size) -> Any:
         """Like `rgb().resize(size, BILINEAR)`, to the bit, in less memory.
