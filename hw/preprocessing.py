@@ -57,7 +57,7 @@ class Preprocessing:
                 or not 1 <= value <= 1 << 14
             ):
                 raise InputError(
-                    f"preprocessing: {name} must be 1 to 16384 pixels, not {value!r}; give a whole number"
+                    f"preprocessing: {name} must be 1 to 16384 pixels, not {value!r:.80}; give a whole number"
                 )
             object.__setattr__(self, name, int(value))
         if self.resize < self.size:
@@ -74,21 +74,24 @@ class Preprocessing:
             value = getattr(self, name)
             if type(value) is not type(allowed[0]) or value not in allowed:
                 listed = " or ".join(repr(choice) for choice in allowed)
-                raise InputError(f"preprocessing: {name} must be {listed}, not {value!r}; use one of these")
+                raise InputError(f"preprocessing: {name} must be {listed}, not {value!r:.80}; use one of these")
         for name in ("mean", "std"):
             object.__setattr__(self, name, self._triple(name, getattr(self, name)))
 
     @staticmethod
     def _triple(name: str, value: Any) -> Triple:
+        plain = isinstance(value, (tuple, list, np.ndarray)) and not any(
+            isinstance(number, (bool, str, np.bool_)) for number in value
+        )
         try:
-            numbers = tuple(float(number) for number in value)
-        except (TypeError, ValueError):
+            numbers = tuple(float(number) for number in value) if plain else ()
+        except (TypeError, ValueError, OverflowError):
             numbers = ()
         good = len(numbers) == 3 and all(np.isfinite(numbers)) and (name == "mean" or min(numbers) > 0)
         if not good:
             rule = "three finite numbers" if name == "mean" else "three finite numbers above 0"
             raise InputError(
-                f"preprocessing: {name} must be {rule} in RGB order, not {value!r}; give pixel units"
+                f"preprocessing: {name} must be {rule} in RGB order, not {value!r:.200}; give pixel units"
             )
         return (numbers[0], numbers[1], numbers[2])
 
@@ -103,7 +106,7 @@ class Preprocessing:
         if not isinstance(document, dict) or not {"size", "resize"} <= set(document) <= set(known):
             given = sorted(map(str, document)) if isinstance(document, dict) else document
             raise InputError(
-                f"preprocessing: fields must be among {known}, not {given!r}; size and resize are needed"
+                f"preprocessing: fields must be among {known}, not {given!r:.200}; size and resize are needed"
             )
         return cls(**document)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hw import fields
 from hw.errors import InputError
 from hw.packing import read_arrays, write_arrays
 from hw.preprocessing import Preprocessing
@@ -78,32 +79,63 @@ def load_model(path: Path) -> Model:
         InputError: missing, damaged, of a newer schema, or with more bits than a policy may have.
     """
     arrays, meta = read_arrays(path)
-    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-        found = meta.get("schema") if isinstance(meta, dict) else None
+    found = meta.get("schema")
+    if found != SCHEMA or isinstance(found, bool):
         raise InputError(
-            f"{path}: schema must be {SCHEMA}, not {found}; update fireflow or write the model again"
+            f"{path}: schema must be {SCHEMA}, not {found!r:.80}; update fireflow or write the model again"
         )
     try:
         policy = None if meta["policy"] is None else parse_policy(str(path), meta["policy"])
-        spec, offset = SqueezeNetSpec.from_json(meta["spec"]), meta["pixel_offset"]
+        spec, offset = SqueezeNetSpec.from_json(meta["spec"]), _offset(meta["pixel_offset"])
+        labels = fields.items("labels", meta["labels"])
+        _check_size(spec, arrays)
         model = Model(
             SqueezeNet(spec, policy).eval(),
             Preprocessing.from_json(meta["preprocessing"]),
-            tuple(meta["labels"]),
-            meta["card"],
+            tuple(fields.text(f"label {number}", label) for number, label in enumerate(labels)),
+            dict(fields.mapping("card", meta["card"])),
         )
     except KeyError as error:
         raise InputError(
             f"{path}: must have the field {error}, and it is missing; write the model again"
         ) from None
-    _check_facts(model, offset, path)
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    _check_facts(model, path)
     if offset is not None:
         model.network.pixel_offset = torch.tensor(offset, dtype=torch.float32).view(1, 3, 1, 1)
-    _fill(model.network, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, path)
+    _fill(model.network, {name: _tensor(f"{path}: {name}", array) for name, array in arrays.items()}, path)
     return model
 
 
-def _check_facts(model: Model, offset: Any, path: Path) -> None:
+def _offset(value: Any) -> list[float] | None:
+    """Three numbers, or none."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 3:
+        raise InputError(f"pixel_offset must be three numbers, not {value!r:.80}; write the model again")
+    return [fields.number("pixel_offset", number, -1e6, 1e6) for number in value]
+
+
+def _check_size(spec: SqueezeNetSpec, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Refuses a file that asks for a network much larger than what it holds, before there is memory for it."""
+    held = sum(array.size for name, array in arrays.items() if name.endswith(".weight"))
+    if spec.weights > 2 * held + (1 << 22):
+        raise InputError(
+            f"must hold the weights of its network, {spec.weights}, not {held}; write the model again"
+        )
+
+
+def _tensor(place: str, array: np.ndarray[Any, Any]) -> Tensor:
+    """A float or signed integer array of any byte order."""
+    if array.dtype.kind not in "fi":
+        raise InputError(
+            f"{place}: must be floats or signed integers, not {array.dtype}; write the model again"
+        )
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+
+
+def _check_facts(model: Model, path: Path) -> None:
     spec = model.network.spec
     if len(model.labels) not in (0, spec.num_classes):
         raise InputError(
@@ -114,8 +146,6 @@ def _check_facts(model: Model, offset: Any, path: Path) -> None:
             f"{path}: preprocessing must give pictures of {spec.input_size} pixels, not {model.preprocessing.size}; "
             "write the model again"
         )
-    if offset is not None and (len(offset) != 3 or not np.all(np.isfinite(offset))):
-        raise InputError(f"{path}: pixel_offset must be three numbers, not {offset!r}; write the model again")
 
 
 @torch.no_grad()
@@ -138,7 +168,12 @@ def _fill(network: SqueezeNet, state: dict[str, Tensor], path: Path) -> None:
         expected[name].copy_(state[name])
         mark_calibrated(layer)
     for connection in network.connections():
-        weight = state[f"{connection.name}.weight"].float()
+        weight = state[f"{connection.name}.weight"]
+        if network.policy is not None and weight.is_floating_point():
+            raise InputError(
+                f"{path}: {connection.name}.weight must be integers, not {weight.dtype}; write the model again"
+            )
+        weight = weight.float()
         if network.policy is not None:
             top = 2 ** (bits_of(connection.conv) - 1) - 1
             if weight.abs().max() > top:

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.errors import InputError
+from hw.fields import whole
 from quant.layers import quant_conv, quant_relu
 from quant.precision import Policy
 
 Version = Literal["1.0", "1.1"]
 Bypass = Literal["none", "simple", "complex"]
 MIN_INPUT, MAX_INPUT = 32, 256
+MAX_WIDTH = 1 << 16
+"""Channels of a layer, and classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,10 @@ class FireWidths:
     squeeze: int
     expand1x1: int
     expand3x3: int
+
+    def __post_init__(self) -> None:
+        for name, width in (("squeeze", self.squeeze), ("expand1x1", self.expand1x1), ("expand3x3", self.expand3x3)):
+            whole(f"fires: {name}", width, 1, MAX_WIDTH)
 
     @property
     def out_channels(self) -> int:
@@ -50,7 +57,7 @@ class PoolBorder:
     ceil: bool = True
 
     def __post_init__(self) -> None:
-        if self.padding not in (0, 1) or not isinstance(self.ceil, bool):
+        if whole("pool: padding", self.padding) not in (0, 1) or not isinstance(self.ceil, bool):
             raise InputError(f"pool: padding must be 0 or 1 and ceil true or false, not {self}; correct them")
 
     def side_after(self, side: int) -> int:
@@ -81,6 +88,14 @@ class SqueezeNetSpec:
     pools: tuple[PoolBorder, ...] = (PoolBorder(),) * 3
 
     def __post_init__(self) -> None:
+        whole("num_classes", self.num_classes, high=MAX_WIDTH)
+        whole("input_size", self.input_size)
+        whole("stem_channels", self.stem_channels, 1, MAX_WIDTH)
+        whole("head_padding", self.head_padding, high=MAX_INPUT)
+        if self.bypass not in ("none", "simple", "complex"):
+            raise InputError(f"bypass: must be none, simple or complex, not {self.bypass!r:.80}; choose one")
+        if not isinstance(self.head_relu, bool):
+            raise InputError(f"head_relu: must be true or false, not {self.head_relu!r:.80}; choose one")
         if self.version not in _STEM:
             raise InputError(
                 f"version: must be one of {', '.join(_STEM)}, not {self.version!r}; choose one of them"
@@ -136,6 +151,17 @@ class SqueezeNetSpec:
     def in_channels(self, fire: int) -> int:
         """Input channels of Fire module `fire` (2..9)."""
         return self.stem_channels if fire == 2 else self.fires[fire - 3].out_channels
+
+    @property
+    def weights(self) -> int:
+        """How many the network has, without biases."""
+        count = self.stem_channels * 3 * self.stem_kernel**2 + self.fires[-1].out_channels * self.num_classes
+        for fire, widths in enumerate(self.fires, 2):
+            inputs = self.in_channels(fire)
+            count += widths.squeeze * (inputs + widths.expand1x1 + 9 * widths.expand3x3)
+            if self.bypass_of(fire) == "conv":
+                count += inputs * widths.out_channels
+        return count
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary; `from_json` reads it back."""
