@@ -70,6 +70,8 @@ def load_checkpoint(
     if not path.exists():
         return 0
     metadata, tensors = _read(path)
+    if not {"step", "averaged", "recipe"} <= set(metadata):
+        raise InputError(f"{path}: must be a checkpoint of fireflow train, not another file; move it away")
     if not _trained_like(metadata["recipe"], recipe):
         raise InputError(
             f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder"
@@ -111,7 +113,9 @@ def steps_done(folder: Path) -> tuple[int, int] | None:
     try:
         return int(metadata["step"]), int(json.loads(metadata["recipe"])["steps"])
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: must be a whole checkpoint, not without {error}; begin anew") from None
+        raise InputError(
+            f"{path}: must be a checkpoint of fireflow train, not without {error}; move it away"
+        ) from None
 
 
 def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:

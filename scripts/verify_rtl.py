@@ -39,7 +39,7 @@ def main() -> int:
             continue
         start, bundle = time.monotonic(), args.out / f"{name}.fire"
         for command in (
-            ["build", name, "--board", board, "-o", str(bundle)],
+            ["build", name, "--board", board, "-o", str(bundle), "--force"],
             ["verify", str(bundle), "--rtl", "--images", str(photos), "--count", str(len(PHOTOS))],
             ["report", str(bundle)],
         ):

@@ -159,7 +159,7 @@ def check_export(path: Path, golden: Path, card: Path) -> None:
         from host.cli.flow import qonnx_manifest
 
         try:
-            ours = bool(qonnx_manifest(path).card)
+            ours = bool(qonnx_manifest(path).tools)
         except (InputError, OSError):
             ours = False
         if not ours:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.fireq"
 FLOAT = "float"
+_COMMAND = "fireflow train"
 _SAVED_EVERY_S = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -109,35 +110,34 @@ class Run:
     """
 
     def __init__(self, folder: Path, wanted: RunRecord, restart: bool, force: bool) -> None:
-        from quant.checkpoint import CHECKPOINT
+        from quant.checkpoint import CHECKPOINT, steps_done
         from quant.run_record import RunRecord, record_of_card, told
 
-        self.folder, self.record = folder, wanted
+        self.folder, self.record, self._lost_told = folder, wanted, ""
         self._checkpoint, self._model = folder / CHECKPOINT, folder / MODEL_FILE
-        self._anew, self._told = restart, ""
         stored = RunRecord.load(folder)
         check_card_file(folder / MODEL_CARD)
         trained, made = self._checkpoint.exists(), self._model.exists()
-        if not trained and not made:
+        card = _card_in(self._model) if made else {}
+        ours = made and card.get("made_by") == _COMMAND and (trained or stored is not None)
+        if made and not ours and not force:
+            raise InputError(
+                f"{self._model}: must be of the run in its folder, not of another origin; "
+                "choose another -o, or replace it with --force"
+            )
+        if not trained and not ours:
             return
-        card = _card_in(self._model) if made and stored is None else {}
-        if stored is None and made and (not trained or card.get("made_by") != "fireflow train"):
-            if not force:
-                raise InputError(
-                    f"{self._model}: must be of the run in its folder, not of an unknown one; "
-                    "choose another -o, or replace it with --force"
-                )
-            self._anew = True
-            return
+        if trained and stored is None and not made:
+            steps_done(folder)  # refuses a file of another origin
         if restart:
-            self._told = f"fireflow: {folder}: begun anew; lost {self._lost(stored)}"
+            self._lost_told = f"fireflow: {folder}: begun anew; lost {self._lost(stored)}"
             return
         if not trained:
             raise InputError(
                 f"{self._checkpoint}: must be there for the run to go on, and it is not; "
                 f"choose another -o, or --restart, which loses {self._lost(stored)}"
             )
-        if stored is None and made:
+        if stored is None and ours:
             stored = record_of_card(card)
         if stored is None:
             print(
@@ -173,9 +173,8 @@ class Run:
         from quant.run_record import RUN_RECORD
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self._told:
-            print(self._told, file=sys.stderr)
-        if self._anew:
+        if self._lost_told:
+            print(self._lost_told, file=sys.stderr)
             for path in (self._checkpoint, self._model, self.folder / MODEL_CARD, self.folder / RUN_RECORD):
                 path.unlink(missing_ok=True)
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
@@ -210,7 +209,7 @@ class Run:
         record = self.record
         card = {
             "name": self.folder.name,
-            "made_by": "fireflow train",
+            "made_by": _COMMAND,
             "made_at": record.finished_at,
             **record.facts,
             "recipe": {**record.made_from.get("recipe", {}), "start_share": start_share},
@@ -249,10 +248,13 @@ def _now() -> str:
 
 
 def _card_in(path: Path) -> dict[str, Any]:
-    """The card in a .fireq file, {} if it has none."""
+    """The card in a .fireq file, {} if it has none or is damaged."""
     from hw.packing import read_arrays
 
-    _arrays, meta = read_arrays(path)
+    try:
+        _arrays, meta = read_arrays(path)
+    except InputError:
+        return {}
     card = meta.get("card") if isinstance(meta, dict) else None
     return card if isinstance(card, dict) else {}
 

@@ -284,28 +284,56 @@ def test_restart_begins_anew_and_says_what_is_lost(
     assert card["start"]["file"] == "other.npz"
     assert card["recipe"]["seed"] == 3
     assert card["seconds"] < 3900
-    fresh = tmp_path / "fresh"
-    assert main(command(files, fresh, **other)) == 0
-    wanted = load_model(fresh / "model.fireq").network.state_dict()
-    for name, tensor in load_model(folder / "model.fireq").network.state_dict().items():
-        assert torch.equal(tensor, wanted[name]), name
+    assert steps_done(folder) == (2, 2)
+    one, other_one = (load_model(f / "model.fireq").network.state_dict() for f in (folder, finished))
+    assert not torch.equal(one["conv10.bias"], other_one["conv10.bias"])
 
 
+@pytest.mark.parametrize("origin", ["other", "quantized", "trained elsewhere", "damaged"])
 def test_a_model_of_another_origin_stays(
-    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: dict[str, Path],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    origin: str,
 ) -> None:
     folder = tmp_path / "run"
-    folder.mkdir()
-    save_model(load_network(files["start"]), folder / "model.fireq")
-    before = (folder / "model.fireq").read_bytes()
-    for more in ([], ["--restart"]):
-        assert main([*command(files, folder), *more]) == 2
-        assert (
-            "model.fireq: must be of the run in its folder, not of an unknown one" in capsys.readouterr().err
-        )
-        assert (folder / "model.fireq").read_bytes() == before
+    if origin == "trained elsewhere":
+        folder.mkdir()
+        shutil.copy(finished / "model.fireq", folder)
+    else:
+        shutil.copytree(finished, folder)
+        trained = load_model(folder / "model.fireq")
+        if origin == "damaged":
+            (folder / "model.fireq").write_bytes(b"my own file")
+        else:
+            card = {"made_by": "fireflow quantize"} if origin == "quantized" else {}
+            save_model(replace(trained, card=card), folder / "model.fireq")
+    before = bytes_of(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("quant.train.train", never)
+        for more in ([], ["--restart"]):
+            assert main([*command(files, folder), *more]) == 2
+            assert "model.fireq: must be of the run in its folder" in capsys.readouterr().err
+            assert bytes_of(folder) == before
     assert main([*command(files, folder), "--force"]) == 0
     assert load_model(folder / "model.fireq").card["made_by"] == "fireflow train"
+
+
+def test_a_checkpoint_of_another_program(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save_file({"weight": torch.ones(3)}, folder / CHECKPOINT)
+    before = bytes_of(folder)
+    for more in ([], ["--restart"]):
+        assert main([*command(files, folder), *more]) == 2
+        assert "must be a checkpoint of fireflow train, not without 'step'" in capsys.readouterr().err
+        assert bytes_of(folder) == before
 
 
 def test_a_run_without_its_checkpoint(
@@ -400,38 +428,40 @@ def full(*_arguments: Any, **_named: Any) -> None:
 @pytest.mark.parametrize("where", ["model", "checkpoint", "last checkpoint"])
 def test_a_full_disk_loses_nothing(
     files: dict[str, Path],
-    finished: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     where: str,
 ) -> None:
-    folder, told = tmp_path / "run", []
+    from safetensors.torch import save_file
 
-    def no_room(*_arguments: Any, **_named: Any) -> None:
-        told.append(1)
-        if where == "checkpoint" or len(told) == 2:
+    folder, saved = tmp_path / "run", []
+    words = command(files, folder, policy="float", calibration_images=None, checkpoint_every=1)
+
+    def no_room(*arguments: Any, **named: Any) -> None:
+        saved.append(1)
+        if where == "checkpoint" or len(saved) == 2:
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-        save_file(*_arguments, **_named)
+        save_file(*arguments, **named)
 
     with monkeypatch.context() as patch:
         if where == "model":
             patch.setattr("quant.model_file.write_arrays", full)
         else:
-            from safetensors.torch import save_file
-
             patch.setattr("quant.checkpoint.save_file", no_room)
-        assert main(command(files, folder, checkpoint_every=1)) == 2
+        assert main(words) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "must be written whole, not fail with 'No space left on device'" in line
     kept = {"model": "2 of 2 steps are kept", "checkpoint": "no step was kept"}.get(
         where, "1 of 2 steps are kept"
     )
     assert line.endswith(f"make room and give the same command again: {kept}")
-    assert main(command(files, folder, checkpoint_every=1)) == 0
-    whole = load_model(finished / "model.fireq").network.state_dict()
-    for name, tensor in load_model(folder / "model.fireq").network.state_dict().items():
-        assert torch.equal(tensor, whole[name]), name
+    assert not (folder / "model.fireq").exists()
+    if where == "model":
+        with monkeypatch.context() as patch:
+            patch.setattr("quant.train.draw_batch", never)  # no step is done again
+            assert main(words) == 0
+        assert load_model(folder / "model.fireq").card["recipe"]["steps"] == 2
 
 
 def test_pictures_are_told_apart() -> None:
