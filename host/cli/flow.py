@@ -47,9 +47,9 @@ def qonnx_manifest(path: Path) -> Manifest:
     Raises:
         InputError: the file is missing or damaged.
     """
-    from hw.finn.qonnx_file import read_model
+    from hw.finn.load import load
 
-    proto = read_model(path).model
+    proto = load(path).model
     text = next((prop.value for prop in proto.metadata_props if prop.key == _METADATA), None)
     if text is None:
         return Manifest()

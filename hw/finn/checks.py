@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import onnx
-from onnx import NodeProto
+from onnx import AttributeProto, NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.errors import InputError
@@ -28,6 +28,8 @@ def check(model: ModelWrapper) -> Scales:
     """
     _check_numbers(model)
     _check_input(model)
+    for node in model.graph.node:
+        _check_form(node)
     scales = {model.graph.input[0].name: 1.0}
     for node in model.graph.node:
         shape = model.get_tensor_shape(node.output[0])
@@ -52,10 +54,70 @@ def _check_numbers(model: ModelWrapper) -> None:
             raise InputError(f"{tensor.name}: numbers must be finite, not {bad}; train or export it again")
 
 
+_FORMS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {
+    "Add": (2, 2, {}),
+    "Concat": (2, 1 << 16, {"axis": AttributeProto.INT}),
+    "Conv": (
+        2,
+        3,
+        {
+            **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), AttributeProto.INTS),
+            "group": AttributeProto.INT,
+            "auto_pad": AttributeProto.STRING,
+        },
+    ),
+    "Flatten": (1, 1, {"axis": AttributeProto.INT}),
+    "GlobalAveragePool": (1, 1, {}),
+    "MaxPool": (
+        1,
+        1,
+        {
+            **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), AttributeProto.INTS),
+            **dict.fromkeys(("ceil_mode", "storage_order"), AttributeProto.INT),
+            "auto_pad": AttributeProto.STRING,
+        },
+    ),
+    "Quant": (
+        4,
+        4,
+        {
+            **dict.fromkeys(("signed", "narrow"), AttributeProto.INT),
+            "rounding_mode": AttributeProto.STRING,
+        },
+    ),
+    "ReduceMean": (
+        1,
+        2,
+        {
+            **dict.fromkeys(("keepdims", "noop_with_empty_axes"), AttributeProto.INT),
+            "axes": AttributeProto.INTS,
+        },
+    ),
+    "Relu": (1, 1, {}),
+}
+"""Operation -> fewest and most inputs, and the attributes it may have."""
+
+
+def _check_form(node: NodeProto) -> None:
+    """No attribute that nobody reads, no input that nobody takes."""
+    fewest, most, known = _FORMS[node.op_type]
+    if not fewest <= len(node.input) <= most or not all(node.input):
+        raise InputError(
+            f"{place(node)}: {node.op_type} must have {fewest} to {most} inputs, not {list(node.input)}; export it again"
+        )
+    for item in node.attribute:
+        if known.get(item.name) != item.type or item.ref_attr_name:
+            raise InputError(
+                f"{place(node)}: the attributes of {node.op_type} must be among {', '.join(known) or 'none'}, as "
+                f"ONNX has them, not {item.name}; export it again"
+            )
+
+
 def _check_input(model: ModelWrapper) -> None:
     tensor = model.graph.input[0]
     shape = tuple(axis.dim_value for axis in tensor.type.tensor_type.shape.dim)
-    if len(shape) != 4 or min(shape) < 1 or shape[0] != 1 or shape[1] > min(shape[2:]):
+    wanted = _channels_read(model, tensor.name)
+    if len(shape) != 4 or min(shape) < 1 or shape[0] != 1 or wanted not in (None, shape[1]):
         raise InputError(
             f"{tensor.name}: the input must be one picture (1, channels, height, width), not {shape}; "
             "export it with batch size 1, channels first"
@@ -75,6 +137,16 @@ def _check_input(model: ModelWrapper) -> None:
         )
 
 
+def _channels_read(model: ModelWrapper, image: str) -> int | None:
+    """How many channels the convolution takes that reads the input; None where that is not known."""
+    for node in model.find_consumers(image) or []:
+        weights = model.find_producer(node.input[1]) if node.op_type == "Conv" else None
+        shape = None if weights is None else model.get_tensor_shape(weights.input[0])
+        if shape is not None and len(shape) == 4 and attribute(node, "group", 1) == 1:
+            return int(shape[1])
+    return None
+
+
 def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
     weights = model.find_producer(node.input[1])
     if weights is None or weights.op_type != "Quant" or not is_weight(model, weights):
@@ -87,7 +159,7 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
         )
     if len(node.input) == 3 and model.get_initializer(node.input[2]) is None:
         raise InputError(
-            f"{place(node)}: the bias must be a float constant, not computed; thresholds absorb it as it is"
+            f"{place(node)}: the bias must be constant, not computed from the picture; use a float bias or Int32Bias"
         )
     if len(model.find_consumers(weights.output[0])) != 1:
         raise InputError(f"{place(node)}: weights must belong to one layer, not be shared; copy them")
@@ -96,6 +168,11 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
         raise InputError(
             f"{place(node)}: weights must have {MIN_WEIGHT_BITS} to {MAX_WEIGHT_BITS} bits, "
             f"not {found.bits}; choose another policy"
+        )
+    if (group := attribute(node, "group", 1)) != 1:
+        raise InputError(
+            f"{place(node)}: group must be 1, not {group}; use a plain convolution, since depthwise and grouped "
+            "ones are not supported"
         )
     channels, depth, *kernel = model.get_tensor_shape(weights.input[0])
     given = model.get_tensor_shape(node.input[0])[1]
@@ -111,14 +188,19 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
             f"{place(node)}: weights must be signed with one scale or one for each output channel, "
             f"not {sign} with scales {found.scale.shape}; change the weight quantizer"
         )
-    plain = {"group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
+    plain = {"dilations": [1, 1], "auto_pad": b"NOTSET"}
     for name, value in plain.items():
         if (actual := attribute(node, name, value)) != value:
             raise InputError(f"{place(node)}: {name} must be {value}, not {actual}; use a plain convolution")
     readers = model.find_consumers(node.output[0])
     if len(readers) != 1 or readers[0].op_type not in ("Relu", *AVERAGES):
         kinds = ", ".join(reader.op_type for reader in readers) or "nothing"
-        raise InputError(f"{place(node)}: the result must go into one Relu, not into {kinds}; add QuantReLU")
+        hint = ""
+        if any(reader.op_type == "Quant" and attribute(reader, "signed", 0) for reader in readers):
+            hint = " in place of the signed quantizer (in front of a sum, one QuantReLU shared by both sides)"
+        raise InputError(
+            f"{place(node)}: the result must go into one Relu, not into {kinds}; add QuantReLU{hint}"
+        )
 
 
 def _check_quant(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
