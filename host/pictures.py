@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Iterator, Sequence
 
 import numpy as np
 
+from host.arrays import ArrayInput
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
 
@@ -37,7 +38,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
+def read_picture(path: Path, preprocessing: Preprocessing | ArrayInput) -> Array:
     """One picture as the network wants it: uint8 (size, size, 3).
 
     A .npy file holds uint8 RGB of shape (H, W, 3); without Pillow it must have the size after resizing.
@@ -64,7 +65,10 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
 
 
 def prepared(
-    paths: Sequence[Path], preprocessing: Preprocessing, batch: int, damaged: list[tuple[str, str]]
+    paths: Sequence[Path],
+    preprocessing: Preprocessing | ArrayInput,
+    batch: int,
+    damaged: list[tuple[str, str]],
 ) -> Iterator[tuple[list[Path], Array]]:
     """The pictures in batches of paths and uint8 (N, size, size, 3); holds one batch at a time.
 

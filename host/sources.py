@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 import numpy as np
 
+from host.arrays import ArrayInput
 from host.pictures import EXTENSIONS, read_picture
 from host.streams import camera_frames, http_frames, stdin_frames, video_frames
 from hw.errors import InputError
@@ -69,7 +70,7 @@ class Source:
     def __init__(
         self,
         jobs: Iterable[tuple[str, _Job]],
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | ArrayInput,
         total: int | None = None,
         live: bool = False,
         workers: int = 2,
@@ -138,7 +139,7 @@ class Source:
 
 def open_source(
     text: str,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | ArrayInput,
     watch: bool = False,
     workers: int = 2,
     keep: bool = False,
@@ -178,7 +179,7 @@ def open_source(
         raise InputError(f"{text}: must be {SOURCE_HELP}, and it is not there; check the path")
     else:
         live = False
-        jobs, total, closing = _file(path)
+        jobs, total, closing = _file(path, preprocessing)
     source = Source(jobs, preprocessing, total, live, **options)
     source.stopped, source.closing = stopped, closing
     return source
@@ -189,12 +190,14 @@ def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> Source
     return Source(_frames("image", images), preprocessing)
 
 
-def _file(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[], None]]:
+def _file(
+    path: Path, preprocessing: Preprocessing | ArrayInput
+) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[], None]]:
     suffix = path.suffix.lower()
     if suffix == ".zip":
         return _zip(path)
     if suffix in (".npy", ".npz"):
-        images = _arrays(path)
+        images = _arrays(path, preprocessing)
         return _frames(path.name, images), len(images), _nothing
     if suffix in VIDEOS:
         return _frames("frame", video_frames(path)), None, _nothing
@@ -272,7 +275,7 @@ def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[
     return jobs(), len(names), archive.close
 
 
-def _arrays(path: Path) -> Array:
+def _arrays(path: Path, preprocessing: Preprocessing | ArrayInput) -> Array:
     try:
         loaded = np.load(str(path), allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         images = loaded["images"] if path.suffix.lower() == ".npz" else loaded
@@ -282,7 +285,10 @@ def _arrays(path: Path) -> Array:
         ) from None
     if images.ndim == 3:
         images = images[None]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+    if isinstance(preprocessing, ArrayInput):
+        for image in images[:1]:
+            preprocessing.prepare(image)
+    elif images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise InputError(
             f"{path}: pictures must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"
         )

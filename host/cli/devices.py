@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable
 
 from host.cli import arguments
 from host.cli.simulate import built, engine
+from host.cli.unsaid import Unsaid, completed
 from hw.bundle import RTL
 from hw.errors import InputError
 
@@ -67,6 +68,8 @@ def open_accelerator(args: argparse.Namespace) -> Accelerator:
             device = _virtual(args.bundle, args.engine)
             stack.callback(device.close)
         accelerator = Accelerator(args.bundle, device, args.slots, args.batch, deadline)
+        accelerator.bundle = completed(accelerator.bundle, args.bundle, Unsaid.of(args))
+        accelerator.labels = accelerator.bundle.manifest.labels
         stack.pop_all()
         return accelerator
 

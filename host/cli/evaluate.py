@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import numpy as np
 
 from host.cli import arguments
-from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of
+from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
 from host.cli.output import print_json, progress, table
 from host.cli.simulate import engine
+from host.cli.unsaid import Unsaid, needed
 from host.scores import ranks
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
@@ -139,21 +140,22 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
         if network.policy is None or wanted == _BREVITAS:
             name = _TORCH if network.policy is None else _BREVITAS
             return _torch(network, args.threads), model.preprocessing, network.spec.num_classes, name
+    from host.cli.flow import load_bundle, lower_model
+
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
-    for option in ("preprocessing", "input_size", "resize"):
-        if getattr(args, option) is not None:
-            name = option.replace("_", "-")
-            raise InputError(
-                f"{path}: --{name} is for weights and .fireq files; this file says itself how pictures are prepared, "
-                "leave it out"
-            )
-    from host.cli.flow import load_bundle
-
-    bundle = load_bundle(path)
-    preprocessing = bundle.manifest.preprocessing
-    if preprocessing is None:
-        raise InputError(f"{path}: must say how pictures are prepared, and it does not; lower it again")
+    if kind in (BUNDLE, QONNX):
+        for option in ("input_size", "resize"):
+            if getattr(args, option) is not None:
+                name = option.replace("_", "-")
+                raise InputError(
+                    f"{path}: --{name} is for weights and .fireq files, not for {path.name}; give a whole record with "
+                    "--preprocessing FILE.json where it says none itself, or leave it out"
+                )
+        bundle = load_bundle(path, Unsaid.of(args))
+    else:
+        bundle = lower_model(model, name=stem_of(path))
+    preprocessing = needed(bundle, path)
     used = wanted or _FAST
     score = engine(bundle, used, args.threads, args.batch)
     return score, preprocessing, bundle.graph.output_type.shape[-1], used

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from host.cli import arguments, devices
+from host.cli import arguments, devices, unsaid
 from host.cli.inputs import BUNDLE_HELP
+from host.cli.unsaid import needed
 from host.devices import DeviceError
 from hw.errors import InputError
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     devices.add_arguments(parser)
+    unsaid.add_arguments(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
     )
@@ -42,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"serve: the port must be 0 to 65535, not {args.port}; choose another")
     try:
         with devices.open_accelerator(args) as accelerator:
-            if accelerator.bundle.manifest.preprocessing is None:
-                raise InputError(f"{args.bundle}: must say how pictures are prepared; lower it again")
+            needed(accelerator.bundle, args.bundle)
             service = Service(accelerator, args.queue)
             app = make_app(service, args.token, args.max_bytes)
             print(f"serving {accelerator.bundle.graph.name} on http://{args.host}:{args.port}/", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,9 +12,14 @@ from numpy.typing import NDArray
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.errors import InputError
+from hw.finn import checks, environment
+from hw.finn.convert import to_graph
 from hw.finn.execute import Images, Tensors, written_trace
+from hw.finn.load import load
+from hw.finn.lowered import LoweredModel
 from hw.finn.passes import MAX_BIAS_ERROR
 from hw.finn.qonnx_file import quantizer
+from hw.finn.read import read_model
 from hw.graph import Graph, Node
 from hw.ops import Conv
 from hw.preprocessing import Preprocessing
@@ -64,6 +70,24 @@ def pictures(shape: tuple[int, ...], seed: int = 0) -> Images:
     rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
     large = coarse[rows][:, columns] + random.integers(-16, 17, shape)
     return np.stack([noise, np.clip(large, 0, 255)]).astype(np.uint8)
+
+
+def describe(path: str | Path, record: Preprocessing | None) -> Described:
+    """A file as the lowering reads it.
+
+    Raises:
+        InputError: it breaks a rule.
+    """
+    model = read_model(path, record)
+    return Described(model, checks.check(model), record)
+
+
+def agreement_of(
+    path: str | Path, lowered: LoweredModel, record: Preprocessing | None, images: Images
+) -> Agreement:
+    """`check_agreement` for a file and what it was lowered to."""
+    with environment.finn():
+        return check_agreement(load(path), describe(path, record), to_graph(lowered), images)
 
 
 def check_agreement(written: ModelWrapper, described: Described, graph: Graph, images: Images) -> Agreement:
@@ -144,7 +168,9 @@ def _compare(
     if len(wrong):
         at = tuple(int(part) for part in wrong[0])
         where = f"{node.name}[{', '.join(map(str, at))}]"
-        raise _differs(where, str(actual[at]), str(expected[at]), f" ({len(wrong)} of {actual.size} values differ)")
+        raise _differs(
+            where, str(actual[at]), str(expected[at]), f" ({len(wrong)} of {actual.size} values differ)"
+        )
     return int(different.sum())
 
 
@@ -195,5 +221,3 @@ def _differs(where: str, actual: str, expected: str, more: str = "") -> InputErr
         f"{where}: the integers must be what the file's own engine (qonnx) computes, not {expected} where it gives "
         f"{actual}{more}; the file means something that fireflow does not read: report it with the file"
     )
-
-

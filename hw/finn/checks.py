@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto
+from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.errors import InputError
@@ -28,8 +28,6 @@ def check(model: ModelWrapper) -> Scales:
     """
     _check_numbers(model)
     _check_input(model)
-    for node in model.graph.node:
-        _check_form(node)
     scales = {model.graph.input[0].name: 1.0}
     for node in model.graph.node:
         shape = model.get_tensor_shape(node.output[0])
@@ -52,65 +50,6 @@ def _check_numbers(model: ModelWrapper) -> None:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = array[~np.isfinite(array)].flat[0]
             raise InputError(f"{tensor.name}: numbers must be finite, not {bad}; train or export it again")
-
-
-_FORMS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {
-    "Add": (2, 2, {}),
-    "Concat": (2, 1 << 16, {"axis": AttributeProto.INT}),
-    "Conv": (
-        2,
-        3,
-        {
-            **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), AttributeProto.INTS),
-            "group": AttributeProto.INT,
-            "auto_pad": AttributeProto.STRING,
-        },
-    ),
-    "Flatten": (1, 1, {"axis": AttributeProto.INT}),
-    "GlobalAveragePool": (1, 1, {}),
-    "MaxPool": (
-        1,
-        1,
-        {
-            **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), AttributeProto.INTS),
-            **dict.fromkeys(("ceil_mode", "storage_order"), AttributeProto.INT),
-            "auto_pad": AttributeProto.STRING,
-        },
-    ),
-    "Quant": (
-        4,
-        4,
-        {
-            **dict.fromkeys(("signed", "narrow"), AttributeProto.INT),
-            "rounding_mode": AttributeProto.STRING,
-        },
-    ),
-    "ReduceMean": (
-        1,
-        2,
-        {
-            **dict.fromkeys(("keepdims", "noop_with_empty_axes"), AttributeProto.INT),
-            "axes": AttributeProto.INTS,
-        },
-    ),
-    "Relu": (1, 1, {}),
-}
-"""Operation -> fewest and most inputs, and the attributes it may have."""
-
-
-def _check_form(node: NodeProto) -> None:
-    """No attribute that nobody reads, no input that nobody takes."""
-    fewest, most, known = _FORMS[node.op_type]
-    if not fewest <= len(node.input) <= most or not all(node.input):
-        raise InputError(
-            f"{place(node)}: {node.op_type} must have {fewest} to {most} inputs, not {list(node.input)}; export it again"
-        )
-    for item in node.attribute:
-        if known.get(item.name) != item.type or item.ref_attr_name:
-            raise InputError(
-                f"{place(node)}: the attributes of {node.op_type} must be among {', '.join(known) or 'none'}, as "
-                f"ONNX has them, not {item.name}; export it again"
-            )
 
 
 def _check_input(model: ModelWrapper) -> None:
@@ -176,8 +115,8 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
         )
     channels, depth, *kernel = model.get_tensor_shape(weights.input[0])
     given = model.get_tensor_shape(node.input[0])[1]
-    sizes = [model.get_initializer(name).size for name in node.input[2:]]
-    if depth != given or len(kernel) != 2 or sizes not in ([], [channels]):
+    sizes = [model.get_initializer(name).shape for name in node.input[2:]]
+    if depth != given or len(kernel) != 2 or sizes not in ([], [(channels,)]):
         raise InputError(
             f"{place(node)}: weights must be (channels, {given}, height, width) and a bias for each channel, "
             f"not {(channels, depth, *kernel)} with biases {sizes}; export it again"

@@ -132,7 +132,9 @@ def _check_images(source: str, images: Any, shape: tuple[int, ...]) -> None:
             return
         given = f"{images.dtype} of shape {images.shape}"
     wanted = ", ".join(map(str, ("N", *shape)))
-    raise InputError(f"{source}: images must be uint8 of shape ({wanted}), not {given}; resize or convert them")
+    raise InputError(
+        f"{source}: images must be uint8 of shape ({wanted}), not {given}; resize or convert them"
+    )
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto
+from onnx import GraphProto, ModelProto, ValueInfoProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.general import SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
 
 from hw.errors import InputError
+from hw.finn.constants import FOLDED, SHAPING, fold
+from hw.finn.forms import check_forms
 from hw.finn.unsupported import SUPPORTED, check_operations
 
 QONNX = "qonnx.custom_op.general"
@@ -24,14 +26,6 @@ _OLDEST_OPSET = 7  # what ONNX Runtime executes
 _MAX_ELEMENTS = 1 << 26
 """Of one tensor. A whole SqueezeNet at 1024x1024 pixels stays below."""
 
-SHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-"""Operations that only change the shape; behind the average they change nothing."""
-FOLDED = (
-    *("Abs", "Add", "Cast", "Ceil", "Clip", "Concat", "Constant", "Div", "Exp", "Expand", "Floor", "Gather"),
-    *("Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Shape", "Slice", "Sqrt", "Sub"),
-    *("Transpose", *SHAPING),
-)
-"""Operations that may stand where everything they read is constant."""
 _COMPUTED = frozenset((*SUPPORTED, *SHAPING, "Identity", "Dropout", "AveragePool", "IntQuant"))
 """Operations on what the input decides; `hw.finn.simplify` takes those out that are not in SUPPORTED."""
 
@@ -50,9 +44,7 @@ def load(path: str | Path) -> ModelWrapper:
         try:
             proto = onnx.inliner.inline_local_functions(proto)
         except Exception as error:  # the inliner raises whatever its C++ does
-            raise InputError(
-                f"{path}: functions must be whole ({error}); export it again"
-            ) from None
+            raise InputError(f"{path}: functions must be whole ({error}); export it again") from None
     graph = proto.graph
     _tidy(graph)
     _check_ends(path, graph)
@@ -60,11 +52,13 @@ def load(path: str | Path) -> ModelWrapper:
     _name_nodes(graph)
     constants = {tensor.name for tensor in graph.initializer}
     constant_nodes = _constant_nodes(graph, constants)
-    for wanted, allowed in ((False, _COMPUTED), (True, _COMPUTED.union(FOLDED))):
+    for wanted, allowed in ((False, _COMPUTED), (True, _COMPUTED.union(FOLDED, ("Shape",)))):
         chosen = [node for index, node in enumerate(graph.node) if (index in constant_nodes) is wanted]
         check_operations(chosen, allowed, _DOMAINS)
     _modern_domains(proto)
     _check_opset(path, proto)
+    fold(proto)
+    check_forms(graph)
     return _with_shapes(path, proto)
 
 
@@ -105,9 +99,10 @@ def _check_ends(path: str | Path, graph: GraphProto) -> None:
             f"{path}: the model must have nodes, one input and one output, not {len(graph.node)} nodes, "
             f"{len(graph.input)} inputs and {len(graph.output)} outputs; export it again"
         )
-    first = graph.input[0].type.tensor_type.shape.dim
-    if first and not first[0].HasField("dim_value"):
-        first[0].dim_value = 1  # any batch size: pictures are independent, one is executed at a time
+    axes = graph.input[0].type.tensor_type.shape.dim
+    if axes and not axes[0].HasField("dim_value"):
+        axes[0].dim_value = 1  # any batch size: pictures are independent, one is executed at a time
+    _check_size(graph.input[0])
 
 
 def _check_wiring(path: str | Path, graph: GraphProto) -> None:
@@ -125,7 +120,9 @@ def _check_wiring(path: str | Path, graph: GraphProto) -> None:
         raise InputError(f"{path}: every tensor must be computed once, not {twice[0]} twice; export it again")
     for node in graph.node:
         if not node.output or not node.output[0]:
-            raise InputError(f"{path}: every node must give a tensor, not {node.op_type} none; export it again")
+            raise InputError(
+                f"{path}: every node must give a tensor, not {node.op_type} none; export it again"
+            )
         if len(node.output) > 1 and node.op_type != "Constant":
             raise InputError(
                 f"{node.name or node.output[0]}: only the first result of {node.op_type} may be used, not "
@@ -186,12 +183,16 @@ def _with_shapes(path: str | Path, proto: ModelProto) -> ModelWrapper:
     except Exception as error:  # onnx and qonnx have no common type for shapes that do not fit
         raise InputError(f"{path}: shapes must fit together ({error}); export it again") from error
     graph = model.graph
-    for item in (*graph.input, *graph.value_info, *graph.output):
-        count = 1
-        for axis in item.type.tensor_type.shape.dim:
-            count *= max(axis.dim_value, 1)
-        if count > _MAX_ELEMENTS:
-            raise InputError(
-                f"{item.name}: a tensor must have at most {_MAX_ELEMENTS} values, not {count}; use smaller pictures"
-            )
+    for item in (*graph.value_info, *graph.output):
+        _check_size(item)
     return model
+
+
+def _check_size(item: ValueInfoProto) -> None:
+    count = 1
+    for axis in item.type.tensor_type.shape.dim:
+        count *= max(axis.dim_value, 1)
+    if count > _MAX_ELEMENTS:
+        raise InputError(
+            f"{item.name}: a tensor must have at most {_MAX_ELEMENTS} values, not {count}; use smaller pictures"
+        )

@@ -34,13 +34,12 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
 
-from hw.finn import checks, environment, naming, passes
-from hw.finn.agreement import Described, check_agreement, pictures
+from hw.finn import environment, naming, passes
+from hw.finn.agreement import check_agreement, describe, pictures
 from hw.finn.convert import to_graph
 from hw.finn.load import load
 from hw.finn.lowered import LoweredModel
 from hw.finn.ranges import annotate
-from hw.finn.read import read_model
 from hw.preprocessing import Preprocessing
 
 Step: TypeAlias = "Callable[[ModelWrapper], None] | Transformation"
@@ -107,9 +106,8 @@ def lower(path: str | Path, record: Preprocessing | None = None, check: bool = T
         InputError: the file breaks one of these rules, or its own engine computes something else.
     """
     with environment.finn():
-        model = read_model(path, record)
-        scales = checks.check(model)
-        described = Described(ModelWrapper(model.model, make_deepcopy=True), scales, record)
+        described = describe(path, record)
+        model = ModelWrapper(described.model.model, make_deepcopy=True)
         names = naming.qonnx_names(model)
         for item in PASSES:
             model = _apply(item, model)

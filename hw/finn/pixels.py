@@ -46,7 +46,9 @@ def absorb_pixels(model: ModelWrapper, record: Preprocessing | None) -> None:
     shape = model.get_tensor_shape(image) or []
     if len(shape) != 4 or len(readers) != 1:
         if record is not None:
-            raise InputError(f"{image}: preprocessing needs one layer that reads pictures, not {len(readers)}")
+            raise InputError(
+                f"{image}: preprocessing needs one layer that reads pictures, not {len(readers)}"
+            )
         return  # hw.finn.checks says what is wrong
     if record is not None:
         check_record(image, record, (*shape[2:], shape[1]))
@@ -56,8 +58,6 @@ def absorb_pixels(model: ModelWrapper, record: Preprocessing | None) -> None:
         factor = _absorb_quantizer(model, readers[0], mean, std)
         mean, std = np.zeros_like(mean), np.ones_like(std)
         readers = model.find_consumers(image) or []
-    if record is None and factor in (None, 1.0):
-        return
     if readers[0].op_type != "Conv" or len(readers) != 1:
         return
     if np.unique(std).size != 1:
@@ -66,6 +66,8 @@ def absorb_pixels(model: ModelWrapper, record: Preprocessing | None) -> None:
             f"{place(readers[0])} are integers with one scale for each output; fold it before training"
         )
     scale = float(factor if factor is not None else 1 / std[0])
+    if scale == 1 and not mean.any() and order == sorted(order):
+        return
     _rewrite(model, readers[0], mean, scale, order)
 
 
@@ -86,7 +88,9 @@ def check_record(name: str, record: Preprocessing, shape: tuple[int, ...]) -> No
             "preprocessing out and give uint8 arrays of that shape (.npy)"
         )
     if record.size != shape[0]:
-        raise InputError(f"{name}: size must be {shape[0]}, the input's, not {record.size}; change the record")
+        raise InputError(
+            f"{name}: size must be {shape[0]}, the input's, not {record.size}; change the record"
+        )
 
 
 def _constants(record: Preprocessing | None, channels: int) -> tuple[Floats, Floats, list[int]]:
@@ -134,14 +138,19 @@ def _rewrite(model: ModelWrapper, conv: NodeProto, mean: Floats, scale: float, o
     bits = np.float32(found.bits)
     whole = quant(values, found.scale, np.float32(0), bits, found.signed, found.narrow, "ROUND")
     if any(mean):
-        if any(attribute(conv, "pads", [0])) or attribute(conv, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        if any(attribute(conv, "pads", [0])) or attribute(conv, "auto_pad", b"NOTSET") not in (
+            b"NOTSET",
+            b"VALID",
+        ):
             raise InputError(
                 f"{place(conv)}: mean must be 0 where the first convolution is padded, not {mean.tolist()}: what "
                 "it pads with would be no pixel; train with pixels less nothing, or without that padding"
             )
         shift = scale * (whole.astype(np.float64) * mean.reshape(1, -1, 1, 1)).sum(axis=(1, 2, 3))
         bias = model.get_initializer(conv.input[2]) if len(conv.input) > 2 else 0
-        name = _new(model, f"{conv.output[0]}.shifted", (np.asarray(bias, np.float64) - shift).astype(np.float32))
+        name = _new(
+            model, f"{conv.output[0]}.shifted", (np.asarray(bias, np.float64) - shift).astype(np.float32)
+        )
         del conv.input[2:]
         conv.input.append(name)
     steps = np.round(whole / found.scale)

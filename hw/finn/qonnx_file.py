@@ -72,7 +72,7 @@ def quantizer(model: ModelWrapper, node: NodeProto) -> Quantizer:
             f"{place(node)}: scales must be above 0, not {scale.min()}; calibrate the network again"
         )
     width = float(bits.flat[0])
-    if bits.size != 1 or width != int(width) or width < 1:
+    if bits.size != 1 or not 1 <= width <= 64 or width != int(width):
         raise InputError(
             f"{place(node)}: bits must be one whole number above 0, not {bits}; check the policy"
         )

@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
-from onnx.reference import ReferenceEvaluator
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.quant import quant
 from qonnx.transformation.general import RemoveUnusedTensors, SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
 
 from hw.errors import InputError
-from hw.finn.load import FOLDED, QUANT_DOMAINS, SHAPING, opset
+from hw.finn import constants
+from hw.finn.constants import SHAPING
+from hw.finn.load import QUANT_DOMAINS, opset
 from hw.finn.qonnx_file import AVERAGES, attribute, place, quantizer
 from hw.finn.unsupported import SUPPORTED, check_operations, refusal
 
 _OPSET = 13
 """The oldest in which the lowering's own operations mean what they mean today."""
-_MAX_CONSTANT = 1 << 24
-"""Values of a computed constant."""
 
 
 def simplify(model: ModelWrapper) -> ModelWrapper:
@@ -36,6 +35,7 @@ def simplify(model: ModelWrapper) -> ModelWrapper:
     """
     model = ModelWrapper(model.model, make_deepcopy=True)
     _fold_constants(model)
+    _plain_quantizers(model)
     for node in list(model.graph.node):
         if node.op_type in ("Identity", "Dropout"):
             _check_dropout(model, node)
@@ -57,50 +57,37 @@ def simplify(model: ModelWrapper) -> ModelWrapper:
 
 
 def _fold_constants(model: ModelWrapper) -> None:
-    """Every node whose inputs are all constant becomes one, but for quantizers of weights."""
-    version = opset(model.model) or _OPSET
+    """The quantizers of biases, and what is computed from shapes."""
     for node in list(model.graph.node):  # sorted: what a node reads is folded before it
-        values = [model.get_initializer(name) if name else None for name in node.input]
         if node.op_type == "Shape":
             shape = model.get_tensor_shape(node.input[0])
-            result: NDArray[Any] | None = None if shape is None else np.array(shape, np.int64)
             if shape is None or node.attribute:
                 raise refusal(node, ("",))
-        elif any(value is None and name for value, name in zip(values, node.input, strict=True)):
-            continue
-        elif node.op_type == "Quant":
+            result: NDArray[Any] | None = np.array(shape, np.int64)
+        elif node.op_type == "Quant" and all(model.get_initializer(name) is not None for name in node.input):
             result = _quantized_bias(model, node)
         else:
-            result = _computed(model, node, values, version) if node.op_type in FOLDED else None
+            result = constants.evaluate(node, model.model)
         if result is not None:
             model.graph.node.remove(node)
             model.set_initializer(node.output[0], result)
 
 
-def _computed(
-    model: ModelWrapper, node: NodeProto, values: list[NDArray[Any] | None], version: int
-) -> NDArray[Any]:
-    shape = model.get_tensor_shape(node.output[0])
-    if node.op_type != "Constant" and (shape is None or np.prod(shape, dtype=float) > _MAX_CONSTANT):
-        raise InputError(
-            f"{place(node)}: a computed constant must have at most {_MAX_CONSTANT} values, not shape {shape}; "
-            "store the constant itself"
-        )
-    given = {name: value for name, value in zip(node.input, values, strict=True) if value is not None}
-    inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        for name, value in given.items()
-    ]
-    outputs = [helper.make_empty_tensor_value_info(node.output[0])]
-    graph = helper.make_graph([node], "constant", inputs, outputs)
-    single = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
-    try:
-        (result,) = ReferenceEvaluator(single).run(None, given)
-    except Exception as error:  # the evaluator of ONNX has no common type for what it cannot compute
-        raise InputError(
-            f"{place(node)}: constants must be computable ({type(error).__name__}: {error}); export it again"
-        ) from None
-    return np.asarray(result)
+def _plain_quantizers(model: ModelWrapper) -> None:
+    """Parameters in the one form that FINN reads: widths and zero points as scalars, ROUND by its usual name."""
+    for node in model.graph.node:
+        if node.op_type != "Quant":
+            continue
+        found = quantizer(model, node)
+        for index, value in ((2, 0.0), (3, float(found.bits))):
+            name = f"{node.output[0]}.{('zero_point', 'bits')[index - 2]}"
+            while model.get_tensor_shape(name) is not None:
+                name += "_"
+            node.input[index] = name
+            model.set_initializer(name, np.array(value, np.float32))
+        for item in node.attribute:
+            if item.name == "rounding_mode":
+                item.s = b"ROUND"
 
 
 def _quantized_bias(model: ModelWrapper, node: NodeProto) -> NDArray[Any] | None:
@@ -138,7 +125,9 @@ def _bypass(model: ModelWrapper, node: NodeProto) -> None:
         return
     before = model.find_producer(source)
     if before is None or len(model.find_consumers(source) or []) > 0:
-        raise InputError(f"{place(node)}: the output must be the scores of one layer, not {source} itself; change it")
+        raise InputError(
+            f"{place(node)}: the output must be the scores of one layer, not {source} itself; change it"
+        )
     before.output[0] = result
 
 
@@ -181,5 +170,3 @@ def _forget_annotations(model: ModelWrapper) -> None:
             f"{name}: the input must hold uint8 pixels, not {kind} as its annotation says; export it again"
         )
     del model.graph.quantization_annotation[:]
-
-

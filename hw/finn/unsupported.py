@@ -77,7 +77,9 @@ RULES: dict[str, Rule] = {
         "weights must have 2 to 6 bits and activations 1 to 8 bits, unsigned",
         "use weight_bit_width=2 or more, and QuantReLU for activations",
     ),
-    "FloatQuant": Rule("quantizers must give integers", "use integer quantizers, such as Int8WeightPerTensorFloat"),
+    "FloatQuant": Rule(
+        "quantizers must give integers", "use integer quantizers, such as Int8WeightPerTensorFloat"
+    ),
     "MultiThreshold": Rule(
         "quantizers must be Quant nodes of QONNX, not what FINN made of them",
         "give the file as brevitas.export.export_qonnx wrote it",
@@ -91,7 +93,11 @@ RULES: dict[str, Rule] = {
     ),
     "Dropout": Rule("Dropout must do nothing", "call network.eval() before the export"),
 }
-_FIRST = ("QuantizeLinear", "QLinearConv", "ConvInteger")  # of a QDQ file the first node alone tells too little
+_FIRST = (
+    "QuantizeLinear",
+    "QLinearConv",
+    "ConvInteger",
+)  # of a QDQ file the first node alone tells too little
 
 
 def check_operations(nodes: Iterable[NodeProto], allowed: Collection[str], domains: Collection[str]) -> None:

@@ -398,7 +398,9 @@ def test_an_input_quantizer_that_changes_pixels(scale: float, bits: int, tmp_pat
     pixels = builder.quant("image", "pixels", scale, bits)
     builder.channels[pixels] = 3
     builder.head(fire(builder, "fire2", builder.act(builder.conv("conv1", pixels, 4))))
-    with pytest.raises(InputError, match=r"^pixels: a quantizer of the input must leave the pixels 0\.\.255 as"):
+    with pytest.raises(
+        InputError, match=r"^pixels: a quantizer of the input must leave the pixels 0\.\.255 as"
+    ):
         lower(builder.save(tmp_path / "bad.onnx"))
 
 
