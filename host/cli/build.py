@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host.cli import arguments, toolchains
+from host.cli import arguments, toolchains, unsaid
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
 from hw.boards import RESOURCES
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
     toolchains.add_arguments(parser)
+    unsaid.add_arguments(parser)
     arguments.json_output(parser)
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     output = check_suffix(args.output, SUFFIX)
     if args.no_rtl and args.toolchain != "none":
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
-    bundle = load_bundle(find_model(args.model))
+    bundle = load_bundle(find_model(args.model), unsaid.Unsaid.of(args))
     plan = _plan(args, bundle)
     hardware = _hardware(plan)
     if not args.json:

@@ -62,14 +62,19 @@ class Described:
 
 
 def pictures(shape: tuple[int, ...], seed: int = 0) -> Images:
-    """Two pictures that tell layers apart, one of noise and one with large structure: uint8 (2, H, W, C)."""
+    """Three pictures that tell layers apart: noise, large structure, and faint noise, which no layer cuts off.
+
+    Returns:
+        uint8 (3, H, W, C).
+    """
     random = np.random.default_rng(seed)
     height, width, channels = shape
     noise = random.integers(0, 256, shape)
     coarse = random.integers(0, 256, (4, 4, channels))
     rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
     large = coarse[rows][:, columns] + random.integers(-16, 17, shape)
-    return np.stack([noise, np.clip(large, 0, 255)]).astype(np.uint8)
+    faint = random.integers(0, 4, shape)
+    return np.stack([noise, np.clip(large, 0, 255), faint]).astype(np.uint8)
 
 
 def describe(path: str | Path, record: Preprocessing | None) -> Described:

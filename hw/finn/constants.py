@@ -44,13 +44,16 @@ def fold(proto: ModelProto) -> None:
 
 def evaluate(node: NodeProto, proto: ModelProto) -> NDArray[Any] | None:
     """The result of a node whose inputs are all constants; None for other nodes."""
-    if node.op_type not in FOLDED or node.domain not in ("", "ai.onnx"):
+    if node.op_type not in (*FOLDED, "Dropout") or node.domain not in ("", "ai.onnx"):
         return None
     wanted = {name for name in node.input if name}
     given = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer if t.name in wanted}
     if len(given) != len(wanted):
         return None
     values = [given[name] for name in node.input if name]
+    if node.op_type == "Dropout":
+        training = len(node.input) > 2 and bool(np.any(given[node.input[2]]))
+        return None if training else values[0]  # hw.finn.simplify refuses one that trains
     try:
         count = _count(node, values)
         if count > _MAX_VALUES:

@@ -82,6 +82,8 @@ def check_forms(graph: GraphProto) -> None:
         _check_window(node)
         if node.op_type == "Conv":
             before = producers.get(node.input[1])
+            while before is not None and before.op_type in ("Identity", "Dropout"):
+                before = producers.get(before.input[0])
             source = before.input[0] if before is not None and before.op_type == "Quant" else node.input[1]
             _give_kernel(node, ranks.get(source))
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, ValueInfoProto
 from qonnx.core.modelwrapper import ModelWrapper

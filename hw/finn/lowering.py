@@ -100,7 +100,7 @@ def lower(path: str | Path, record: Preprocessing | None = None, check: bool = T
             holds uint8 pixels, weights of 6 bits or fewer, unsigned activations, one scale on all sides of every
             Concat and Add.
         record: what the file's input expects of a pixel, folded into the first layer; without one, the pixel.
-        check: run two pictures through the file's own engine and compare every layer.
+        check: run three pictures through the file's own engine and compare every layer.
 
     Raises:
         InputError: the file breaks one of these rules, or its own engine computes something else.

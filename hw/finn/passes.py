@@ -170,7 +170,8 @@ def integer_head(model: ModelWrapper) -> None:
     if abs(bias[worst] - integers[worst]) > MAX_BIAS_ERROR:
         raise InputError(
             f"{place(conv)}: the bias must be an integer times the accumulator's scale {step:.9g}, not "
-            f"{bias[worst]:.6g} times it in channel {worst}; finalize the network before the export"
+            f"{bias[worst]:.6g} times it in channel {worst}; train the last layer with bias=False or "
+            "bias_quant=Int32Bias (fireflow's own networks: finalize them)"
         )
     has_relu = any(node.op_type == "Relu" for node in nodes)
     _remove(model, nodes[1:])

@@ -201,7 +201,7 @@ def _weights(model: onnx.ModelProto, random: Random) -> str | None:
     elif kind == 3:
         value = value[..., None]
     elif kind == 4:
-        value = value * np.float32(1.37)
+        value = value * np.float32(1.25)
     elif kind == 5:
         value = np.zeros_like(value)
     else:
@@ -270,7 +270,7 @@ CHANGES: dict[str, Callable[[onnx.ModelProto, Random], str | None]] = {
         ("Quant",),
         {"rounding_mode": ROUNDINGS, "narrow": (0, 1, None, 2), "signed": (0, 1, None), "else": (1,)},
     ),
-    "scale": _parameter(1, _shapes(0.5, 1.37)),
+    "scale": _parameter(1, _shapes(0.5, 1.25)),
     "zero point": _parameter(2, _shapes(0.0, 3.0)),
     "bits": _parameter(
         3, lambda random, channels: [1, 2, 3, 5, 6, 7, 8, 9, 3.5, 0, -1, [4], [[4]], [4, 4], 1e9]
