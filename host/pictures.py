@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
+from host.arrays import ArrayInput
 from hw.errors import InputError
 from hw.images import opened
 from hw.picture_files import FolderSource, LeftOut, add_left_out, none_found
@@ -39,7 +40,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], LeftOut]:
     return pictures, left_out
 
 
-def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
+def read_picture(path: Path, preprocessing: Preprocessing | ArrayInput) -> Array:
     """One picture as the network wants it: uint8 (size, size, 3).
 
     A .npy file holds uint8 RGB of shape (H, W, 3); without Pillow it must have the size after resizing.
@@ -50,7 +51,7 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
     return prepare_shown(path, preprocessing, None)[0]
 
 
-def prepare_shown(given: Any, preprocessing: Preprocessing, shown: int | None) -> tuple[Array, Any]:
+def prepare_shown(given: Any, preprocessing: Preprocessing | ArrayInput, shown: int | None) -> tuple[Array, Any]:
     """One picture as the network wants it, and for people: a PIL image, RGB, at most `shown` pixels wide and high.
 
     Args:
@@ -72,7 +73,7 @@ def prepare_shown(given: Any, preprocessing: Preprocessing, shown: int | None) -
         raise InputError(f"{given}: {error}" if isinstance(given, Path) else str(error)) from None
 
 
-def _both(given: Any, preprocessing: Preprocessing, shown: int | None) -> tuple[Array, Any]:
+def _both(given: Any, preprocessing: Preprocessing | ArrayInput, shown: int | None) -> tuple[Array, Any]:
     if shown is None:
         return preprocessing.prepare(given), None
     if isinstance(given, np.ndarray):
@@ -96,7 +97,10 @@ def _array(path: Path) -> Array:
 
 
 def prepared(
-    paths: Sequence[Path], preprocessing: Preprocessing, batch: int, damaged: list[tuple[str, str]]
+    paths: Sequence[Path],
+    preprocessing: Preprocessing | ArrayInput,
+    batch: int,
+    damaged: list[tuple[str, str]],
 ) -> Iterator[tuple[list[Path], Array]]:
     """The pictures in batches of paths and uint8 (N, size, size, 3); holds one batch at a time.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 import numpy as np
 
+from host.arrays import ArrayInput
 from host.pictures import prepare_shown
 from host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
 from hw.errors import InputError
@@ -69,7 +70,7 @@ class Source:
     def __init__(
         self,
         jobs: Iterable[tuple[str, _Job]],
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | ArrayInput,
         total: int | None = None,
         live: bool = False,
         workers: int = 2,
@@ -123,7 +124,7 @@ class Source:
 
 def open_source(
     text: str,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | ArrayInput,
     watch: bool = False,
     workers: int = 2,
     keep: bool = False,
@@ -170,7 +171,7 @@ def open_source(
         jobs, total, left_out, closing = _zip(path)
         live = False
     else:
-        jobs, total = _file(path)
+        jobs, total = _file(path, preprocessing)
         live = False
     source = Source(jobs, preprocessing, total, live, **options)
     source.stopped, source.closing, source.left_out = stopped, closing, left_out
@@ -193,10 +194,12 @@ def _network(text: str, stopped: threading.Event, patience_s: float) -> Iterator
     )
 
 
-def _file(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None]:
+def _file(
+    path: Path, preprocessing: Preprocessing | ArrayInput
+) -> tuple[Iterable[tuple[str, _Job]], int | None]:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        images = _arrays(path)
+        images = _arrays(path, preprocessing)
         return _frames(path.name, images), len(images)
     if suffix in VIDEOS:
         return _frames("frame", video_frames(path)), None
@@ -262,7 +265,7 @@ def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int, LeftOut, Callable
     return jobs(), len(found.names), found.left_out, archive.close
 
 
-def _arrays(path: Path) -> Array:
+def _arrays(path: Path, preprocessing: Preprocessing | ArrayInput) -> Array:
     try:
         loaded = np.load(str(path), allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         images = loaded["images"] if path.suffix.lower() == ".npz" else loaded
@@ -272,7 +275,10 @@ def _arrays(path: Path) -> Array:
         ) from None
     if images.ndim == 3:
         images = images[None]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+    if isinstance(preprocessing, ArrayInput):
+        for image in images[:1]:
+            preprocessing.prepare(image)
+    elif images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise InputError(
             f"{path}: pictures must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"
         )

@@ -28,6 +28,7 @@ from host.cli import arguments
 from host.cli.bench_driver import ROOT, Recorded, board, python_path, times
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import print_json, table
+from host.cli.unsaid import needed
 from host.driver import Accelerator
 from hw.bundle import Bundle
 from hw.errors import InputError
@@ -78,8 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures; fails if an answer is wrong or missing, or memory grows."""
     bundle = Bundle.load(args.bundle)
-    if bundle.manifest.preprocessing is None:
-        raise InputError(f"{args.bundle}: must say how pictures are prepared; lower it again")
+    needed(bundle, args.bundle)
     if not args.seconds > 0:
         raise InputError(f"seconds: must be above 0, not {args.seconds:g}; give 60")
     requests = Requests(bundle)

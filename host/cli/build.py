@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host.cli import arguments, toolchains
+from host.cli import arguments, toolchains, unsaid
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
 from host.cli.overwrite import check_bundle, check_hardware, timed
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
     toolchains.add_arguments(parser)
     arguments.force(parser)
+    unsaid.add_arguments(parser)
     arguments.json_output(parser)
 
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     check_bundle(output, args.force, hardware_too=True)
     if args.no_rtl and args.toolchain != "none":
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
-    bundle = load_bundle(find_model(args.model))
+    bundle = load_bundle(find_model(args.model), unsaid.Unsaid.of(args))
     plan = _plan(args, bundle)
     hardware = _hardware(plan)
     if not args.json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable
 
 from host.cli import arguments
 from host.cli.simulate import built, engine
+from host.cli.unsaid import Unsaid, completed
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def open_accelerator(args: argparse.Namespace) -> Accelerator:
             device = _virtual(args.bundle, args.engine)
             stack.callback(device.close)
         accelerator = Accelerator(args.bundle, device, args.slots, args.batch, deadline)
+        accelerator.bundle = completed(accelerator.bundle, args.bundle, Unsaid.of(args))
+        accelerator.labels = accelerator.bundle.manifest.labels
         stack.pop_all()
         return accelerator
 

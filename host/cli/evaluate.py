@@ -16,13 +16,13 @@ from host.cli.classes import say_imagenet
 from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
 from host.cli.output import note, print_json, progress, table, tell_left_out
 from host.cli.simulate import engine
+from host.cli.unsaid import Unsaid, needed
 from host.scores import ranks
 from hw.errors import InputError
 from hw.labels import read_labels
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from hw.bundle import Bundle
     from hw.types import Array, Int64Array
     from quant.data import ImageSet
     from quant.squeezenet import SqueezeNet
@@ -167,31 +167,23 @@ def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing
             name = _TORCH if network.policy is None else _BREVITAS
             classes = network.spec.num_classes
             return _torch(network, args.threads), model.preprocessing, classes, model.labels, name
-        from host.cli.flow import lower_model
+    from host.cli.flow import load_bundle, lower_model
 
-        bundle = lower_model(model, name=stem_of(path))
-        return _lowered(args, bundle, model.preprocessing)
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
-    said = [*pictures.said(), *(["--weights-key"] if args.weights_key is not None else [])]
-    if said:
-        raise InputError(
-            f"{path}: {said[0]} is for weights and .fireq files; this file says itself how pictures are "
-            "prepared, leave it out"
-        )
-    from host.cli.flow import load_bundle
-
-    bundle = load_bundle(path)
-    if bundle.manifest.preprocessing is None:
-        raise InputError(f"{path}: must say how pictures are prepared, and it does not; lower it again")
-    return _lowered(args, bundle, bundle.manifest.preprocessing)
-
-
-def _lowered(
-    args: argparse.Namespace, bundle: Bundle, preprocessing: Preprocessing
-) -> tuple[_Score, Preprocessing, int, Sequence[str], str]:
-    """As `_scorer`, of a network in integers."""
-    used = args.engine or _FAST
+    if kind in (BUNDLE, QONNX):
+        said = [option for option in pictures.said() if option != "--preprocessing"]
+        said += ["--weights-key"] if args.weights_key is not None else []
+        if said:
+            raise InputError(
+                f"{path}: {said[0]} is for weights and .fireq files, not for {path.name}; give a whole record with "
+                "--preprocessing FILE.json where it says none itself, or leave it out"
+            )
+        bundle = load_bundle(path, Unsaid(args.preprocessing))
+    else:
+        bundle = lower_model(model, name=stem_of(path))
+    preprocessing = needed(bundle, path)
+    used = wanted or _FAST
     score = engine(bundle, used, args.threads, args.batch)
     return score, preprocessing, bundle.graph.output_type.shape[-1], bundle.manifest.labels, used
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from host.cli.card import new_card, source_record, tool_versions
 from host.cli.inputs import BUNDLE, FIREQ, QONNX, kind_of, stem_of
 from host.cli.output import tell_left_out
+from host.cli.unsaid import Unsaid, completed
 from hw.bundle import Bundle, Golden, Manifest
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from quant.model_file import Model
 
 _METADATA = "fireflow"
+NOTHING = Unsaid()
 
 
 def write_qonnx(model: Model, path: Path) -> None:
@@ -48,9 +51,9 @@ def qonnx_manifest(path: Path) -> Manifest:
     Raises:
         InputError: the file is missing or damaged.
     """
-    from hw.finn.qonnx_file import read_model
+    from hw.finn.load import load
 
-    proto = read_model(path).model
+    proto = load(path).model
     text = next((prop.value for prop in proto.metadata_props if prop.key == _METADATA), None)
     if text is None:
         return Manifest()
@@ -63,9 +66,20 @@ def qonnx_manifest(path: Path) -> Manifest:
 
 
 def lower_qonnx(
-    path: Path, manifest: Manifest, images: Array | None = None, name: str | None = None
+    path: Path,
+    manifest: Manifest,
+    images: Array | None = None,
+    name: str | None = None,
+    record: Preprocessing | None = None,
 ) -> Bundle:
     """Lowers a QONNX file; golden vectors are of `images` and of a synthetic one.
+
+    Args:
+        path: the file.
+        manifest: for the bundle.
+        images: uint8 (N, H, W, C).
+        name: of the network; the file's by default.
+        record: what the file's input expects of a pixel, where it is not the pixel itself.
 
     Raises:
         InputError: the file breaks a rule of `hw.finn.lowering`, or the images do not fit.
@@ -73,11 +87,41 @@ def lower_qonnx(
     from hw.finn.convert import to_graph
     from hw.finn.lowering import lower
 
-    graph = to_graph(lower(path), name or stem_of(path))
+    graph = to_graph(lower(path, record), name or stem_of(path))
     pictures = synthetic_images(1, graph.input_type.shape)
     if images is not None:
         pictures = np.concatenate([pictures, graph.check_images(images)])
     return Bundle(graph, manifest, Golden.record(graph, pictures))
+
+
+def said_of(path: Path, said: Unsaid) -> tuple[Manifest, Unsaid]:
+    """What a QONNX file says itself, and what has to be said of it: by option, or by files beside it.
+
+    Raises:
+        InputError: an option for what the file says itself.
+    """
+    manifest = qonnx_manifest(path)
+    if manifest != Manifest():
+        said.refuse_said(path, manifest)
+        return manifest, Unsaid()
+    said = said.beside(path)
+    record = said.record()
+    if record is None:
+        print(
+            f"{path.name}: does not say what its input is; whole pixels 0 to 255 are assumed", file=sys.stderr
+        )
+    return Manifest(record), said
+
+
+def lower_file(path: Path, said: Unsaid, pictures: Path | None = None, count: int = 1) -> Bundle:
+    """The bundle that a QONNX file is lowered to, complete with what is said of it.
+
+    Raises:
+        InputError: the file, what is said of it, or the pictures break a rule.
+    """
+    manifest, said = said_of(path, said)
+    images = None if pictures is None else real_images(pictures, manifest.preprocessing, count)
+    return said.labelled(lower_qonnx(path, manifest, images, record=said.record()))
 
 
 def lower_model(model: Model, images: Array | None = None, name: str = "network") -> Bundle:
@@ -88,8 +132,8 @@ def lower_model(model: Model, images: Array | None = None, name: str = "network"
         return lower_qonnx(path, qonnx_manifest(path), images)
 
 
-def load_bundle(path: Path) -> Bundle:
-    """A bundle, or the one that a .fireq or QONNX file is lowered to.
+def load_bundle(path: Path, said: Unsaid = NOTHING) -> Bundle:
+    """A bundle, or the one that a .fireq or QONNX file is lowered to, with what is said of it.
 
     Raises:
         InputError: something else, or a file that breaks a rule.
@@ -100,10 +144,10 @@ def load_bundle(path: Path) -> Bundle:
 
         return lower_model(load_model(path), name=stem_of(path))
     if kind == QONNX:
-        return lower_qonnx(path, qonnx_manifest(path))
+        return lower_file(path, said)
     if kind != BUNDLE:
-        raise InputError(f"{path}: must be a .fireq, .qonnx.onnx or .fire file, not {path.name}; name one")
-    return Bundle.load(path)
+        raise InputError(f"{path}: must be a .fireq, QONNX or .fire file, not {path.name}; name one")
+    return completed(Bundle.load(path), path, said)
 
 
 def bundle_manifest(manifest: Manifest, source: Path) -> Manifest:
@@ -114,16 +158,21 @@ def bundle_manifest(manifest: Manifest, source: Path) -> Manifest:
 
 
 def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> Array:
-    """The first pictures of a folder, zip or file, as a network wants them: uint8 (N, S, S, 3).
+    """The first pictures of a folder, zip or file, as a network wants them: uint8 (N, H, W, C).
+
+    A .npy file holds inputs as they are.
 
     Raises:
         InputError: no picture there can be decoded, or the network does not say what it wants.
     """
     from quant.data import open_images
 
+    if path.suffix.lower() == ".npy":
+        return read_arrays(path)[:limit]
     if preprocessing is None:
         raise InputError(
-            f"{path}: the model must have a preprocessing record for pictures; export it with fireflow"
+            f"{path}: the model does not say how pictures are prepared; say it with --preprocessing NAME or FILE.json, "
+            "or give arrays of the input's shape (.npy)"
         )
     opened = open_images(path)
     tell_left_out(opened.left_out)
@@ -138,6 +187,15 @@ def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> 
             f"{path}: at least one picture must be whole, and {name} is not ({reason}); replace it"
         )
     return np.stack(pictures)
+
+
+def read_arrays(path: Path) -> Array:
+    """Inputs in a .npy file, one or several: uint8 (N, H, W, C); their shape is checked by who takes them."""
+    try:
+        images: Array = np.load(str(path), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: must hold an array of inputs ({error}); save it with numpy.save") from None
+    return images[np.newaxis] if images.ndim == 3 else images
 
 
 def synthetic_images(count: int, shape: tuple[int, ...], seed: int = 0) -> Array:

@@ -9,6 +9,11 @@ from hw.errors import InputError
 
 FIREQ, QONNX, BUNDLE, WEIGHTS = "model", "qonnx", "bundle", "weights"
 
+_QUANTIZERS = {
+    *("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "MultiThreshold"),
+    *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"),
+}
+
 MODEL_HELP = "a .fireq file or the name of a model that comes with fireflow (see `fireflow models`)"
 BUNDLE_HELP = "a NAME.fire folder"
 
@@ -61,12 +66,30 @@ def default_model() -> Path:
 
 
 def kind_of(path: Path) -> str:
-    """FIREQ, QONNX, BUNDLE or WEIGHTS, by the name; the file itself is checked by who reads it."""
+    """FIREQ, QONNX, BUNDLE or WEIGHTS, by the name; the file itself is checked by who reads it.
+
+    An ONNX file of either kind may be called NET.onnx: then it is what its quantizers say.
+    """
     if path.is_dir():
         return BUNDLE
     if path.name.endswith(".fireq"):
         return FIREQ
-    return QONNX if path.name.endswith(".qonnx.onnx") else WEIGHTS
+    if path.name.endswith(".qonnx.onnx"):
+        return QONNX
+    return QONNX if path.suffix.lower() == ".onnx" and path.is_file() and _has_quantizers(path) else WEIGHTS
+
+
+def _has_quantizers(path: Path) -> bool:
+    """Whether an ONNX file holds quantizers of any form; of one that is damaged its reader says so."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
+    except (OSError, DecodeError, ValueError):
+        return False
+    functions = [node for function in model.functions for node in function.node]
+    return any(node.op_type in _QUANTIZERS for node in (*model.graph.node, *functions))
 
 
 def stem_of(path: Path) -> str:

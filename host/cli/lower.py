@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from host.cli import arguments
-from host.cli.inputs import BUNDLE_HELP, FIREQ, check_suffix, find_model, kind_of, stem_of
+from host.cli import arguments, unsaid
+from host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
 from host.cli.output import print_json
 from host.cli.overwrite import check_bundle
+from hw.bundle import Manifest
 from hw.errors import InputError
 
 
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
     arguments.golden(parser, count=1)
     arguments.force(parser)
+    unsaid.add_arguments(parser)
     arguments.json_output(parser)
 
 
@@ -25,27 +27,26 @@ def run(args: argparse.Namespace) -> int:
     """Lowers and writes the bundle."""
     check_bundle(check_suffix(args.output, ".fire"), args.force, hardware_too=False)
     source = find_model(args.model)
-    if kind_of(source) != FIREQ and source.suffix != ".onnx":
+    kind = kind_of(source)
+    if kind not in (FIREQ, QONNX):
         raise InputError(
-            f"{source}: must be a .fireq or QONNX file, not {source.name}; run `fireflow quantize`"
+            f"{source}: must be a .fireq file or an ONNX file with quantizers (QONNX), not {source.name}; run "
+            "`fireflow quantize`"
         )
     from dataclasses import replace
 
-    from host.cli.flow import bundle_manifest, lower_model, lower_qonnx, qonnx_manifest, real_images
+    from host.cli.flow import bundle_manifest, lower_file, lower_model, real_images
 
-    started = time.perf_counter()
-    if kind_of(source) == FIREQ:
+    started, said = time.perf_counter(), unsaid.Unsaid.of(args)
+    if kind == FIREQ:
         from quant.model_file import load_model
 
         model = load_model(source)
+        said.refuse_said(source, Manifest(model.preprocessing, model.labels))
         images = None if args.images is None else real_images(args.images, model.preprocessing, args.golden)
-        bundle = lower_model(model, images, stem_of(source))
+        bundle = said.labelled(lower_model(model, images, stem_of(source)))
     else:
-        manifest = qonnx_manifest(source)
-        images = (
-            None if args.images is None else real_images(args.images, manifest.preprocessing, args.golden)
-        )
-        bundle = lower_qonnx(source, manifest, images)
+        bundle = lower_file(source, said, args.images, args.golden)
     bundle = replace(bundle, manifest=bundle_manifest(bundle.manifest, source))
     bundle.save(args.output)
     facts = {

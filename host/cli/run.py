@@ -11,10 +11,11 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
-from host.cli import arguments, devices
+from host.cli import arguments, devices, unsaid
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import print_json, table, tell_left_out
 from host.cli.records import Writer, annotate, open_writer
+from host.cli.unsaid import Unsaid, completed, needed, pictures_or_arrays
 from host.devices import DeviceError
 from host.scores import Guess, best
 from host.sources import SOURCE_HELP, Picture, Source, open_source
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     devices.add_arguments(parser)
+    unsaid.add_arguments(parser)
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help="pictures at most")
     parser.add_argument("--watch", action="store_true", help="wait for new pictures in a folder")
@@ -57,11 +59,10 @@ def run(args: argparse.Namespace) -> int:
     from host.design import load
 
     bundle, _design = load(args.bundle)
-    preprocessing = bundle.manifest.preprocessing
-    if preprocessing is None:
-        raise InputError(
-            f"{args.bundle}: must say how pictures are prepared, and it does not; lower it again"
-        )
+    bundle = completed(bundle, args.bundle, Unsaid.of(args))
+    preprocessing = pictures_or_arrays(bundle, args.bundle)
+    if args.save_annotated is not None:
+        needed(bundle, args.bundle)
     writer = open_writer(args.output, args.force)
     source = open_source(
         args.source, preprocessing, args.watch, args.workers, keep=args.save_annotated is not None

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from host.cli import arguments, devices
+from host.cli import arguments, devices, unsaid
 from host.cli.inputs import BUNDLE_HELP
+from host.cli.unsaid import needed
 from host.devices import DeviceError
 from hw.errors import InputError
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     devices.add_arguments(parser)
+    unsaid.add_arguments(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
     )
@@ -88,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(connections=args.connections, held_bytes=held)
     try:
         with devices.open_accelerator(args) as accelerator:
-            if accelerator.bundle.manifest.preprocessing is None:
-                raise InputError(f"{args.bundle}: must say how pictures are prepared; lower it again")
+            needed(accelerator.bundle, args.bundle)
             with contextlib.closing(Service(accelerator, args.queue, args.timeout)) as service:
                 server = make_server(make_app(service, policy, args.max_bytes), limits=limits)
                 sockets = listen(args.host, args.port)

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
-from host.cli import arguments
+from host.cli import arguments, unsaid
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import cycles_bar, print_json, progress, table, tell_left_out
+from host.cli.unsaid import Unsaid, completed, pictures_or_arrays
 from host.pictures import find_pictures, prepared, read_picture
 from host.scores import Guess, best
 from hw.bundle import Bundle
@@ -37,18 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help="equal in every bit; rtl runs the Verilog of a built bundle, in minutes",
     )
+    unsaid.add_arguments(parser)
     arguments.speed(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the best classes of every picture."""
-    bundle = Bundle.load(args.bundle)
-    preprocessing = bundle.manifest.preprocessing
-    if preprocessing is None:
-        raise InputError(
-            f"{args.bundle}: must say how pictures are prepared, and it does not; lower it again"
-        )
+    bundle = completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+    preprocessing = pictures_or_arrays(bundle, args.bundle)
     paths, left_out = find_pictures(args.pictures)
     for path in args.pictures:
         if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped

@@ -55,7 +55,8 @@ def _check_numbers(model: ModelWrapper) -> None:
 def _check_input(model: ModelWrapper) -> None:
     tensor = model.graph.input[0]
     shape = tuple(axis.dim_value for axis in tensor.type.tensor_type.shape.dim)
-    if len(shape) != 4 or min(shape) < 1 or shape[0] != 1 or shape[1] > min(shape[2:]):
+    wanted = _channels_read(model, tensor.name)
+    if len(shape) != 4 or min(shape) < 1 or shape[0] != 1 or wanted not in (None, shape[1]):
         raise InputError(
             f"{tensor.name}: the input must be one picture (1, channels, height, width), not {shape}; "
             "export it with batch size 1, channels first"
@@ -75,6 +76,16 @@ def _check_input(model: ModelWrapper) -> None:
         )
 
 
+def _channels_read(model: ModelWrapper, image: str) -> int | None:
+    """How many channels the convolution takes that reads the input; None where that is not known."""
+    for node in model.find_consumers(image) or []:
+        weights = model.find_producer(node.input[1]) if node.op_type == "Conv" else None
+        shape = None if weights is None else model.get_tensor_shape(weights.input[0])
+        if shape is not None and len(shape) == 4 and attribute(node, "group", 1) == 1:
+            return int(shape[1])
+    return None
+
+
 def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
     weights = model.find_producer(node.input[1])
     if weights is None or weights.op_type != "Quant" or not is_weight(model, weights):
@@ -87,7 +98,7 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
         )
     if len(node.input) == 3 and model.get_initializer(node.input[2]) is None:
         raise InputError(
-            f"{place(node)}: the bias must be a float constant, not computed; thresholds absorb it as it is"
+            f"{place(node)}: the bias must be constant, not computed from the picture; use a float bias or Int32Bias"
         )
     if len(model.find_consumers(weights.output[0])) != 1:
         raise InputError(f"{place(node)}: weights must belong to one layer, not be shared; copy them")
@@ -97,10 +108,15 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
             f"{place(node)}: weights must have {MIN_WEIGHT_BITS} to {MAX_WEIGHT_BITS} bits, "
             f"not {found.bits}; choose another policy"
         )
+    if (group := attribute(node, "group", 1)) != 1:
+        raise InputError(
+            f"{place(node)}: group must be 1, not {group}; use a plain convolution, since depthwise and grouped "
+            "ones are not supported"
+        )
     channels, depth, *kernel = model.get_tensor_shape(weights.input[0])
     given = model.get_tensor_shape(node.input[0])[1]
-    sizes = [model.get_initializer(name).size for name in node.input[2:]]
-    if depth != given or len(kernel) != 2 or sizes not in ([], [channels]):
+    sizes = [model.get_initializer(name).shape for name in node.input[2:]]
+    if depth != given or len(kernel) != 2 or sizes not in ([], [(channels,)]):
         raise InputError(
             f"{place(node)}: weights must be (channels, {given}, height, width) and a bias for each channel, "
             f"not {(channels, depth, *kernel)} with biases {sizes}; export it again"
@@ -111,14 +127,19 @@ def _check_conv(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
             f"{place(node)}: weights must be signed with one scale or one for each output channel, "
             f"not {sign} with scales {found.scale.shape}; change the weight quantizer"
         )
-    plain = {"group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
+    plain = {"dilations": [1, 1], "auto_pad": b"NOTSET"}
     for name, value in plain.items():
         if (actual := attribute(node, name, value)) != value:
             raise InputError(f"{place(node)}: {name} must be {value}, not {actual}; use a plain convolution")
     readers = model.find_consumers(node.output[0])
     if len(readers) != 1 or readers[0].op_type not in ("Relu", *AVERAGES):
         kinds = ", ".join(reader.op_type for reader in readers) or "nothing"
-        raise InputError(f"{place(node)}: the result must go into one Relu, not into {kinds}; add QuantReLU")
+        hint = ""
+        if any(reader.op_type == "Quant" and attribute(reader, "signed", 0) for reader in readers):
+            hint = " in place of the signed quantizer (in front of a sum, one QuantReLU shared by both sides)"
+        raise InputError(
+            f"{place(node)}: the result must go into one Relu, not into {kinds}; add QuantReLU{hint}"
+        )
 
 
 def _check_quant(model: ModelWrapper, node: NodeProto, scales: Scales) -> None:

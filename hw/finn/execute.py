@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from finn.core.onnx_exec import execute_onnx as execute_finn
 from numpy.typing import NDArray
+from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx as execute_qonnx
 
 from hw.errors import InputError
 from hw.finn import checks, environment, naming
+from hw.finn.load import load
 from hw.finn.lowered import LoweredModel
 from hw.finn.passes import ACCUMULATOR_LIMIT
-from hw.finn.qonnx_file import read_model
+from hw.finn.pixels import as_input
+from hw.finn.read import read_model
+from hw.preprocessing import Preprocessing
 
 Images: TypeAlias = NDArray[np.uint8]
 Tensors: TypeAlias = dict[str, NDArray[Any]]
@@ -41,15 +45,18 @@ def finn_trace(lowered: LoweredModel, images: Images) -> dict[str, NDArray[np.in
         found = execute_finn(model, {source: image}, return_full_exec_context=True)
         return {name: _as_integers(name, found[tensor]) for name, tensor in lowered.names.items()}
 
-    return _each(run, images, model.get_tensor_shape(source)[1:], lowered.names)
+    return _each(source, run, images, model.get_tensor_shape(source)[1:], lowered.names)
 
 
-def qonnx_trace(path: str | Path, images: Images) -> Tensors:
+def qonnx_trace(path: str | Path, images: Images, record: Preprocessing | None = None) -> Tensors:
     """Every tensor of a QONNX file that the integer graph has too, as QONNX's `execute_onnx` computes it.
+
+    The file is executed as it was written: nothing of the lowering has touched it.
 
     Args:
         path: the QONNX file.
         images: uint8 (N, H, W, C).
+        record: what the file's input expects of a pixel; without one, the pixel itself.
 
     Returns:
         name -> float32 (N, H, W, C), or (N, classes) for the scores. Convolutions include their bias. The
@@ -59,50 +66,75 @@ def qonnx_trace(path: str | Path, images: Images) -> Tensors:
         InputError: a bad file, images of another shape or type.
     """
     with environment.finn():
-        model = read_model(path)
+        model = read_model(path, record)
+        written = load(path)
     source = model.graph.input[0].name
     names = [source, *(name for _, name in naming.qonnx_names(model))]
-    _, channels, *size = model.get_tensor_shape(source)
+    return written_trace(written, images, record, names)
+
+
+def written_trace(
+    written: ModelWrapper, images: Images, record: Preprocessing | None, names: Sequence[str]
+) -> Tensors:
+    """Tensors of a model that `hw.finn.load` read, for pictures: float32, channels last, the output (N, classes).
+
+    Raises:
+        InputError: images of another shape or type, or a file that its own engine cannot run.
+    """
+    source, output = written.graph.input[0].name, written.graph.output[0].name
+    _, channels, *size = written.get_tensor_shape(source)
 
     def run(image: NDArray[np.float32]) -> Tensors:
-        pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
-        found = execute_qonnx(model, {source: pixels}, return_full_exec_context=True)
-        return {name: _channels_last(found[name]) for name in names}
+        try:
+            found = execute_qonnx(written, {source: as_input(image, record)}, return_full_exec_context=True)
+        except Exception as error:  # neither qonnx nor ONNX Runtime has a common type for what it cannot run
+            raise InputError(
+                f"{written.graph.name or source}: QONNX must be able to run the file, and it cannot "
+                f"({type(error).__name__}: {error}); export it again"
+            ) from None
+        tensors = {name: _channels_last(found[name]) for name in names}
+        return {**tensors, output: found[output].reshape(1, -1)} if output in tensors else tensors
 
-    return _each(run, images, (*size, channels), names)
+    return _each(source, run, images, (*size, channels), names)
 
 
-def quantizer_scales(path: str | Path) -> dict[str, float]:
+def quantizer_scales(path: str | Path, record: Preprocessing | None = None) -> dict[str, float]:
     """Scale of every quantized tensor of a QONNX file: outputs of quantizers, and their pools, concats, sums.
 
     Raises:
         InputError: a bad file.
     """
     with environment.finn():
-        model = read_model(path)
+        model = read_model(path, record)
         scales = checks.check(model)
         places = {name for _, name in naming.qonnx_names(model)}
     return {name: scale for name, scale in scales.items() if name in places}
 
 
 def _each(
-    run: Callable[[NDArray[np.float32]], Tensors], images: Images, shape: Iterable[int], names: Iterable[str]
+    source: str,
+    run: Callable[[NDArray[np.float32]], Tensors],
+    images: Images,
+    shape: Iterable[int],
+    names: Iterable[str],
 ) -> Tensors:
     """Runs image by image, as float32 (1, H, W, C), and puts the tensors together."""
-    _check_images(images, tuple(shape))
+    _check_images(source, images, tuple(shape))
     with environment.execution():
         rows = [run(image[np.newaxis].astype(np.float32)) for image in images]
     return {name: np.concatenate([row[name] for row in rows]) for name in names}
 
 
-def _check_images(images: Any, shape: tuple[int, ...]) -> None:
+def _check_images(source: str, images: Any, shape: tuple[int, ...]) -> None:
     given = type(images).__name__
     if isinstance(images, np.ndarray):
         if images.dtype == np.uint8 and images.shape[1:] == shape and len(images):
             return
         given = f"{images.dtype} of shape {images.shape}"
     wanted = ", ".join(map(str, ("N", *shape)))
-    raise InputError(f"image: images must be uint8 of shape ({wanted}), not {given}; resize or convert them")
+    raise InputError(
+        f"{source}: images must be uint8 of shape ({wanted}), not {given}; resize or convert them"
+    )
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:

@@ -34,10 +34,13 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
 
-from hw.finn import checks, environment, naming, passes
+from hw.finn import environment, naming, passes
+from hw.finn.agreement import check_agreement, describe, pictures
+from hw.finn.convert import to_graph
+from hw.finn.load import load
 from hw.finn.lowered import LoweredModel
-from hw.finn.qonnx_file import read_model
 from hw.finn.ranges import annotate
+from hw.preprocessing import Preprocessing
 
 Step: TypeAlias = "Callable[[ModelWrapper], None] | Transformation"
 
@@ -89,25 +92,31 @@ PASSES: tuple[Pass, ...] = (
 _MAX_ROUNDS = 20
 
 
-def lower(path: str | Path) -> LoweredModel:
+def lower(path: str | Path, record: Preprocessing | None = None, check: bool = True) -> LoweredModel:
     """Lowers a QONNX file.
 
     Args:
-        path: a quantized network as `quant.export` writes it: float32 NCHW input that holds uint8 pixels,
-            weights of 6 bits or fewer, unsigned activations, one scale on all sides of every Concat and Add.
+        path: a quantized network, as `quant.export` or Brevitas' `export_qonnx` writes it: float32 NCHW input that
+            holds uint8 pixels, weights of 6 bits or fewer, unsigned activations, one scale on all sides of every
+            Concat and Add.
+        record: what the file's input expects of a pixel, folded into the first layer; without one, the pixel.
+        check: run three pictures through the file's own engine and compare every layer.
 
     Raises:
-        InputError: the file breaks one of these rules.
+        InputError: the file breaks one of these rules, or its own engine computes something else.
     """
     with environment.finn():
-        model = read_model(path)
-        checks.check(model)
+        described = describe(path, record)
+        model = ModelWrapper(described.model.model, make_deepcopy=True)
         names = naming.qonnx_names(model)
         for item in PASSES:
             model = _apply(item, model)
         scale = float(model.get_metadata_prop(passes.OUTPUT_SCALE))
         lowered = LoweredModel(model, naming.give_names(model, names), scale)
         annotate(lowered)
+        if check:
+            graph = to_graph(lowered)
+            check_agreement(load(path), described, graph, pictures(graph.input_type.shape))
     return lowered
 
 

@@ -25,7 +25,7 @@ ACCUMULATOR_LIMIT = 1 << 24
 """Accumulators must stay below this, so that FINN's float32 tensors hold them exactly."""
 _TIE = 1e-9
 """Relative distance at which a threshold counts as an integer. Float64 leaves 1e-15, other numbers 1e-7."""
-_MAX_BIAS_ERROR = 0.02
+MAX_BIAS_ERROR = 0.02
 """Distance from an integer at which the bias of the last layer still counts as one, rounded to float32."""
 
 
@@ -167,10 +167,11 @@ def integer_head(model: ModelWrapper) -> None:
     bias = np.broadcast_to(offset / step, channels)
     integers = np.round(bias)
     worst = int(np.argmax(np.abs(bias - integers)))
-    if abs(bias[worst] - integers[worst]) > _MAX_BIAS_ERROR:
+    if abs(bias[worst] - integers[worst]) > MAX_BIAS_ERROR:
         raise InputError(
             f"{place(conv)}: the bias must be an integer times the accumulator's scale {step:.9g}, not "
-            f"{bias[worst]:.6g} times it in channel {worst}; finalize the network before the export"
+            f"{bias[worst]:.6g} times it in channel {worst}; train the last layer with bias=False or "
+            "bias_quant=Int32Bias (fireflow's own networks: finalize them)"
         )
     has_relu = any(node.op_type == "Relu" for node in nodes)
     _remove(model, nodes[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import queue
 import sys
 import threading
 import zipfile
@@ -17,8 +18,9 @@ from PIL import Image
 
 from host.cli import main
 from host.cli.inputs import split_share
-from host.cli.service import Refused, Service
 from host.pictures import find_pictures, prepared, read_picture
+from host.service.decoding import Decoder
+from host.service.lanes import Refused, Work
 from host.sources import open_source
 from host.streams import stdin_frames
 from hw import images
@@ -53,6 +55,7 @@ def of_every_kind() -> dict[str, bytes]:
 
 def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]:
     """name -> what each door makes of it: pixels, or None where it refuses."""
+    refused: dict[str, str] = {}
     found: dict[str, dict[str, Any]] = {
         "training": {},
         "zip": {},
@@ -66,25 +69,26 @@ def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]
         decoded = decode_to_array(pictures, RECORD, cache, progress=False)
         found[door] = dict(zip(decoded.names, decoded.images, strict=True))
     for file in find_pictures([path])[0]:
-        name = file.relative_to(path).as_posix()
         try:
-            found["host"][name] = read_picture(file, RECORD)
+            found["host"][file.relative_to(path).as_posix()] = read_picture(file, RECORD)
         except InputError as error:
-            refused[f"host {name}"] = str(error).replace(str(file), "")
+            refused[f"host {file.name}"] = str(error).replace(str(file), "")
     for door, where in (("run", path), ("run zip", archive)):
         prefix = f"{path}/" if door == "run" else f"{archive.name}/"
         for picture in open_source(str(where), RECORD, keep=True):
             assert picture.shown.mode == "RGB"
             found[door][picture.name.removeprefix(prefix)] = picture.pixels
     with accelerator() as (device, _board):
-        service = Service(device, 4)
+        results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        decoder = Decoder(device, results.put, room=4)
         for file in find_pictures([path])[0]:
-            try:
-                pixels = service._decode(file.read_bytes(), "image/jpeg")
-            except Refused as error:
-                refused[f"{error.status} {file.name}"] = str(error).replace("the upload", ":")
+            decoder.put(Work(file.read_bytes(), "image/jpeg", results.put))
+            result = results.get(timeout=60)
+            if isinstance(result, Refused):
+                refused[f"{result.status} {file.name}"] = str(result).replace("the upload", ":")
             else:
-                found["serve"][file.relative_to(path).as_posix()] = pixels
+                found["serve"][file.relative_to(path).as_posix()] = result.image
+        decoder.close()
     for place, told in refused.items():
         assert place.startswith(("host ", "400 "))
         assert told.startswith(

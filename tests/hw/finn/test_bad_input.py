@@ -392,13 +392,14 @@ def test_network_without_a_head(tmp_path: Path) -> None:
         lower(builder.save(tmp_path / "bad.onnx"))
 
 
-def test_quantized_input_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scale", "bits"), [(0.5, 8), (1.0, 7), (1.5, 8)])
+def test_an_input_quantizer_that_changes_pixels(scale: float, bits: int, tmp_path: Path) -> None:
     builder = Builder()
-    pixels = builder.quant("image", "pixels", 1.0, 8)
+    pixels = builder.quant("image", "pixels", scale, bits)
     builder.channels[pixels] = 3
     builder.head(fire(builder, "fire2", builder.act(builder.conv("conv1", pixels, 4))))
     with pytest.raises(
-        InputError, match=r"^image: the uint8 pixels must be read by one Conv, not by Quant; fold"
+        InputError, match=r"^pixels: a quantizer of the input must leave the pixels 0\.\.255 as"
     ):
         lower(builder.save(tmp_path / "bad.onnx"))
 

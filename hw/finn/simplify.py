@@ -1,0 +1,172 @@
+"""The same network in the operations that the lowering knows: constants computed, what changes nothing removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.general.quant import quant
+from qonnx.transformation.general import RemoveUnusedTensors, SortGraph
+from qonnx.transformation.infer_shapes import InferShapes
+
+from hw.errors import InputError
+from hw.finn import constants
+from hw.finn.constants import SHAPING
+from hw.finn.load import QUANT_DOMAINS, opset
+from hw.finn.qonnx_file import AVERAGES, attribute, place, quantizer
+from hw.finn.unsupported import SUPPORTED, check_operations, refusal
+
+_OPSET = 13
+"""The oldest in which the lowering's own operations mean what they mean today."""
+
+
+def simplify(model: ModelWrapper) -> ModelWrapper:
+    """A copy of a loaded model with SUPPORTED operations only.
+
+    Tensors that stay keep their names. Constants are computed, Identity and Dropout go, an average pool over the
+    whole map is an average of all pixels, what reshapes the average is one Flatten, a bias quantized by itself
+    is a constant.
+
+    Raises:
+        InputError: a Dropout that trains, a constant that cannot be computed, or an operation that remains.
+    """
+    model = ModelWrapper(model.model, make_deepcopy=True)
+    _fold_constants(model)
+    _plain_quantizers(model)
+    for node in list(model.graph.node):
+        if node.op_type in ("Identity", "Dropout"):
+            _check_dropout(model, node)
+            _bypass(model, node)
+    for node in model.graph.node:
+        if node.op_type == "AveragePool" and _is_global(model, node):
+            node.op_type = "GlobalAveragePool"
+            del node.attribute[:]
+    _one_flatten(model)
+    check_operations(model.graph.node, SUPPORTED, ("", *QUANT_DOMAINS))
+    found = opset(model.model)
+    for item in model.model.opset_import:
+        if item.domain == "" and found is not None:
+            item.version = max(found, _OPSET)
+    _forget_annotations(model)
+    for step in (RemoveUnusedTensors(), SortGraph(), InferShapes()):
+        model = model.transform(step)
+    return model
+
+
+def _fold_constants(model: ModelWrapper) -> None:
+    """The quantizers of biases, and what is computed from shapes."""
+    for node in list(model.graph.node):  # sorted: what a node reads is folded before it
+        if node.op_type == "Shape":
+            shape = model.get_tensor_shape(node.input[0])
+            if shape is None or node.attribute:
+                raise refusal(node, ("",))
+            result: NDArray[Any] | None = np.array(shape, np.int64)
+        elif node.op_type == "Quant" and all(model.get_initializer(name) is not None for name in node.input):
+            result = _quantized_bias(model, node)
+        else:
+            result = constants.evaluate(node, model.model)
+        if result is not None:
+            model.graph.node.remove(node)
+            model.set_initializer(node.output[0], result)
+
+
+def _plain_quantizers(model: ModelWrapper) -> None:
+    """Parameters in the one form that FINN reads: widths and zero points as scalars, ROUND by its usual name."""
+    for node in model.graph.node:
+        if node.op_type != "Quant":
+            continue
+        found = quantizer(model, node)
+        for index, value in ((2, 0.0), (3, float(found.bits))):
+            name = f"{node.output[0]}.{('zero_point', 'bits')[index - 2]}"
+            while model.get_tensor_shape(name) is not None:
+                name += "_"
+            node.input[index] = name
+            model.set_initializer(name, np.array(value, np.float32))
+        for item in node.attribute:
+            if item.name == "rounding_mode":
+                item.s = b"ROUND"
+
+
+def _quantized_bias(model: ModelWrapper, node: NodeProto) -> NDArray[Any] | None:
+    """The value of a quantizer of constants whose only readers are biases; None for one of weights."""
+    readers = model.find_consumers(node.output[0]) or []
+    if not readers or any(list(reader.input[2:3]) != [node.output[0]] for reader in readers):
+        return None
+    found = quantizer(model, node)
+    if found.bits > 32:
+        raise InputError(f"{place(node)}: a bias must have at most 32 bits, not {found.bits}; use Int32Bias")
+    bits, zero = np.float32(found.bits), np.float32(0)
+    value = model.get_initializer(node.input[0])
+    result: NDArray[Any] = quant(value, found.scale, zero, bits, found.signed, found.narrow, "ROUND")
+    return result.astype(np.float32)
+
+
+def _check_dropout(model: ModelWrapper, node: NodeProto) -> None:
+    """Without a training mode, which has to be a constant, Dropout gives its input."""
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return
+    training = model.get_initializer(node.input[2])
+    if training is None or bool(np.any(training)):
+        raise refusal(node, ("",))
+
+
+def _bypass(model: ModelWrapper, node: NodeProto) -> None:
+    """Takes a node out whose result is its first input."""
+    source, result = node.input[0], node.output[0]
+    model.graph.node.remove(node)
+    if result != model.graph.output[0].name:
+        for reader in model.graph.node:
+            for index, name in enumerate(reader.input):
+                if name == result:
+                    reader.input[index] = source
+        return
+    before = model.find_producer(source)
+    if before is None or len(model.find_consumers(source) or []) > 0:
+        raise InputError(
+            f"{place(node)}: the output must be the scores of one layer, not {source} itself; change it"
+        )
+    before.output[0] = result
+
+
+def _is_global(model: ModelWrapper, node: NodeProto) -> bool:
+    """Whether an average pool takes the mean of every whole map, which is one window."""
+    size = model.get_tensor_shape(node.input[0])[2:]
+    plain = attribute(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+    plain = plain and not any(attribute(node, "pads", [0])) and set(attribute(node, "dilations", [1])) == {1}
+    return plain and attribute(node, "kernel_shape", []) == size
+
+
+def _one_flatten(model: ModelWrapper) -> None:
+    """What follows the average up to the output changes the shape only: one Flatten to (1, classes)."""
+    output = model.graph.output[0].name
+    tail: list[NodeProto] = []
+    node = model.find_producer(output)
+    while node is not None and node.op_type in SHAPING:
+        tail.append(node)
+        node = model.find_producer(node.input[0])
+    if not tail or node is None or node.op_type not in AVERAGES:
+        return
+    if any(len(model.find_consumers(item.input[0]) or []) != 1 for item in tail):
+        return
+    for item in tail:
+        model.graph.node.remove(item)
+    flat = helper.make_node("Flatten", [node.output[0]], [output], name=tail[0].name, axis=1)
+    model.graph.node.append(flat)
+    shape = model.graph.output[0].type.tensor_type
+    kind = shape.elem_type
+    shape.Clear()
+    shape.elem_type = kind
+
+
+def _forget_annotations(model: ModelWrapper) -> None:
+    """Types that another tool noted; the lowering finds its own. The input's must be one that uint8 pixels fit."""
+    name = model.graph.input[0].name
+    kind = model.get_tensor_datatype(name).name
+    if kind not in ("FLOAT32", "UINT8"):
+        raise InputError(
+            f"{name}: the input must hold uint8 pixels, not {kind} as its annotation says; export it again"
+        )
+    del model.graph.quantization_annotation[:]

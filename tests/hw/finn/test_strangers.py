@@ -1,0 +1,457 @@
+"""QONNX files of others: written otherwise, changed in one place, with what stands in the way named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_array_equal
+from onnx import TensorProto, helper, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
+from qonnx.util.cleanup import cleanup_model
+
+from hw.errors import InputError
+from hw.finn import environment
+from hw.finn.agreement import agreement_of, pictures
+from hw.finn.convert import to_graph
+from hw.finn.execute import qonnx_trace
+from hw.finn.lowering import lower
+from hw.graph import Graph
+from hw.preprocessing import Preprocessing
+from tests.hw.finn.disguises import DISGUISES
+from tests.hw.finn.mutants import base, mutate
+from tests.hw.finn.qonnx_builder import Builder, valid
+
+CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
+MUTANTS, ROUNDS = 200, 4
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    onnx.save(model, str(path))
+    return path
+
+
+def random_images(graph: Graph, count: int = 2, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *graph.input_type.shape), dtype=np.uint8)
+
+
+def engine_scores(path: Path, inputs: np.ndarray) -> np.ndarray:
+    """What qonnx itself gives for float32 (N, C, H, W), by its own reader and cleanup: float32 (N, classes)."""
+    with environment.execution():
+        model = cleanup_model(ModelWrapper(str(path)))
+        source, output = model.graph.input[0].name, model.graph.output[0].name
+        rows = [execute_onnx(model, {source: image[None]})[output].reshape(1, -1) for image in inputs]
+    return np.concatenate(rows)
+
+
+def as_they_are(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+
+
+def lowered_or_refused(path: Path) -> Graph | None:
+    try:
+        return to_graph(lower(path))
+    except InputError:
+        return None
+
+
+# --- the same network, written otherwise ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_other_ways_to_write_a_network(name: str, tmp_path: Path) -> None:
+    builder = base(1)
+    plain = to_graph(lower(builder.save(tmp_path / "plain.onnx"), check=False))
+    model = builder.model()
+    DISGUISES[name](model, np.random.default_rng(1))
+    path = save(model, tmp_path / "net.onnx")
+    graph = to_graph(lower(path))
+    images = random_images(graph)
+    assert_array_equal(graph.run(images), plain.run(images))
+    scores = qonnx_trace(path, images)[graph.output_name]
+    np.testing.assert_allclose(scores, graph.run(images) * graph.output_scale, rtol=1e-5, atol=1e-5)
+
+
+def test_several_ways_at_once(tmp_path: Path) -> None:
+    builder = base(2)
+    plain = to_graph(lower(builder.save(tmp_path / "plain.onnx"), check=False))
+    model, random = builder.model(), np.random.default_rng(2)
+    for name in (
+        "computed_parameters",
+        "idle_nodes",
+        "former_domain",
+        "initializers_as_inputs",
+        "names",
+        "shuffled",
+    ):
+        DISGUISES[name](model, random)
+    graph = to_graph(lower(save(model, tmp_path / "net.onnx")))
+    assert_array_equal(graph.run(random_images(graph)), plain.run(random_images(plain)))
+
+
+@pytest.mark.parametrize("name", ["qonnx_raw_brevitas/net.onnx", "qonnx_third_party/net.qonnx.onnx"])
+def test_files_as_they_came(name: str) -> None:
+    if not (CASES / name).is_file():
+        pytest.skip(f"{CASES / name} is not here")
+    graph = to_graph(lower(CASES / name))
+    images = random_images(graph)
+    scores = engine_scores(CASES / name, as_they_are(images))
+    np.testing.assert_allclose(graph.run(images) * graph.output_scale, scores, rtol=1e-4, atol=1e-4)
+
+
+# --- one thing changed ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", range(ROUNDS))
+def test_a_changed_file_is_refused_or_read_as_its_own_engine_reads_it(part: int, tmp_path: Path) -> None:
+    """Scales are powers of two or 5/4 of one: float32 is exact, so nothing may differ."""
+    found: Counter[str] = Counter()
+    for seed in range(part, MUTANTS, ROUNDS):
+        model = base(seed % 7).model()
+        told = f"mutant {seed}, {mutate(model, np.random.default_rng(seed))}"
+        path = save(model, tmp_path / "mutant.onnx")
+        graph = lowered_or_refused(path)
+        if graph is None:
+            found["refused"] += 1
+            continue
+        images = random_images(graph, seed=seed)
+        scores = engine_scores(path, as_they_are(images))
+        np.testing.assert_allclose(
+            graph.run(images) * graph.output_scale, scores, rtol=1e-5, atol=1e-5, err_msg=told
+        )
+        found["equal"] += 1
+    assert min(found["refused"], found["equal"]) >= MUTANTS // ROUNDS // 8, found
+
+
+# --- the check beside the file's own engine ---------------------------------------------------------------------
+
+
+def _shift_thresholds(model: ModelWrapper) -> None:
+    name = next(node.input[1] for node in model.graph.node if node.op_type == "MultiThreshold")
+    model.set_initializer(name, model.get_initializer(name) + 1)
+
+
+def _turn_weights(model: ModelWrapper) -> None:
+    name = [node.input[1] for node in model.graph.node if node.op_type == "MatMul"][1]
+    model.set_initializer(name, model.get_initializer(name)[::-1].copy())
+
+
+def _shift_head(model: ModelWrapper) -> None:
+    model.set_initializer("head.bias.values", model.get_initializer("head.bias.values") + 1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "first"),
+    [
+        (_shift_thresholds, r"conv1\.act\["),
+        (_turn_weights, r"fire2\.squeeze\.act\["),
+        (_shift_head, r"scores\[0, 0\]"),
+    ],
+)
+def test_a_wrong_lowering_is_an_error(
+    spoil: Callable[[ModelWrapper], None], first: str, tmp_path: Path
+) -> None:
+    path = valid().save(tmp_path / "net.onnx")
+    lowered = lower(path)
+    images = pictures((9, 9, 3))
+    assert agreement_of(path, lowered, None, images).values > 1000
+    spoil(lowered.model)
+    with pytest.raises(
+        InputError, match=rf"^{first}.*: the integers must be what the file's own engine \(qonnx\)"
+    ):
+        agreement_of(path, lowered, None, images)
+
+
+def test_float32_on_a_boundary_is_no_error(tmp_path: Path) -> None:
+    """8.5625 / float32(0.685) is just below 12.5, which float32 takes for 12.5 and rounds to 12 all the same;
+    with 137/200 in the place of the scale many accumulators lie so. None of them may be called wrong."""
+    builder = Builder(3, (3, 12, 12))
+    last = "image"
+    for index in range(3):
+        last = builder.act(builder.conv(f"conv{index}", last, 8, kernel=3, pad=1), scale=0.685 * 2**index)
+    builder.head(last, scale=float(np.float32(0.685 * 4)))
+    path = builder.save(tmp_path / "net.onnx")
+    found = agreement_of(path, lower(path), None, pictures((12, 12, 3), seed=5))
+    assert found.values == 3 * 3 * 12 * 12 * 8
+    assert found.on_boundary < found.values / 100
+
+
+# --- what the input expects -------------------------------------------------------------------------------------
+
+
+def record(**changes: Any) -> Preprocessing:
+    return Preprocessing(size=9, resize=9, **changes)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        record(std=(256.0, 256.0, 256.0)),
+        record(source_order="BGR"),
+        record(mean=(12.0, 100.0, 200.0), source_order="BGR"),
+        record(mean=(127.5, 127.5, 127.5), std=(64.0, 64.0, 64.0)),
+    ],
+    ids=["below 1", "BGR", "mean", "-2..2"],
+)
+def test_preprocessing_is_folded_into_the_first_layer(given: Preprocessing, tmp_path: Path) -> None:
+    builder = Builder(1)
+    first = builder.act(builder.conv("conv1", "image", 6, kernel=3), scale=0.25 if given.std[0] > 1 else 16.0)
+    builder.head(builder.act(builder.conv("conv2", first, 6, kernel=3)))
+    path = builder.save(tmp_path / "net.onnx")
+    graph = to_graph(lower(path, given))
+    images = random_images(graph, 3)
+    order = [2, 1, 0] if given.source_order == "BGR" else [0, 1, 2]
+    mean, std = np.float32(given.mean)[order], np.float32(given.std)[order]
+    inputs = as_they_are((images[..., order].astype(np.float32) - mean) / std)
+    scores = engine_scores(path, inputs)
+    np.testing.assert_allclose(graph.run(images) * graph.output_scale, scores, rtol=1e-4, atol=1e-4)
+    assert not np.array_equal(graph.run(images), to_graph(lower(path)).run(images))
+
+
+def test_pixels_of_0_to_1(tmp_path: Path) -> None:
+    """As ToTensor() gives them. A sum that is a boundary exactly may round either way in float32; nothing else may."""
+    builder = Builder(1)
+    builder.head(builder.act(builder.conv("conv1", "image", 6, kernel=3), scale=0.25), scale=0.25)
+    path, given = builder.save(tmp_path / "net.onnx"), record(std=(255.0,) * 3)
+    found = agreement_of(path, lower(path, given), given, pictures((9, 9, 3)))
+    assert found.values == 3 * 7 * 7 * 6
+    with pytest.raises(InputError, match=r"the integers must be what the file's own engine"):
+        agreement_of(path, lower(path), given, pictures((9, 9, 3)))
+
+
+def test_preprocessing_that_integer_weights_cannot_take(tmp_path: Path) -> None:
+    builder = Builder(1)
+    builder.head(builder.act(builder.conv("conv1", "image", 6, kernel=3, pad=1)))
+    path = builder.save(tmp_path / "net.onnx")
+    faults = {
+        r"^preprocessing: std must be one number for all channels, not \[1.0, 2.0, 1.0\]": record(
+            std=(1, 2, 1)
+        ),
+        r"^conv1: mean must be 0 where the first convolution is padded": record(mean=(1, 0, 0)),
+        r"^image: size must be 9, the input's, not 11; change": Preprocessing(11, 11),
+    }
+    for message, given in faults.items():
+        with pytest.raises(InputError, match=message):
+            lower(path, given)
+
+
+def test_preprocessing_of_inputs_that_are_no_pictures(tmp_path: Path) -> None:
+    builder = Builder(1, (1, 9, 12))
+    builder.head(builder.act(builder.conv("conv1", "image", 6, kernel=3)))
+    path = builder.save(tmp_path / "net.onnx")
+    assert to_graph(lower(path)).input_type.shape == (9, 12, 1)
+    with pytest.raises(
+        InputError, match=r"^image: pictures are prepared for square inputs of three colours, not for"
+    ):
+        lower(path, record())
+
+
+@pytest.mark.parametrize(
+    ("scale", "bits", "given"),
+    [
+        (1.0, 8, None),
+        (1.0, 10, None),
+        (1 / 256, 8, record(std=(256.0,) * 3)),
+        (1.0, 8, record(source_order="BGR")),
+    ],
+)
+def test_an_input_quantizer_of_whole_pixels_is_absorbed(
+    scale: float, bits: int, given: Preprocessing | None, tmp_path: Path
+) -> None:
+    builder = Builder(4)
+    pixels = builder.quant("image", "pixels", scale, bits, signed=int(bits > 8))
+    builder.channels[pixels] = 3
+    builder.head(builder.act(builder.conv("conv1", pixels, 6, kernel=3), scale=16 * scale))
+    path = builder.save(tmp_path / "net.onnx")
+    graph = to_graph(lower(path, given))
+    images = random_images(graph, 3)
+    inputs = images[..., ::-1] if given is not None and given.source_order == "BGR" else images
+    scores = engine_scores(path, as_they_are(inputs) * np.float32(scale))
+    np.testing.assert_allclose(graph.run(images) * graph.output_scale, scores, rtol=1e-5, atol=1e-5)
+
+
+def test_more_channels_than_pixels(tmp_path: Path) -> None:
+    builder = Builder(1, (12, 4, 4))
+    builder.head(builder.act(builder.conv("conv1", "image", 3, kernel=3)))
+    assert to_graph(lower(builder.save(tmp_path / "net.onnx"))).input_type.shape == (4, 4, 12)
+
+
+# --- true rules -------------------------------------------------------------------------------------------------
+
+
+def before_the_average(kind: str, **attributes: Any) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        average = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")
+        node = helper.make_node(kind, [average.input[0]], ["made"], name="made", **attributes)
+        average.input[0] = "made"
+        model.graph.node.insert(len(model.graph.node) - 2, node)
+
+    return change
+
+
+def behind_everything(kind: str, *shape: int, **attributes: Any) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "inner"
+        given = ["inner"]
+        if shape:
+            model.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), "matrix"))
+            given.append("matrix")
+        model.graph.node.append(helper.make_node(kind, given, ["scores"], name="made", **attributes))
+
+    return change
+
+
+def batch_norm(model: onnx.ModelProto) -> None:
+    relu = next(node for node in model.graph.node if node.name == "conv1.relu")
+    names = []
+    for name in ("gain", "shift", "mean", "var"):
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), name))
+        names.append(name)
+    model.graph.node.insert(
+        0, helper.make_node("BatchNormalization", ["conv1", *names], ["normal"], name="bn1")
+    )
+    relu.input[0] = "normal"
+
+
+def depthwise(model: onnx.ModelProto) -> None:
+    node = next(node for node in model.graph.node if node.name == "fire2.squeeze")
+    node.attribute.append(helper.make_attribute("group", 2))
+
+
+def signed_shared(model: onnx.ModelProto) -> None:
+    node = next(node for node in model.graph.node if node.name == "fire2.bypass.act")
+    node.input[0] = "fire2.bypass"
+    for item in node.attribute:
+        if item.name == "signed":
+            item.i = 1
+
+
+def qdq(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.name == "conv1.act":
+            node.op_type, node.domain = "QuantizeLinear", ""
+            del node.input[2:], node.attribute[:]
+    relu = next(node for node in model.graph.node if node.name == "conv1.relu")
+    relu.op_type = "Clip"
+
+
+def nhwc(model: onnx.ModelProto) -> None:
+    conv = next(node for node in model.graph.node if node.name == "conv1")
+    model.graph.node.insert(
+        0, helper.make_node("Transpose", ["image"], ["nchw"], name="turn", perm=[0, 3, 1, 2])
+    )
+    conv.input[0] = "nchw"
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 9, 9, 3)))
+
+
+def rough_bias(model: onnx.ModelProto) -> None:
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.linspace(0, 1, 5, dtype=np.float32), "head.bias"))
+
+
+STOPS: dict[str, tuple[Callable[[onnx.ModelProto], None], str, str]] = {
+    "batch normalization": (batch_norm, "bn1: batch normalization must be folded", "merge_bn"),
+    "bipolar": (
+        lambda model: setattr(model.graph.node[0], "op_type", "BipolarQuant"),
+        "conv1.weight.quant: weights must have 2 to 6 bits",
+        "weight_bit_width=2",
+    ),
+    "depthwise": (depthwise, "fire2.squeeze: group must be 1, not 2", "not supported"),
+    "signed shared": (
+        signed_shared,
+        "fire2.bypass: the result must go into one Relu",
+        "one QuantReLU shared",
+    ),
+    "average pool": (
+        before_the_average("AveragePool", kernel_shape=[2, 2], strides=[2, 2]),
+        "made: an average must be that of all pixels, at the end",
+        "nn.AdaptiveAvgPool2d(1)",
+    ),
+    "linear layer": (
+        behind_everything("Gemm", 5, 5),
+        "made: a fully connected layer must be a 1x1",
+        "QuantConv2d",
+    ),
+    "matrix": (
+        behind_everything("MatMul", 5, 5),
+        "made: a fully connected layer must be a 1x1",
+        "QuantConv2d",
+    ),
+    "softmax": (behind_everything("Softmax"), "made: the output must be the class scores", "leave it out"),
+    "float bias": (
+        rough_bias,
+        "head: the bias must be an integer times the accumulator's scale",
+        "Int32Bias",
+    ),
+    "clip": (
+        lambda model: setattr(
+            next(node for node in model.graph.node if node.name == "conv1.relu"), "op_type", "Clip"
+        ),
+        "conv1.relu: an activation must be a Relu with a quantizer",
+        "QuantReLU(max_val=6)",
+    ),
+    "QCDQ": (qdq, "conv1.act: quantizers must be Quant nodes of QONNX", "export_qonnx"),
+    "NHWC": (nhwc, "turn: the file must be channels first (NCHW) throughout", "--inputs-as-nchw"),
+    "unknown domain": (
+        lambda model: setattr(model.graph.node[0], "domain", "com.somebody"),
+        "conv1.weight.quant: the operation must be one of",
+        "not com.somebody.Quant",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_what_stands_in_the_way_is_named(name: str, tmp_path: Path) -> None:
+    change, rule, fix = STOPS[name]
+    model = valid().model()
+    change(model)
+    with pytest.raises(InputError) as caught:
+        lower(save(model, tmp_path / "net.onnx"))
+    assert str(caught.value).startswith(rule)
+    assert fix in str(caught.value)
+
+
+def test_windows_that_onnx_does_not_survive(tmp_path: Path) -> None:
+    """ONNX's own shape inference ends the process for some of these."""
+    for name, value in (
+        ("strides", [0, 0]),
+        ("dilations", [0, 1]),
+        ("pads", [-9] * 4),
+        ("strides", [1 << 40] * 2),
+    ):
+        model = valid().model()
+        pool = next(node for node in model.graph.node if node.op_type == "MaxPool")
+        kept = [item for item in pool.attribute if item.name != name]
+        del pool.attribute[:]
+        pool.attribute.extend([*kept, helper.make_attribute(name, value)])
+        with pytest.raises(InputError, match=rf"^pool1: {name} must be [01] to 4096, not "):
+            lower(save(model, tmp_path / "net.onnx"))
+    model = valid().model()
+    node = next(node for node in model.graph.node if node.name == "conv1.weight.quant")
+    weights = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[0])
+    weights.dims.extend([1])
+    with pytest.raises(InputError, match=r"^conv1: weights must be \(channels, depth, height, width\), not"):
+        lower(save(model, tmp_path / "net.onnx"))
+
+
+def test_small_files_that_ask_for_much(tmp_path: Path) -> None:
+    model = valid().model()
+    model.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 1 << 30, 1 << 30))
+    )
+    with pytest.raises(InputError, match=r"^image: a tensor must have at most 67108864 values"):
+        lower(save(model, tmp_path / "net.onnx"))
+    model = valid().model()
+    shape = numpy_helper.from_array(np.array([1 << 20, 1 << 20], np.int64), "shape")
+    model.graph.initializer.append(shape)
+    quant = next(node for node in model.graph.node if node.name == "conv1.act")
+    model.graph.node.insert(0, helper.make_node("Expand", [quant.input[1], "shape"], ["large"], name="grow"))
+    quant.input[1] = "large"
+    with pytest.raises(InputError, match=r"^grow: a computed constant must have at most 16777216 values"):
+        lower(save(model, tmp_path / "net.onnx"))
