@@ -275,11 +275,11 @@ class Hostile:
             (300, self.half_head),
             (256, self.one_byte),
             (50, self.drip),
-            (40, self.never_reads),
+            (10, self.never_reads),
             (10, self.leaves),
-            (4, self.bomb),
-            (4, self.large_body),
-            (4, self.garbage),
+            (2, self.bomb),
+            (2, self.large_body),
+            (2, self.garbage),
         )
 
     async def half_head(self) -> None:
@@ -308,7 +308,7 @@ class Hostile:
         _reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1)
         try:
             _reader._transport.pause_reading()  # type: ignore[attr-defined]
-            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
             await asyncio.sleep(60)
         finally:
             writer.transport.abort()
@@ -319,7 +319,7 @@ class Hostile:
         writer.write(request(self._image))
         await writer.drain()
         writer.close()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
 
     async def bomb(self) -> None:
         """A small file with many pixels."""
