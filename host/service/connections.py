@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _LOOK_S, _PAUSE_S = 0.25, 0.02
-_YOUNG_S = 1.0
 _SMALL_SHARE = 64
 _LINGER_S = 2.0
 _AT_ONCE = 16
@@ -142,17 +141,16 @@ class Guard:
         connection.refuse(status, message)
 
     def _make_room(self, newest: Connection) -> None:
-        """Ends some connections, or else the newest: refused ones, then old unfinished ones, then idle ones."""
+        """Ends refused connections, or unfinished ones, or idle ones, the oldest first; or else the newest."""
         now = time.monotonic()
         if now < self._full_until:
             chosen = []
         else:
             others = self._connections - {newest}
             refused = [c for c in others if c.refused]
-            old = [] if refused else _silent([c for c in others if c.unfinished and now - c.since > _YOUNG_S])
-            idle = [] if old else [c for c in others if c.idle]
-            count = 1 + len(others) // _AT_ONCE
-            chosen = heapq.nsmallest(count, refused or old or idle, key=lambda connection: connection.since)
+            unfinished = [] if refused else _silent([c for c in others if c.unfinished])
+            candidates = refused or unfinished or [c for c in others if c.idle]
+            chosen = heapq.nsmallest(1 + len(others) // _AT_ONCE, candidates, key=lambda c: c.since)
         if not chosen:
             self._full_until = now + _LOOK_S
             chosen = [newest]
