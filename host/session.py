@@ -396,6 +396,7 @@ class Session:
                     f"wrong bitstream: {dma.name} must tell the bundle's accelerator {wanted[:16]}, not {found[:16]}",
                     "the bitstream is of another build: build it again, and copy the whole bundle",
                 )
+        self._odma.ask_for_tags()
         self._layout.use_tags(self._odma.tags)
         if self._audits is not None and not self._odma.tags:
             self._audits.complete()

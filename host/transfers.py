@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Mapping
 import numpy as np
 
 from host.devices.base import DeviceError
+from host.devices.dma import NUMBER
 
 if TYPE_CHECKING:
     from host.design import Design, Port
@@ -20,7 +21,6 @@ PHASES = ("wait", "prepare", "input", "compute", "read", "total")
 TAG_BYTES = 4
 """Of the checksum that our shell gives behind the scores of each frame."""
 _GUARD_BYTES, _GUARD = 64, 0xA5
-_WORD = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Layout:
         """Each frame's scores belong to the frame that was sent, as the words say that the shell read."""
         found = tags.view("<u4").reshape(-1).tolist()
         for number, (tag, crc) in enumerate(zip(found, slot.sums), slot.first):
-            wanted = crc ^ (number & _WORD)
+            wanted = crc ^ (number & NUMBER)
             if tag != wanted:
                 raise DeviceError(
                     "output",

@@ -1,6 +1,7 @@
 """The driver on the virtual board for long: real images, every fault among them, 100,000 frames in flat memory.
 
-    python scripts/check_driver.py [BUNDLE] [--images PHOTOS] [--count 1000] [--fault-count 100] [--frames 100000]
+    python scripts/check_driver.py [BUNDLE] [--images PHOTOS] [--count 1000] [--fault-count 100] [--requests 800]
+        [--frames 100000]
 
 Every score is compared with the fast simulator's. Exits with 1 if one differs or comes out of order, a fault is
 reported otherwise than it should be or too late, a buffer is left, or memory grows.
@@ -9,13 +10,17 @@ reported otherwise than it should be or too late, a buffer is left, or memory gr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,6 +58,7 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=1000, help="images of the stream")
     parser.add_argument("--fault-count", type=int, default=100, help="images with each fault among them")
+    parser.add_argument("--requests", type=int, default=800, help="of clients under each fault")
     parser.add_argument("--frames", type=int, default=100_000, help="of the look at memory")
     args = parser.parse_args()
     folder = find_data_folder()
@@ -66,6 +72,7 @@ def main() -> int:
         bundle = Bundle.load(path)
     problems = stream(bundle, images, args.count)
     problems += faults(bundle, images, args.fault_count)
+    problems += requests(bundle, args.requests)
     problems += memory(bundle, args.frames)
     for problem in problems:
         print(f"WRONG: {problem}", flush=True)
@@ -134,6 +141,76 @@ def faults(bundle: Bundle, images: str, count: int) -> list[str]:
     head = ("fault", "reported as", "images before", "after s", "limit s", f"{count} right after reset")
     print(table(head, rows), flush=True)
     return problems
+
+
+SHELLS: dict[str, dict[str, Any]] = {
+    "tags": {},
+    "before tags": {"tags": False},
+    "FINN's": {"accelerator": None},
+}
+
+
+def requests(bundle: Bundle, count: int) -> list[str]:
+    """Requests of eight clients while each fault happens, under each shell: all get an answer, none a wrong one."""
+    images, rows, problems = bundle.golden.images, [], []
+    recorded = Recorded.golden(bundle)
+    for name, options in SHELLS.items():
+        for kind, outcome in OUTCOMES.items():
+            if outcome.phases == ("open",):
+                continue
+            fault = Fault(kind, count // 4)
+            device = VirtualDevice(
+                Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=recorded, **options
+            )
+            with Accelerator(bundle, device, deadline_s=DEADLINE_S) as accelerator:
+                answers, slowest = ask(accelerator, images, count)
+                limit = 2 * accelerator.patience_s + SLACK_S
+            rows.append(
+                (
+                    name,
+                    kind,
+                    *(answers[key] for key in ("right", "wrong", "refused", "none")),
+                    f"{slowest:.2f}",
+                )
+            )
+            if answers["wrong"] or answers["none"] or sum(answers.values()) != count or slowest > limit:
+                problems.append(f"{kind}, {name}: {dict(answers)}, the slowest after {slowest:.2f} s")
+    head = ("shell", "fault", "right", "wrong", "refused", "no answer", "slowest s")
+    print(table(head, rows), flush=True)
+    return problems
+
+
+def ask(accelerator: Accelerator, images: Array, count: int) -> tuple[Counter[str], float]:
+    """What became of the requests of eight clients who reset after a fault, and how long the slowest took."""
+    answers: Counter[str] = Counter()
+    golden, slowest, lock = accelerator.bundle.golden.scores, [0.0], threading.Lock()
+
+    def client(first: int) -> None:
+        for number in range(first, count, 8):
+            which, begin = (number * 7 + first) % len(images), time.monotonic()
+            try:
+                scores = (
+                    accelerator.submit(images[which : which + 1]).result(4 * accelerator.patience_s).scores
+                )
+                outcome = "right" if np.array_equal(scores[0], golden[which]) else "wrong"
+            except DeviceError:
+                outcome = "refused"
+            except FutureTimeout:
+                outcome = "none"
+            took = time.monotonic() - begin
+            with lock:
+                answers[outcome] += 1
+                slowest[0] = max(slowest[0], took)
+            with lock, contextlib.suppress(DeviceError):
+                if outcome == "refused" and accelerator.fault is not None:
+                    accelerator.reset()
+
+    threads = [threading.Thread(target=client, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers, slowest[0]
 
 
 def memory(bundle: Bundle, frames: int) -> list[str]:

@@ -16,11 +16,12 @@ NAMES = {"control": CONTROL, "address_low": ADDRESS_LOW, "address_high": ADDRESS
 # What the registers of our shell have beyond FINN's (hw/rtl/axi/shell.sv and dma_control.sv).
 IDENTITY, VERSION, ERROR, WHERE_LOW, WHERE_HIGH = 0x40, 0x44, 0x48, 0x4C, 0x50
 CYCLES_LOW, CYCLES_HIGH, ALIGNED, ACCELERATOR = 0x54, 0x58, 0x5C, 0x60
-QUIET = 0x28
-TAGS_SINCE = 2
-"""The version of the map from which on tags come back with the scores."""
+TAGS, QUIET = 0x24, 0x28
+"""Of the output DMA: what is written to the first is kept only by a shell that gives tags."""
 MAGIC = int.from_bytes(b"FIRE", "little")
 HASH_WORDS = 8
+NUMBER = 0xFFFF
+"""What the shell keeps of a frame's number."""
 SHELL_NAMES = {
     **NAMES,
     "error": ERROR,
@@ -44,12 +45,12 @@ _ERRORS = {
 
 
 def reached(count: int, wanted: int) -> bool:
-    """Whether a counter of 32 bits is at `wanted` or behind.
+    """Whether a counter of 16 bits is at `wanted` or a little behind.
 
-    >>> reached(5, 5), reached(4, 5), reached(3, (1 << 32) - 2), reached((1 << 32) - 2, (1 << 32) + 3)
+    >>> reached(5, 5), reached(4, 5), reached(3, (1 << 16) - 2), reached((1 << 16) - 2, (1 << 16) + 3)
     (True, False, True, False)
     """
-    return (count - wanted) & 0xFFFFFFFF < 1 << 31
+    return (count - wanted) & NUMBER < 1 << 15
 
 
 class Dma:
@@ -76,16 +77,24 @@ class Dma:
     def identify(self) -> str | None:
         """The SHA-256 of the accelerator's sources as our shell tells it; None for an IODMA of FINN.
 
-        Ask after every loading of a design: only then errors are looked for. Sets `tags`, whether a tag lies behind the
-        scores of each frame, and `proves`, whether `aligned` will ever tell something.
+        Ask after every loading of a design: only then errors are looked for.
         """
         self._shell = self._registers.read(IDENTITY) == MAGIC
-        self.tags = self._shell and self._registers.read(VERSION) >= TAGS_SINCE
-        self.proves = self.tags and self._registers.read(QUIET) > 0
+        self.tags = self.proves = False
         if not self._shell:
             return None
         words = [self._registers.read(ACCELERATOR + 4 * number) for number in range(HASH_WORDS)]
         return "".join(f"{word:08x}" for word in words)
+
+    def ask_for_tags(self) -> None:
+        """Before the first transfer: from now on a tag lies behind the scores of each frame, if the shell has tags.
+
+        Sets `tags`, whether it does so, and `proves`, whether `aligned` will ever tell something.
+        """
+        if self._shell:
+            self._registers.write(TAGS, 1)
+            self.tags = self._registers.read(TAGS) == 1
+            self.proves = self.tags and self._registers.read(QUIET) > 0
 
     def start(self, address: int, frames: int) -> None:
         """Moves `frames` frames from or to the address, in the background.
@@ -137,7 +146,7 @@ class Dma:
         return True
 
     def aligned(self) -> int:
-        """How many frames came out whole, as a pause behind the last of them shows; modulo 2^32.
+        """How many frames came out whole, as a pause behind the last of them shows; modulo 2^16.
 
         The accelerator gives the scores of a frame in one go, and then nothing for long. A stream that lost or gained a
         word is in the midst of a frame whenever it pauses, for ever.

@@ -20,10 +20,11 @@ from host.devices.dma import (
     IDLE,
     MAGIC,
     NO_FRAMES,
+    NUMBER,
     QUIET,
     READY,
     START,
-    TAGS_SINCE,
+    TAGS,
     UNALIGNED,
     VERSION,
     WHERE_HIGH,
@@ -48,16 +49,18 @@ class DmaModel:
     """One DMA.
 
     Args:
-        frame_bytes: of its port.
+        port_bytes: of a frame of its port.
         clock_mhz: of the design.
         accelerator: the hash that it tells; None for an IODMA of FINN, which has none of our registers.
-        quiet: cycles of a pause behind a frame that it looks for; None for our shell before it had tags.
+        tag_bytes: that it puts behind a frame if asked to; 0 for the input DMA, and for older shells.
+        quiet: cycles of a pause behind a frame that it looks for.
     """
 
-    frame_bytes: int
+    port_bytes: int
     clock_mhz: float
     accelerator: str | None
-    quiet: int | None = None
+    tag_bytes: int = 0
+    quiet: int = 0
     aligned: int = 0
     registers: dict[int, int] = field(default_factory=dict)
     job: Job | None = None
@@ -66,6 +69,16 @@ class DmaModel:
     where: int = 0
     begun: float = 0.0
     ended: float = 0.0
+
+    @property
+    def tags(self) -> bool:
+        """Whether it puts a tag behind each frame."""
+        return self.tag_bytes > 0 and bool(self.registers.get(TAGS, 0) & 1)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of a frame in memory."""
+        return self.port_bytes + self.tag_bytes * self.tags
 
     @property
     def address(self) -> int:
@@ -81,7 +94,7 @@ class DmaModel:
             value = (DONE | READY if self.done else 0) | (START if self.job else IDLE)
             self.done = False
             return value
-        if self.accelerator is not None and (offset >= IDENTITY or offset == QUIET):
+        if self.accelerator is not None and (offset >= IDENTITY or offset in (TAGS, QUIET)):
             return self._ours(offset, now)
         return self.registers.get(offset, 0)
 
@@ -89,9 +102,10 @@ class DmaModel:
         cycles = int(((now if self.job else self.ended) - self.begun) * self.clock_mhz * 1e6)
         values = {
             IDENTITY: MAGIC,
-            VERSION: 1 if self.quiet is None else TAGS_SINCE,
-            QUIET: self.quiet or 0,
-            ALIGNED: self.aligned & _WORD,
+            VERSION: 1,
+            TAGS: int(self.tags),
+            QUIET: self.quiet,
+            ALIGNED: self.aligned & NUMBER,
             ERROR: self.code,
             WHERE_LOW: self.where & _WORD,
             WHERE_HIGH: self.where >> 32,

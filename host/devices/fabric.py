@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 import numpy as np
 
 from host.devices.base import DeviceLost
-from host.devices.dma import ADDRESS_LOW, BUS_ERROR, CONTROL, START
+from host.devices.dma import ADDRESS_LOW, BUS_ERROR, CONTROL, NUMBER, START
 from host.devices.dma_model import DmaModel, Job
 from host.devices.faults import Fault
 from host.transfers import tag_bytes
@@ -99,7 +99,7 @@ class Fabric:
         faults: what goes wrong.
         accelerator: the hash that our shell tells, the design's by default; None for FINN's shell, which has no
             registers of ours and waits for ever where there is no memory.
-        tags: our shell gives a tag back behind the scores of each frame; not those of older bitstreams.
+        tags: our shell gives tags if it is asked to; not that of older bitstreams.
     """
 
     def __init__(
@@ -144,12 +144,11 @@ class Fabric:
 
     def _clear(self) -> None:
         given, taken = self.design.input, self.design.output
-        tag, words = tag_bytes(taken) if self._tags else 0, taken.frame_bytes // taken.word_bytes
-        quiet = (_QUIET if words > 1 else 0) if self._tags else None
-        self.idma, self.odma = (
-            DmaModel(size, self.design.clock_mhz, self._accelerator, quiet)
-            for size in (given.frame_bytes, taken.frame_bytes + tag)
-        )
+        tag = tag_bytes(taken) if self._tags else 0
+        quiet = _QUIET if self._tags and taken.frame_bytes > taken.word_bytes else 0
+        clock, told = self.design.clock_mhz, self._accelerator
+        self.idma = DmaModel(given.frame_bytes, clock, told)
+        self.odma = DmaModel(taken.frame_bytes, clock, told, tag, quiet)
         self._accepted: tuple[float, Array, Array] | None = None
         self._results: deque[tuple[float, Future[tuple[Array, int]]]] = deque()
         self._sums: deque[int] = deque()  # of the frames whose scores did not come out
@@ -318,15 +317,15 @@ class Fabric:
 
     def _give(self, words: bytes, checksum: int) -> None:
         """The accelerator gives words, and then pauses: the shell puts a tag behind those of each frame."""
-        if not self._tags:
+        if not self.odma.tags:
             self._stream += words
             return
-        size = self.design.output.frame_bytes
+        size = self.odma.port_bytes
         self._words += words
         self._sums.append(checksum)
         while len(self._words) >= size:
-            tag = (self._sums.popleft() if self._sums else 0) ^ (self._given & 0xFFFFFFFF)
-            self._stream += self._words[:size] + tag.to_bytes(self.odma.frame_bytes - size, "little")
+            tag = (self._sums.popleft() if self._sums else 0) ^ (self._given & NUMBER)
+            self._stream += self._words[:size] + tag.to_bytes(self.odma.tag_bytes, "little")
             del self._words[:size]
             self._given += 1
         if self.odma.quiet and not self._words:
@@ -347,7 +346,7 @@ class Fabric:
         image = design.input.unpack(frame, 1).astype(design.input.kind.dtype)
         packed = np.zeros(design.output.frame_bytes, np.uint8)
         design.output.pack(self._score(image), packed)
-        word, checksum = design.output.word_bytes, zlib.crc32(frame.data) if self._tags else 0
+        word, checksum = design.output.word_bytes, zlib.crc32(frame.data) if self.odma.tags else 0
         self._worker_s = time.thread_time()  # of this thread since it began: the model's alone
         if cut < 0:
             packed = packed[:-word]

@@ -11,9 +11,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from hw.boards import Board
 from hw.bundle import sources_hash
+from hw.dataflow.layers import Head
 from hw.dataflow.network import Dataflow
+from hw.dataflow.schedule import Timing
 from hw.dataflow.stream import Stream
 from hw.errors import InputError
 from hw.files import PathLike, sha256
@@ -24,8 +28,10 @@ SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
 """The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""
 FOLDER, AXI = "shell", RTL / "axi"
 """Of a design, where the sources of the shell are; where they come from."""
-_MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
+_MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "frame_tags", "shell")
 _ADDRESS_BITS = 17
+_MARGIN, _LEAST_QUIET = 4, 64
+"""A pause between frames is so many of the longest within a frame, and these cycles more."""
 _BURST_BEATS = 16
 """As many as AXI3 allows, which S_AXI_HP is on Zynq-7000; on UltraScale+ 256 bytes, four of its memory's own bursts."""
 
@@ -97,6 +103,21 @@ def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, 
 def frame_bytes(stream: Stream) -> int:
     """Bytes of a frame in memory: words without gaps, each of whole bytes."""
     return stream.words * stream.tdata_bits // 8
+
+
+def quiet_cycles(dataflow: Dataflow) -> int:
+    """A pause of the output that only comes between frames: cycles; 0 where none tells them from those within a frame.
+
+    A network that ends with sums over all pixels gives the scores while its last pixel passes, one after the other, and
+    then nothing until the next frame's last pixel.
+    """
+    if not isinstance(dataflow.layers[-1], Head) or dataflow.output.words < 2:
+        return 0
+    timing = Timing(dataflow)
+    given = timing.steady(timing.interval)[dataflow.output_name].visible
+    quiet = _MARGIN * int(np.diff(given).max()) + _LEAST_QUIET
+    pause = timing.interval - int(given[-1] - given[0])
+    return quiet if 2 * quiet <= pause else 0
 
 
 # Signals of the ports by channel, as AXI names them, and their bits.
@@ -183,6 +204,7 @@ def _wrapper(dataflow: Dataflow, bus: Bus, content: str) -> str:
         parameters[f"{name.upper()}_WORD_BYTES"] = stream.tdata_bits // 8
         parameters[f"{name.upper()}_FRAME_BYTES"] = frame_bytes(stream)
         joined += [f".{name}_{part}({name}_{part})" for part in ("data", "valid", "ready")]
+    parameters["QUIET"] = quiet_cycles(dataflow)
     parameters["HASH"] = f"256'h{content}"
     values = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     nets = ",\n".join(f"      {pin}" for pin in [".clk(clk)", ".resetn(resetn)", *joined])

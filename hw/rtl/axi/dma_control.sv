@@ -4,17 +4,19 @@
 // 0x48 error of the last transfer: 0 none, 1 an address that the bus width does not divide, 2 an error response of the
 // bus or an address beyond the bus's, 3 no frames, or 4 GiB and more. 0x4C, 0x50 where it happened. 0x54, 0x58 cycles.
 //
-// A start checks the address and multiplies the frames by FRAME_BYTES, a bit a cycle; meanwhile `planning` keeps the
+// A start checks the address and multiplies the frames by their bytes, a bit a cycle; meanwhile `planning` keeps the
 // registers from being written and the mover takes the address. Then `go` tells it to begin; it answers `ended` once, and
 // `failed` with it.
 module dma_control #(
     parameter int unsigned BUS_BYTES    = 8,
     parameter int unsigned ADDRESS_BITS = 32,  // of the bus; 64 at most
     parameter int unsigned FRAME_BYTES  = 1,
+    parameter int unsigned TAG_BYTES    = 0,   // that a frame has more with `tags`
     localparam int unsigned BYTE_BITS   = $clog2(BUS_BYTES)
 ) (
     input logic clk,
     input logic resetn,
+    input logic tags,
 
     input  logic        write,
     input  logic [ 4:0] write_index,  // of a register of 4 bytes
@@ -33,7 +35,7 @@ module dma_control #(
     input  logic                    failed,
     input  logic [ADDRESS_BITS-1:0] place
 );
-  localparam int unsigned STEPS = $clog2(FRAME_BYTES + 1);
+  localparam int unsigned STEPS = $clog2(FRAME_BYTES + TAG_BYTES + 1);
   localparam int unsigned STEP_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam int unsigned CYCLE_BITS = 40;  // hours; the rest reads as 0
 
@@ -66,8 +68,9 @@ module dma_control #(
   logic [31:0] bytes;  // of the transfer, less one: each step takes 2 x + 1 of it
   logic [STEP_BITS-1:0] step;
   logic many;  // 4 GiB or more
-  localparam logic [STEPS-1:0] FACTOR = STEPS'(FRAME_BYTES);
-  wire [33:0] sum = {1'b0, bytes, 1'b1} + (FACTOR[step] ? {2'b0, frames} : '0);
+  logic none;  // no bit of the factor so far: what is carried is of the -1
+  wire [STEPS-1:0] factor = tags ? STEPS'(FRAME_BYTES + TAG_BYTES) : STEPS'(FRAME_BYTES);
+  wire [33:0] sum = {1'b0, bytes, 1'b1} + (factor[step] ? {2'b0, frames} : '0);
 
   logic beyond;
   if (ADDRESS_BITS < 64) begin : narrow
@@ -91,11 +94,13 @@ module dma_control #(
         cycles <= '0;
         bytes  <= '1;
         many   <= 1'b0;
+        none   <= 1'b1;
         step   <= STEP_BITS'(STEPS - 1);
       end
       MULTIPLY: begin
         bytes <= sum[31:0];
-        if (sum[33:32] != '0 && step != STEP_BITS'(STEPS - 1)) many <= 1'b1;  // the first carries from -1
+        if (sum[33:32] != '0 && !none) many <= 1'b1;
+        if (factor[step]) none <= 1'b0;
         step <= step - 1'b1;
         if (step == '0) state <= CHECK;
       end

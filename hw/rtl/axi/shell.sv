@@ -1,7 +1,10 @@
 // Everything between the processor's buses and an accelerator's streams: registers, and a DMA in each direction.
 //
 // s_axi: the input DMA's registers at 0, the output DMA's at 0x10000 (see dma_control), and in each block
-// 0x40 "FIRE", 0x44 the version of this map, 0x60 to 0x7C HASH, its first 32 bits first.
+// 0x40 "FIRE", 0x44 the version of this map, 0x60 to 0x7C HASH, its first 32 bits first. Of the output DMA's alone:
+// 0x24 bit 0, written before the first transfer, puts a tag behind the scores of each frame (see frame_tags), which older
+// shells do not have and read as 0; 0x28 QUIET; 0x5C the 16 lower bits of how many
+// frames came out whole, as a pause behind them shows.
 module shell #(
     parameter int unsigned  BUS_BYTES       = 8,
     parameter int unsigned  ADDRESS_BITS    = 32,   // that the bus behind m_axi has
@@ -10,6 +13,7 @@ module shell #(
     parameter int unsigned  IN_FRAME_BYTES  = 3,
     parameter int unsigned  OUT_WORD_BYTES  = 3,
     parameter int unsigned  OUT_FRAME_BYTES = 3,
+    parameter int unsigned  QUIET           = 0,    // see frame_tags
     parameter logic [255:0] HASH            = '0
 ) (
     input logic clk,
@@ -85,10 +89,21 @@ module shell #(
       .*
   );
 
+  logic tags;
+  logic [15:0] aligned;
+
+  always_ff @(posedge clk)
+    if (!resetn) tags <= 1'b0;
+    else if (write && write_known && write_address[16] && write_address[6:2] == 5'h09 && write_strobe[0])
+      tags <= write_data[0];
+
   always_comb begin
     unique case (read_address[6:2])
       5'h10: constant = MAGIC;
       5'h11: constant = VERSION;
+      5'h09: constant = {31'b0, tags && read_address[16]};
+      5'h0A: constant = read_address[16] ? QUIET : '0;
+      5'h17: constant = read_address[16] ? 32'(aligned) : '0;
       default: constant = '0;
     endcase
     for (int unsigned i = 0; i < 8; i++) if (read_address[6:2] == 5'(24 + i)) constant = HASH[255-32*i-:32];
@@ -105,11 +120,12 @@ module shell #(
   logic [BEAT_BITS-1:0] input_last_beat;
   logic [BYTE_BITS-1:0] input_last_byte;
   logic [ADDRESS_BITS-1:0] input_place, araddr;
+  logic read_valid, read_ready;
 
   dma_control #(
       .BUS_BYTES(BUS_BYTES), .ADDRESS_BITS(ADDRESS_BITS), .FRAME_BYTES(IN_FRAME_BYTES)
   ) input_control (
-      .clk(clk), .resetn(resetn),
+      .clk(clk), .resetn(resetn), .tags(1'b0),
       .write(write && write_known && !write_address[16]), .write_index(write_address[6:2]),
       .write_data(write_data), .write_strobe(write_strobe),
       .read(read && read_known && !read_address[16]), .read_index(read_address[6:2]), .read_data(input_word),
@@ -127,7 +143,7 @@ module shell #(
       .ended(input_ended), .failed(input_failed), .place(input_place),
       .araddr(araddr), .arlen(m_axi_arlen), .arvalid(m_axi_arvalid), .arready(m_axi_arready),
       .rdata(m_axi_rdata), .rresp(m_axi_rresp), .rvalid(m_axi_rvalid), .rready(m_axi_rready),
-      .out_data(in_data), .out_valid(in_valid), .out_ready(in_ready)
+      .out_data(in_data), .out_valid(read_valid), .out_ready(read_ready)
   );
   assign m_axi_araddr = 64'(araddr);
 
@@ -137,11 +153,14 @@ module shell #(
   logic [BEAT_BITS-1:0] output_last_beat;
   logic [BYTE_BITS-1:0] output_last_byte;
   logic [ADDRESS_BITS-1:0] output_place, awaddr;
+  logic [8*OUT_WORD_BYTES-1:0] write_word;
+  logic write_valid, write_ready;
 
   dma_control #(
-      .BUS_BYTES(BUS_BYTES), .ADDRESS_BITS(ADDRESS_BITS), .FRAME_BYTES(OUT_FRAME_BYTES)
+      .BUS_BYTES(BUS_BYTES), .ADDRESS_BITS(ADDRESS_BITS), .FRAME_BYTES(OUT_FRAME_BYTES),
+      .TAG_BYTES((4 + OUT_WORD_BYTES - 1) / OUT_WORD_BYTES * OUT_WORD_BYTES)
   ) output_control (
-      .clk(clk), .resetn(resetn),
+      .clk(clk), .resetn(resetn), .tags(tags),
       .write(write && write_known && write_address[16]), .write_index(write_address[6:2]),
       .write_data(write_data), .write_strobe(write_strobe),
       .read(read && read_known && read_address[16]), .read_index(read_address[6:2]), .read_data(output_word),
@@ -160,7 +179,18 @@ module shell #(
       .awaddr(awaddr), .awlen(m_axi_awlen), .awvalid(m_axi_awvalid), .awready(m_axi_awready),
       .wdata(m_axi_wdata), .wstrb(m_axi_wstrb), .wlast(m_axi_wlast), .wvalid(m_axi_wvalid), .wready(m_axi_wready),
       .bresp(m_axi_bresp), .bvalid(m_axi_bvalid), .bready(m_axi_bready),
-      .in_data(out_data), .in_valid(out_valid), .in_ready(out_ready)
+      .in_data(write_word), .in_valid(write_valid), .in_ready(write_ready)
   );
   assign m_axi_awaddr = 64'(awaddr);
+
+  //-- Between them ---------------------------------------------------------------------------------------------------
+  frame_tags #(
+      .IN_WORD_BYTES(IN_WORD_BYTES), .IN_WORDS(IN_FRAME_BYTES / IN_WORD_BYTES),
+      .OUT_WORD_BYTES(OUT_WORD_BYTES), .OUT_WORDS(OUT_FRAME_BYTES / OUT_WORD_BYTES), .QUIET(QUIET)
+  ) frames (
+      .clk(clk), .resetn(resetn), .enable(tags), .aligned(aligned),
+      .in_data(in_data), .read_valid(read_valid), .read_ready(read_ready), .in_valid(in_valid), .in_ready(in_ready),
+      .out_data(out_data), .out_valid(out_valid), .out_ready(out_ready),
+      .write_data(write_word), .write_valid(write_valid), .write_ready(write_ready)
+  );
 endmodule

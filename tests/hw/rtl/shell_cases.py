@@ -16,7 +16,7 @@ SHELL_SOURCES = [
     RTL / "stream_fifo.sv",
     *(
         AXI / f"{module}.sv"
-        for module in ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "shell")
+        for module in ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "frame_tags", "shell")
     ),
 ]
 
@@ -32,10 +32,11 @@ class Case:
     frame_in: int
     word_out: int
     frame_out: int
+    quiet: int = 0
 
 
 CASES = {
-    "rgb": Case(8, 32, 16, 3, 30, 3, 30),
+    "rgb": Case(8, 32, 16, 3, 30, 3, 30, 40),
     "bytes": Case(8, 32, 16, 1, 7, 1, 1),
     "wide": Case(8, 32, 16, 12, 24, 30, 60),
     "odd": Case(8, 32, 2, 7, 7, 5, 15),
@@ -99,7 +100,8 @@ def write_bench(folder: Path) -> list[Path]:
         values = {
             "BUS_BYTES": case.bus, "ADDRESS_BITS": case.address_bits, "BURST_BEATS": case.beats,
             "IN_WORD_BYTES": case.word_in, "IN_FRAME_BYTES": case.frame_in,
-            "OUT_WORD_BYTES": case.word_out, "OUT_FRAME_BYTES": case.frame_out, "HASH": f"256'h{HASH}",
+            "OUT_WORD_BYTES": case.word_out, "OUT_FRAME_BYTES": case.frame_out,
+            "QUIET": case.quiet, "HASH": f"256'h{HASH}",
         }  # fmt: skip
         given = ", ".join(f".{key}({value})" for key, value in values.items())
         body.append(f"shell #({given}) {name} (.clk(clk), .accelerator_resetn(), {', '.join(pins)});")

@@ -225,6 +225,10 @@ class Shell(Processor):
         self.next = self.given
         await super().reset(1)
 
+    def gives(self) -> bool:
+        """Whether the accelerator has a word in this cycle."""
+        return True
+
     async def _takes(self) -> None:
         ready, valid, data = self._pin("in_ready"), self._pin("in_valid"), self._pin("in_data")
         now = 0
@@ -245,7 +249,7 @@ class Shell(Processor):
             if now and ready.value == 1 and self._resetn.value == 1:
                 self.given += self._word_out
                 now = 0
-            if not now and self.rng.random() < self.give:
+            if not now and self.gives() and self.rng.random() < self.give:
                 now = 1
                 word = bytes(self.byte(self.given + i) for i in range(self._word_out))
                 data.value = int.from_bytes(word, "little")

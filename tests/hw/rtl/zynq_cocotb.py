@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ BASE = 0x4000_0000
 IMAGES, SCORES = 0x1000_0000, 0x1800_0000
 DATA = np.load(Path(os.environ["FIREFLOW_CASE"]), allow_pickle=False)
 WORD, BITS, LANES = (int(DATA[name]) for name in ("word_bytes", "bits", "lanes"))
+TAGS, QUIET, ALIGNED = 0x24, 0x28, 0x5C
 
 
 class Zynq(Processor):
@@ -166,3 +168,32 @@ async def reset_in_the_midst(dut: Any) -> None:
         await zynq.begin(OUTPUT, SCORES, 1)
         assert [await zynq.end(INPUT), await zynq.end(OUTPUT)] == [0, 0]
         zynq.check([2], SCORES)
+
+
+@cocotb.test()
+async def tags_and_pauses(dut: Any) -> None:
+    """Each frame's scores carry the checksum of its pixels, and the pause behind the last shows that all is whole."""
+    zynq, numbers = Zynq(dut, 5), [0, 2, 1, 1]
+    await zynq.started()
+    await zynq.write(OUTPUT + TAGS, 1)
+    quiet = await zynq.read(OUTPUT + QUIET)
+    assert 64 < quiet < int(DATA["interval"]) // 2
+    zynq.put(numbers, IMAGES)
+    tag = -(-4 // WORD) * WORD
+    zynq.clear(2 * len(numbers), SCORES)
+    for turn in range(2):
+        await zynq.begin(OUTPUT, SCORES, len(numbers))
+        await zynq.begin(INPUT, IMAGES, len(numbers))
+        assert [await zynq.end(INPUT), await zynq.end(OUTPUT)] == [0, 0]
+        await zynq.wait(quiet + 20)
+        assert await zynq.read(OUTPUT + ALIGNED) == len(numbers) * (turn + 1)
+        size = len(numbers) * (zynq.size + tag)
+        found = bytes(zynq.memory.bytes[SCORES : SCORES + size + 64])
+        assert set(found[size:]) == {GUARD}
+        frames = [found[at : at + zynq.size + tag] for at in range(0, size, zynq.size + tag)]
+        for number, image in enumerate(numbers):
+            wanted = zlib.crc32(zynq.images[image].tobytes()) ^ (len(numbers) * turn + number)
+            assert frames[number][zynq.size :] == wanted.to_bytes(tag, "little")
+        plain = b"".join(frame[: zynq.size] for frame in frames)
+        zynq.memory.bytes[SCORES : SCORES + len(plain) + 64] = plain + bytes([GUARD]) * 64
+        zynq.check(numbers, SCORES)
