@@ -1,6 +1,6 @@
 # Everything a user or a developer runs. The first target of a fresh clone installs a virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help demo test rtl pynq driver fuzz lint bench screenshot clean
+.PHONY: help demo test rtl pynq driver service fuzz lint bench screenshot clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -29,6 +29,9 @@ pynq: $(STAMP) ## the driver's tests under pynq 2.7, 3.0.1, 3.1.2 and 4.0.0, in 
 
 driver: $(STAMP) ## the driver for long: 1000 real images, 100 around every fault, 100,000 frames in flat memory
 	$(BIN)/python scripts/check_driver.py
+
+service: $(STAMP) ## the HTTP service for long: 800 requests around every fault, ten minutes of hostile clients
+	$(BIN)/python scripts/check_service.py
 
 fuzz: $(STAMP) ## a million changed inputs over every reader of files, guided by coverage (about an hour)
 	$(BIN)/python scripts/fuzz.py

@@ -18,6 +18,8 @@ from host.devices import DeviceError
 from hw.errors import InputError
 
 TOKEN_VARIABLE = "FIREFLOW_TOKEN"
+_SWITCH_S = 1e-3
+"""What computes gives way to the thread that talks to clients after so long; by default after 5 ms, for each call."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"serve: the timeout must be above 0 seconds, not {args.timeout:g}; give 30")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     give_memory_back()
+    sys.setswitchinterval(_SWITCH_S)
     policy = Policy.of(args.host, args.allow_host, args.allow_origin, _token(args))
     held = max(Limits.held_bytes, args.max_bytes + args.max_bytes // 2)
     limits = Limits(connections=args.connections, held_bytes=held)

@@ -38,9 +38,9 @@ class Board:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.facts: dict[str, Any] = accelerator.device.facts()
         self._lock = threading.Lock()
-        self._under_way: dict[Work, float] = {}
+        self._under_way: dict[Work, tuple[float, Future[Finished]]] = {}
         self._submitting = 0.0
-        self._success = time.monotonic()
+        self._success, self._missed = time.monotonic(), 0.0
         self._ready, self._wanted, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._ready.set()
         self._recovery: threading.Thread | None = None
@@ -54,8 +54,12 @@ class Board:
             work.end(Refused(503, "the service ends; ask another"))
 
     def drop(self, work: Work) -> None:
-        """Forgets a work that nobody waits for. What is on the device already comes out by itself."""
+        """Forgets a work that nobody waits for; what the device has begun comes out by itself."""
         self._lane.drop(work)
+        with self._lock:
+            under_way = self._under_way.get(work)
+        if under_way is not None:
+            under_way[1].cancel()
 
     def close(self) -> None:
         """Ends the threads; the accelerator stays open."""
@@ -70,6 +74,15 @@ class Board:
         with self._lock:
             return 0.0 if self._under_way else time.monotonic() - self._success
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a work had no result in time, and none has come since."""
+        return self._missed > self._success
+
+    def miss(self) -> None:
+        """A work's time is over without a result."""
+        self._missed = time.monotonic()
+
     def trouble(self) -> str | None:
         """What is wrong with the device now; None if nothing is known to be."""
         fault, problem = self.accelerator.fault, self._problem
@@ -81,7 +94,8 @@ class Board:
             return "the device is being reset"
         now = time.monotonic()
         with self._lock:
-            waiting = [begun for begun in (*self._under_way.values(), self._submitting) if begun]
+            waiting = [begun for begun, _future in self._under_way.values()]
+            waiting += [self._submitting] if self._submitting else []
             since = max(self._success, min(waiting)) if waiting else now
         # Half of what every transfer before one may take together: a device at work gives a result by then.
         if now - since > self.accelerator.patience_s / 2:
@@ -134,15 +148,18 @@ class Board:
         finally:
             self._submitting = 0.0
         with self._lock:
-            self._under_way[work] = begun
+            self._under_way[work] = begun, future
         future.add_done_callback(partial(self._finished, work))
         return True
 
     def _finished(self, work: Work, future: Future[Finished]) -> None:
-        """In the driver's thread: the result is there, or the transfer failed."""
-        error = future.exception()
+        """In the driver's thread: the result is there, the transfer failed, or it was cancelled before it began."""
         with self._lock:
             self._under_way.pop(work, None)
+        if future.cancelled():
+            return
+        error = future.exception()
+        with self._lock:
             if error is None:
                 self._success = time.monotonic()
                 for phase in PHASES:

@@ -7,14 +7,16 @@ watched from outside of uvicorn's protocol, by one look at all of them several t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import json
+import select
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Callable, cast
+from typing import TYPE_CHECKING, Any, Callable, Sequence, cast
 
 from host.service.app import CONNECTION
 from host.service.policy import SECURITY_HEADERS
@@ -22,8 +24,9 @@ from host.service.policy import SECURITY_HEADERS
 if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_LOOK_S = 0.25
-_YOUNG_S = 1.0
+_LOOK_S, _PAUSE_S = 0.25, 0.02
+_SMALL_SHARE = 64
+_LINGER_S = 2.0
 _AT_ONCE = 16
 """One in so many of the connections is closed when there are too many, so that each look at all of them pays."""
 
@@ -72,6 +75,7 @@ class Guard:
         self.held = 0
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
+        self._full_until = self._held_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def protocol(self, **options: Any) -> Connection:
@@ -103,53 +107,78 @@ class Guard:
         """A connection is gone."""
         self._connections.discard(connection)
 
-    def hold(self, size: int) -> None:
-        """Bytes that came (above 0) or are free again; any thread."""
+    def hold(self, connection: Connection, size: int) -> None:
+        """Bytes of a request came."""
         with self._lock:
+            connection.held += size
             self.held += size
+
+    def release(self, connection: Connection) -> None:
+        """The bytes of a request are free again; any thread."""
+        with self._lock:
+            self.held -= connection.held
+            connection.held = 0
 
     def check_held(self) -> None:
         """Refuses the costliest requests while all together hold too much."""
-        while self.held > self.limits.held_bytes:
-            now = time.monotonic()
-            open_ones = [connection for connection in self._connections if not connection.closing]
-            worst = max(
-                open_ones, key=lambda connection: connection.held * (now - connection.since), default=None
-            )
-            if worst is None or not worst.held:
+        limit, now = self.limits.held_bytes, time.monotonic()
+        if self.held <= limit or (now < self._held_until and self.held <= 2 * limit):
+            return
+        self._held_until = now + _PAUSE_S
+        holders = [c for c in self._connections if c.held and not c.closing]
+        # Small ones are on their way through: only where they are far too many must they go too.
+        small = limit // _SMALL_SHARE if self.held < 2 * limit else 0
+        least = max(small, self.held // max(1, len(holders)))
+        large = [c for c in holders if c.held >= least]
+        for connection in sorted(large, key=lambda c: c.held * (c.since - now)):
+            if self.held <= limit:
                 return
-            self._close(worst, "memory", 503, "the service holds as much as it can; try again in a moment")
+            text = "the service holds as much as it can; try again in a moment"
+            self._close(connection, "memory", 503, text)
 
     def _close(self, connection: Connection, why: str, status: int, message: str) -> None:
         self.closed[why] += 1
         connection.refuse(status, message)
 
     def _make_room(self, newest: Connection) -> None:
+        """Ends refused connections, or unfinished ones, or idle ones, the oldest first; or else the newest."""
         now = time.monotonic()
-        waiting = [c for c in self._connections if c is not newest and not c.closing and c.unfinished]
-        old = [c for c in waiting if now - c.since > _YOUNG_S]
-        if old:
-            count = 1 + len(self._connections) // _AT_ONCE
-            chosen = heapq.nsmallest(count, old, key=lambda connection: connection.since)
+        if now < self._full_until:
+            chosen = []
         else:
-            idle = [c for c in self._connections if c is not newest and not c.closing and c.idle]
-            chosen = heapq.nsmallest(1, idle or waiting or [newest], key=lambda connection: connection.since)
+            others = self._connections - {newest}
+            refused = [c for c in others if c.refused]
+            unfinished = [] if refused else _silent([c for c in others if c.unfinished])
+            candidates = refused or unfinished or [c for c in others if c.idle]
+            chosen = heapq.nsmallest(1 + len(others) // _AT_ONCE, candidates, key=lambda c: c.since)
+        if not chosen:
+            self._full_until = now + _LOOK_S
+            chosen = [newest]
         for connection in chosen:
-            self._close(connection, "number", 503, "there are too many connections; try again in a moment")
+            self.closed["number"] += 1
             connection.abort()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        for connection in list(self._connections):
-            late = connection.late(now)
-            if late == "answer":
-                self.closed[late] += 1
-                connection.abort()
-            elif late is not None:
-                self._close(
-                    connection, late, 408, f"the {late} of the request must come in time; send it faster"
-                )
+        late = {connection: why for connection in self._connections for why in [connection.late(now)] if why}
+        for connection in [c for c, why in late.items() if why == "answer"]:
+            self.closed["answer"] += 1
+            connection.abort()
+        for connection in _silent([c for c, why in late.items() if why != "answer"]):
+            why = late[connection]
+            self._close(connection, why, 408, f"the {why} of the request must come in time; send it faster")
         self._timer = loop.call_later(_LOOK_S, self._look, loop) if self._connections else None
+
+
+def _silent(connections: Sequence[Connection]) -> list[Connection]:
+    """Those of which nothing lies in the system's buffer: on a busy machine, not every late request is its client's."""
+    poll = select.poll()
+    by_file = {}
+    for connection in connections:
+        by_file[connection.file] = connection
+        poll.register(connection.file, select.POLLIN)
+    heard = {number for number, _event in poll.poll(0)}
+    return [connection for number, connection in by_file.items() if number not in heard]
 
 
 class Connection(asyncio.Protocol):
@@ -166,6 +195,7 @@ class Connection(asyncio.Protocol):
         self.held = 0
         self._received = 0
         self._answering = 0
+        self.refused = False
         self._unsent, self._unsent_since = 0, 0.0
         self._app = cast("Callable[..., Any]", inner.app)
         self._transport: asyncio.Transport | None = None
@@ -201,8 +231,7 @@ class Connection(asyncio.Protocol):
         self._received += len(data)
         draining = self._draining
         if not draining:
-            self.held += len(data)
-            self.guard.hold(len(data))
+            self.guard.hold(self, len(data))
         self.inner.data_received(data)
         if draining and not self._in_body:  # all of it is thrown away: the next request may come
             self._received, self.since = 0, time.monotonic()
@@ -213,7 +242,13 @@ class Connection(asyncio.Protocol):
     @property
     def closing(self) -> bool:
         """Whether it only sends what is left."""
-        return self._transport is None or self._transport.is_closing()
+        return self._transport is None or self.refused or self._transport.is_closing()
+
+    @property
+    def file(self) -> int:
+        """The number of its open file."""
+        assert self._transport is not None
+        return int(self._transport.get_extra_info("socket").fileno())
 
     @property
     def unfinished(self) -> bool:
@@ -249,6 +284,8 @@ class Connection(asyncio.Protocol):
             self._unsent, self._unsent_since = unsent, now
         elif now - self._unsent_since > limits.write_s:
             return "answer"
+        if self.refused:
+            return "answer" if age > _LINGER_S else None
         if self.closing:
             return None
         if self._in_body:
@@ -258,17 +295,18 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The bytes of its request are not held any more; any thread."""
-        held, self.held = self.held, 0
-        self.guard.hold(-held)
+        self.guard.release(self)
 
     def abort(self) -> None:
         """Ends it at once, whatever is unsent."""
+        self.guard.remove(self)
+        self.release()
         if self._transport is not None:
             self._transport.abort()
 
     def refuse(self, status: int, message: str) -> None:
         """Ends it with an answer, where one can still be given."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.closing:
             return
         cycle = self.inner.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
@@ -276,8 +314,12 @@ class Connection(asyncio.Protocol):
         if cycle is not None:
             cycle.disconnected = True  # the application must not answer too
             cycle.message_event.set()
-        self._transport.close()
+        self.refused, self.since = True, time.monotonic()
         self.release()
+        # Closed at once, with something unread, the client would never see the answer: what still comes is dropped.
+        with contextlib.suppress(OSError):
+            self._transport.write_eof()
+        self._transport.resume_reading()
 
     def _bad_request(self, msg: str) -> None:
         self.guard.closed["syntax"] += 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from host.service.forms import form_file
 from host.service.lanes import Lane, Refused, Work
-from hw.images import MAX_DECODER_BYTES, NO_FORMAT, decoding_bytes, opened
+from hw.images import NO_FORMAT, decoding_bytes, opened
 from hw.pixels import PictureError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RAW, FORM = "application/octet-stream", "multipart/form-data"
 _SMALL_BYTES = 4 << 20
 """Pictures that take more when decoded wait until no smaller one does, and only so many may wait."""
+_LARGE_BYTES = 96 << 20
+"""What those may take together; beyond it one is alone."""
 _MOST_THREADS = 4
 _RETURNED_BYTES = 2 << 20
 
@@ -41,7 +43,7 @@ class Decoder:
         self._shape = accelerator.design.input.kind.shape
         # One more than processors: a large picture takes seconds.
         threads = min(_MOST_THREADS, 1 + (os.cpu_count() or 1))
-        self._lane = Lane("fireflow-decode", threads, self._handle, MAX_DECODER_BYTES)
+        self._lane = Lane("fireflow-decode", threads, self._handle, _LARGE_BYTES)
 
     def put(self, work: Work) -> None:
         """Queues an upload. Raises Refused for a raw array of another size."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 30.0
 """How long an accepted request may take, unless the device's own deadlines allow more."""
-_CHECK_AFTER_S, _CHECK_S = 10.0, 5.0
+_CHECK_AFTER_S, _CHECK_S, _DOUBT_S = 10.0, 5.0, 1.0
 _LARGE_SHARE = 4
 """One place in so many may be a large picture's: they take long, and others must not wait for them."""
 
@@ -96,6 +96,10 @@ class Service:
         try:
             self._decoder.put(work)
             return await outcome
+        except Refused as error:
+            if error is late and work.image is not None:
+                self.board.miss()
+            raise
         finally:
             timer.cancel()
             watcher.cancel()
@@ -111,18 +115,18 @@ class Service:
 
     async def health(self) -> str | None:
         """What is wrong with the device; None if it works, which a golden image shows where nothing else did."""
-        trouble = self.board.trouble()
-        if trouble is not None or self.board.idle_s < _CHECK_AFTER_S:
+        trouble, doubtful = self.board.trouble(), self.board.doubtful
+        if trouble is not None or not (doubtful or self.board.idle_s > _CHECK_AFTER_S):
             return trouble
         if self._check is None:  # one for all who ask
-            self._check = asyncio.ensure_future(self._self_check())
+            self._check = asyncio.ensure_future(self._self_check(_DOUBT_S if doubtful else _CHECK_S))
             self._check.add_done_callback(self._checked)
         return await asyncio.shield(self._check)
 
     def _checked(self, _check: Any) -> None:
         self._check = None
 
-    async def _self_check(self) -> str | None:
+    async def _self_check(self, patience_s: float) -> str | None:
         golden = self.accelerator.bundle.golden
         if not len(golden.images) or self.accelerator.patience_s / 2 > DEADLINE_S:
             return None  # none to send, or a device that may take minutes: its own deadlines tell
@@ -130,9 +134,9 @@ class Service:
         work = Work(None, "", deliver, image=golden.images[0])
         self.board.put(work)
         try:
-            result = await asyncio.wait_for(outcome, _CHECK_S)
+            result = await asyncio.wait_for(outcome, patience_s)
         except asyncio.TimeoutError:
-            return self.board.trouble() or f"a golden image has had no answer for {_CHECK_S:g} s"
+            return self.board.trouble() or f"a golden image has had no answer for {patience_s:g} s"
         except (Refused, DeviceError) as error:
             return self.board.trouble() or str(error)
         finally:

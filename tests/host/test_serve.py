@@ -26,6 +26,7 @@ from host.cli.background import served
 from host.devices.fabric import Fabric
 from host.devices.faults import Fault
 from host.service import Policy, Service, make_app
+from host.service.connections import LIMITS, Limits
 from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph
 from tests.hw.networks import pictures
@@ -43,14 +44,21 @@ Ask = Callable[..., tuple[int, Any]]
 
 @contextmanager
 def serving(
-    *faults: Fault, queue: int = 64, token: str | None = None, interval_s: float = 0.0, **options: Any
+    *faults: Fault,
+    queue: int = 64,
+    token: str | None = None,
+    interval_s: float = 0.0,
+    timeout_s: float | None = None,
+    policy: Policy | None = None,
+    limits: Limits = LIMITS,
+    **options: Any,
 ) -> Iterator[tuple[Ask, int, Service, Fabric]]:
     with (
         accelerator(*faults, interval_s=interval_s, **options) as (device, board),
-        closing(Service(device, queue)) as service,
+        closing(Service(device, queue, timeout_s)) as service,
     ):
-        app = make_app(service, Policy(token=token), 100_000)
-        with served(app) as port:
+        app = make_app(service, policy or Policy(token=token), 100_000)
+        with served(app, limits=limits) as port:
             yield asking(port), port, service, board
 
 
