@@ -13,11 +13,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
-from qonnx.util.cleanup import cleanup_model
 
 from hw.errors import InputError
-from hw.finn import environment
 from hw.finn.agreement import agreement_of, pictures
 from hw.finn.convert import to_graph
 from hw.finn.execute import qonnx_trace
@@ -25,6 +22,7 @@ from hw.finn.lowering import lower
 from hw.graph import Graph
 from hw.preprocessing import Preprocessing
 from tests.hw.finn.disguises import DISGUISES
+from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.mutants import base, mutate
 from tests.hw.finn.qonnx_builder import Builder, valid
 
@@ -39,15 +37,6 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 
 def random_images(graph: Graph, count: int = 2, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *graph.input_type.shape), dtype=np.uint8)
-
-
-def engine_scores(path: Path, inputs: np.ndarray) -> np.ndarray:
-    """What qonnx itself gives for float32 (N, C, H, W), by its own reader and cleanup: float32 (N, classes)."""
-    with environment.execution():
-        model = cleanup_model(ModelWrapper(str(path)))
-        source, output = model.graph.input[0].name, model.graph.output[0].name
-        rows = [execute_onnx(model, {source: image[None]})[output].reshape(1, -1) for image in inputs]
-    return np.concatenate(rows)
 
 
 def as_they_are(images: np.ndarray) -> np.ndarray:
