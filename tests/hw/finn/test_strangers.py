@@ -84,6 +84,34 @@ def test_several_ways_at_once(tmp_path: Path) -> None:
     assert_array_equal(graph.run(random_images(graph)), plain.run(random_images(plain)))
 
 
+@pytest.mark.parametrize(
+    ("tensor", "called"),
+    [
+        ("conv1.act", "fire2.squeeze.weight"),
+        ("conv1.act", "fire2.squeeze.act.thresholds"),
+        ("fire2.squeeze", "fire2.expand3x3.im2col"),
+        ("pool1", "head.bias"),
+        ("pool1", "scores.axes"),
+        ("image", "head.bias"),
+        ("fire2.concat", "fireflow.renamed.0"),
+    ],
+)
+def test_names_that_the_lowering_gives_too(tensor: str, called: str, tmp_path: Path) -> None:
+    builder = valid()
+    plain = to_graph(lower(builder.save(tmp_path / "plain.onnx"), check=False))
+    model = builder.model()
+    names = {item.name: f"constant {index}" for index, item in enumerate(model.graph.initializer)}
+    names[tensor] = called
+    for node in model.graph.node:
+        for field in (node.input, node.output):
+            field[:] = [names.get(name, name) for name in field]
+    for item in (*model.graph.initializer, *model.graph.input):
+        item.name = names.get(item.name, item.name)
+    graph = to_graph(lower(save(model, tmp_path / "net.onnx")))
+    assert called in graph.types
+    assert_array_equal(graph.run(random_images(graph)), plain.run(random_images(plain)))
+
+
 @pytest.mark.parametrize("name", ["qonnx_raw_brevitas/net.onnx", "qonnx_third_party/net.qonnx.onnx"])
 def test_files_as_they_came(name: str) -> None:
     if not (CASES / name).is_file():
