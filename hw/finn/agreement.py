@@ -185,8 +185,8 @@ def _error(tensor: str, described: Described, graph: Graph, known: Mapping[str, 
     if not isinstance(node.op, Conv):
         return np.zeros(1)
     size, count = _magnitude(node, described, known)
-    bound: Reals = _SLACK * _EPSILON * np.sqrt(count) * size
-    return bound
+    error: Reals = _SLACK * _EPSILON * np.sqrt(count) * size
+    return error
 
 
 def _magnitude(node: Node, described: Described, known: Mapping[str, Integers]) -> tuple[Reals, int]:

@@ -47,6 +47,15 @@ def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, 
     """
     left = iter(wanted)
     names = [model.graph.input[0].name]
+    taken = {*names, *(name for _, name in wanted)}
+
+    def own(name: str) -> str:
+        """A name for what the file has no name for; the file's own may look like it."""
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
     renamed: dict[str, str] = {}
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in _post_order(model)]
     del model.graph.node[:]
@@ -58,7 +67,7 @@ def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, 
         if node.op_type == "Add":
             kind = "add" if model.get_initializer(node.input[1]) is None else "bias"
         if kind == "bias":
-            name = f"{names[-1]}.bias"
+            name = own(f"{names[-1]}.bias")
         else:
             expected, name = next(left)
             assert kind == expected, f"{node.name}: {node.op_type} where {name} ({expected}) belongs"
@@ -66,9 +75,9 @@ def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, 
         renamed[node.output[0]] = name
         before = model.find_producer(node.input[0])
         if before is not None and before.op_type == "Im2Col":
-            renamed[before.output[0]] = f"{name}.im2col"
+            renamed[before.output[0]] = own(f"{name}.im2col")
         if kind in _PARAMETERS:
-            renamed[node.input[1]] = f"{name}.{_PARAMETERS[kind]}"
+            renamed[node.input[1]] = own(f"{name}.{_PARAMETERS[kind]}")
     assert next(left, None) is None, "the lowered model lacks operations"
     _rename(model, renamed)
     return {name: name for name in names}
@@ -77,10 +86,13 @@ def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, 
 def _rename(model: ModelWrapper, renamed: dict[str, str]) -> None:
     # In two steps: by FINN's swaps a tensor may carry the name that another is about to get.
     changed = [(old, new) for old, new in renamed.items() if old != new]
+    between = "fireflow.renamed"
+    while any(name.startswith(between) for name in (*model.get_all_tensor_names(), *renamed.values())):
+        between += "_"
     for index, (old, _) in enumerate(changed):
-        model.rename_tensor(old, f"fireflow.renamed.{index}")
+        model.rename_tensor(old, f"{between}.{index}")
     for index, (_, new) in enumerate(changed):
-        model.rename_tensor(f"fireflow.renamed.{index}", new)
+        model.rename_tensor(f"{between}.{index}", new)
     for node in model.graph.node:
         node.name = node.output[0]
 

@@ -17,8 +17,8 @@ from host.cli.inputs import QONNX, WEIGHTS, kind_of, read_labels
 from hw.bundle import Bundle
 from hw.errors import InputError
 from tests.hw.finn.disguises import DISGUISES
+from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.qonnx_builder import Builder
-from tests.hw.finn.test_strangers import engine_scores
 
 SIZE, CLASSES = 12, 5
 PLAIN = {"size": SIZE, "resize": SIZE}

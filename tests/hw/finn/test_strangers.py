@@ -13,11 +13,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
-from qonnx.util.cleanup import cleanup_model
 
 from hw.errors import InputError
-from hw.finn import environment
 from hw.finn.agreement import agreement_of, pictures
 from hw.finn.convert import to_graph
 from hw.finn.execute import qonnx_trace
@@ -25,6 +22,7 @@ from hw.finn.lowering import lower
 from hw.graph import Graph
 from hw.preprocessing import Preprocessing
 from tests.hw.finn.disguises import DISGUISES
+from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.mutants import base, mutate
 from tests.hw.finn.qonnx_builder import Builder, valid
 
@@ -39,15 +37,6 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 
 def random_images(graph: Graph, count: int = 2, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *graph.input_type.shape), dtype=np.uint8)
-
-
-def engine_scores(path: Path, inputs: np.ndarray) -> np.ndarray:
-    """What qonnx itself gives for float32 (N, C, H, W), by its own reader and cleanup: float32 (N, classes)."""
-    with environment.execution():
-        model = cleanup_model(ModelWrapper(str(path)))
-        source, output = model.graph.input[0].name, model.graph.output[0].name
-        rows = [execute_onnx(model, {source: image[None]})[output].reshape(1, -1) for image in inputs]
-    return np.concatenate(rows)
 
 
 def as_they_are(images: np.ndarray) -> np.ndarray:
@@ -92,6 +81,34 @@ def test_several_ways_at_once(tmp_path: Path) -> None:
     ):
         DISGUISES[name](model, random)
     graph = to_graph(lower(save(model, tmp_path / "net.onnx")))
+    assert_array_equal(graph.run(random_images(graph)), plain.run(random_images(plain)))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "called"),
+    [
+        ("conv1.act", "fire2.squeeze.weight"),
+        ("conv1.act", "fire2.squeeze.act.thresholds"),
+        ("fire2.squeeze", "fire2.expand3x3.im2col"),
+        ("pool1", "head.bias"),
+        ("pool1", "scores.axes"),
+        ("image", "head.bias"),
+        ("fire2.concat", "fireflow.renamed.0"),
+    ],
+)
+def test_names_that_the_lowering_gives_too(tensor: str, called: str, tmp_path: Path) -> None:
+    builder = valid()
+    plain = to_graph(lower(builder.save(tmp_path / "plain.onnx"), check=False))
+    model = builder.model()
+    names = {item.name: f"constant {index}" for index, item in enumerate(model.graph.initializer)}
+    names[tensor] = called
+    for node in model.graph.node:
+        for field in (node.input, node.output):
+            field[:] = [names.get(name, name) for name in field]
+    for item in (*model.graph.initializer, *model.graph.input):
+        item.name = names.get(item.name, item.name)
+    graph = to_graph(lower(save(model, tmp_path / "net.onnx")))
+    assert called in graph.types
     assert_array_equal(graph.run(random_images(graph)), plain.run(random_images(plain)))
 
 
