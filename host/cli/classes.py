@@ -23,8 +23,35 @@ DATA, KEEP, NEW = "data", "keep", "new"
 HEADS = (DATA, KEEP, NEW)
 
 
-def network_labels(asked: str | None, model: Model, images: Sequence[ImageSet]) -> tuple[str, ...]:
-    """The labels for what is made from `model`; says on stderr what was taken for want of its own.
+class Notes:
+    """What a command took for granted of classes: lines for stderr, once it is clear that it does its work."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Notes a line; twice the same is said once."""
+        if line not in self._lines:
+            self._lines.append(line)
+
+    def imagenet(self, model: str) -> None:
+        """Notes that a network's classes were taken to be ImageNet's."""
+        self.add(
+            f"labels: {model} has none; its 1000 classes are taken to be ImageNet's, in order; "
+            "--labels FILE says otherwise"
+        )
+
+    def tell(self) -> None:
+        """Prints them, in the first of the processes that Fabric starts."""
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            for line in self._lines:
+                print(f"fireflow: {line}", file=sys.stderr)
+
+
+def network_labels(
+    asked: str | None, model: Model, images: Sequence[ImageSet], notes: Notes
+) -> tuple[str, ...]:
+    """The labels for what is made from `model`; notes what was taken for want of its own.
 
     Raises:
         InputError: `asked` is no list of its classes.
@@ -38,13 +65,15 @@ def network_labels(asked: str | None, model: Model, images: Sequence[ImageSet]) 
         return model.labels
     found = labels_of_data(images, classes)
     if found is None:
-        say("the network has none; --labels FILE names its classes")
+        notes.add("labels: the network has none; --labels FILE names its classes")
         return ()
-    say(f"the network has none; taken from {found.source}; --labels FILE gives others")
+    notes.add(f"labels: the network has none; taken from {found.source}; --labels FILE gives others")
     return found.names
 
 
-def start_labels(head: str, asked: str | None, model: Model, images: Sequence[ImageSet]) -> tuple[str, ...]:
+def start_labels(
+    head: str, asked: str | None, model: Model, images: Sequence[ImageSet], notes: Notes
+) -> tuple[str, ...]:
     """The labels of the network that training starts from; those of a new head are the data's.
 
     Raises:
@@ -52,11 +81,11 @@ def start_labels(head: str, asked: str | None, model: Model, images: Sequence[Im
     """
     if head == NEW and asked is not None:
         raise InputError(f"labels: must be the data's with --head {NEW}, not {asked}; leave out --labels")
-    return model.labels if head != KEEP and asked is None else network_labels(asked, model, images)
+    return model.labels if head != KEEP and asked is None else network_labels(asked, model, images, notes)
 
 
 def with_head(
-    head: str, start: Model, images: Sequence[ImageSet], name: str, seed: int | None
+    head: str, start: Model, images: Sequence[ImageSet], name: str, seed: int | None, notes: Notes
 ) -> tuple[Model, ImageSet | None, Any]:
     """The network with the classes that `head` wants.
 
@@ -66,6 +95,7 @@ def with_head(
         images: the first with labels tells which.
         name: what the user calls the start.
         seed: of the recipe, for a new head.
+        notes: gets how the classes were found.
 
     Returns:
         the network, the data whose classes it has (None: its own), and the rows of the start that these are.
@@ -85,17 +115,17 @@ def with_head(
     if head == NEW:
         return new_head(start, labelled, Recipe().seed if seed is None else seed), labelled, None
     model, match = head_of_data(start, labelled)
-    _tell(f"fireflow: head: classes {match}")
+    notes.add(f"head: classes {match}")
     if match.assumed_imagenet:
-        say_imagenet(name)
+        notes.imagenet(name)
     return model, labelled, head_rows(labelled, start.network.spec.num_classes, start.labels)
 
 
-def aligned(teacher: Model, place: Path, model: Model, labelled: ImageSet | None) -> Model:
+def aligned(teacher: Model, place: Path, model: Model, labelled: ImageSet | None, notes: Notes) -> Model:
     """A teacher with the classes of the network, in its order, found by the labels of both.
 
     One without labels keeps the classes of the data, if there is a head of these, else its own: that they are the
-    network's is then for the user to know, and is said.
+    network's is then for the user to know, and is noted.
     """
     from quant.head import cut_head, head_of_data
 
@@ -108,24 +138,7 @@ def aligned(teacher: Model, place: Path, model: Model, labelled: ImageSet | None
     if own != classes:
         return teacher if labelled is None else head_of_data(teacher, labelled)[0]
     lacking = f"teacher {place.name}" if model.labels else "the network"
-    say(
-        f"{lacking} has none; the {classes} classes of teacher and network are taken to be the same, in order"
+    notes.add(
+        f"labels: {lacking} has none; the {classes} classes of teacher and network are taken to be the same, in order"
     )
     return replace(teacher, labels=model.labels)
-
-
-def say(text: str) -> None:
-    """One line on stderr about labels."""
-    _tell(f"fireflow: labels: {text}")
-
-
-def say_imagenet(model: str) -> None:
-    """That a network's classes were taken to be ImageNet's."""
-    say(
-        f"{model} has none; its 1000 classes are taken to be ImageNet's, in order; --labels FILE says otherwise"
-    )
-
-
-def _tell(line: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # Fabric starts the command again for each further device
-        print(line, file=sys.stderr)

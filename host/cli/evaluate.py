@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from host.cli import arguments
-from host.cli.classes import say_imagenet
+from host.cli.classes import Notes
 from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
 from host.cli.output import note, print_json, progress, table, tell_left_out
 from host.cli.simulate import engine
@@ -63,9 +63,11 @@ def run(args: argparse.Namespace) -> int:
     if args.labels is not None:
         labels = read_labels(args.labels, classes)
     match = images.match(classes, labels)
+    notes = Notes()
     if match.assumed_imagenet:
-        say_imagenet(args.model)
+        notes.imagenet(args.model)
     facts = {"classes": str(match), **measure(score, preprocessing, images, classes, args.batch, labels)}
+    notes.tell()
     facts = {"model": args.model, "data": args.data.name, "engine": used, **facts}
     for name, reason in images.damaged:
         print(f"skipped {name}: {reason}", file=sys.stderr)

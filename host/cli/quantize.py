@@ -8,7 +8,7 @@ from pathlib import Path
 
 from host.cli import arguments
 from host.cli.card import new_card, source_record
-from host.cli.classes import network_labels
+from host.cli.classes import Notes, network_labels
 from host.cli.inputs import check_suffix
 from host.cli.output import note, print_model, tell_left_out
 from host.cli.overwrite import check_model
@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
         )
-    labels = network_labels(args.labels, model, [images])
+    notes = Notes()
+    labels = network_labels(args.labels, model, [images], notes)
     batches = calibration_batches(images, model.preprocessing, args.calibration_images)
     quantized = finalize(
         to_quantized(model, policy, batches, args.equalize, correct_biases=not args.no_bias_correction)
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         },
         seconds=round(time.perf_counter() - started, 1),
     )
+    notes.tell()
     save_model(Model(quantized, model.preprocessing, labels, card), args.output)
     print_model(args.output, card, f"{policy.name}, {len(labels)} labels", args.json)
     return 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.card import MODEL_CARD, write_card
-from host.cli.classes import HEADS, KEEP, NEW, aligned, say_imagenet, start_labels, with_head
+from host.cli.classes import HEADS, KEEP, NEW, Notes, aligned, start_labels, with_head
 from host.cli.inputs import FIREQ, find_model, kind_of, split_share
 from host.cli.output import note, print_model, tell_left_out
 from host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
@@ -161,16 +161,17 @@ def run(args: argparse.Namespace) -> int:
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == FLOAT else load_policy(args.policy)
-    model = replace(model, labels=start_labels(args.head, args.labels, model, images))
+    notes = Notes()
+    model = replace(model, labels=start_labels(args.head, args.labels, model, images, notes))
     whole = model
-    model, labelled, rows = with_head(args.head, whole, images, args.start, args.seed)
-    teachers = _teachers(args, whole, model, labelled)
+    model, labelled, rows = with_head(args.head, whole, images, args.start, args.seed, notes)
+    teachers = _teachers(args, whole, model, labelled, notes)
     others = [OnnxTeacher(path, rows, whole.network.spec.num_classes) for path in args.onnx_teacher]
     _check_teachers(teachers, model)
     distillation = args.distillation
     if distillation is None:
         distillation = 1.0 if teachers or others else 0.0
-    shares = _decode(args, sets, model, labels_needed=distillation < 1)
+    shares = _decode(args, sets, model, labels_needed=distillation < 1, notes=notes)
     recipe = _recipe(args, distillation, sum(len(share.images) for share in shares))
     taught_by = [_teacher_file(args, text)[0] for text in args.teacher] or [start] * len(teachers)
     decoded = [share.images for share in shares]
@@ -183,6 +184,7 @@ def run(args: argparse.Namespace) -> int:
             "fireflow: precision: this CPU has no instructions for bf16, so bf16-mixed is slower here than 32-true",
             file=sys.stderr,
         )
+    notes.tell()
     with _progress(recipe.steps) as report, kept(args.output):
         train(
             network,
@@ -266,7 +268,9 @@ def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
     return sets
 
 
-def _teachers(args: argparse.Namespace, start: Model, model: Model, labelled: ImageSet | None) -> list[Model]:
+def _teachers(
+    args: argparse.Namespace, start: Model, model: Model, labelled: ImageSet | None, notes: Notes
+) -> list[Model]:
     """The networks that --teacher names, else the start, with the classes of `model`."""
     from quant.build import load_network, with_input_size
     from quant.head import head_of_data
@@ -279,7 +283,9 @@ def _teachers(args: argparse.Namespace, start: Model, model: Model, labelled: Im
             for path, record in files
         ]
         size = model.preprocessing.size
-        return [aligned(with_input_size(teacher, size), path, model, labelled) for teacher, path in loaded]
+        return [
+            aligned(with_input_size(teacher, size), path, model, labelled, notes) for teacher, path in loaded
+        ]
     # A float network learns nothing from itself, and one with a new head nothing from its start.
     unlike = start.network.policy is None and args.policy not in (None, FLOAT) and args.head != NEW
     if not unlike or args.distillation == 0:
@@ -320,6 +326,7 @@ def _decode(
     sets: Sequence[tuple[Path, ImageSet, float]],
     model: Model,
     labels_needed: bool,
+    notes: Notes,
 ) -> list[Share]:
     """The data as training wants it: pictures of one size, labels as the network numbers them."""
     from quant.decoded import decode_to_array
@@ -337,7 +344,7 @@ def _decode(
             match = images.match(classes, model.labels)
             labels = np.array(match.rows, dtype=np.int64)[decoded.labels]
             if match.assumed_imagenet:
-                say_imagenet(args.start)
+                notes.imagenet(args.start)
         shares.append(Share(replace(decoded, labels=labels), weight))
         for name, reason in decoded.damaged:
             print(f"skipped {name}: {reason}", file=sys.stderr)
