@@ -53,6 +53,7 @@ def of_every_kind() -> dict[str, bytes]:
 
 def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]:
     """name -> what each door makes of it: pixels, or None where it refuses."""
+    refused: dict[str, str] = {}
     found: dict[str, dict[str, Any]] = {
         "training": {},
         "zip": {},
@@ -66,11 +67,10 @@ def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]
         decoded = decode_to_array(pictures, RECORD, cache, progress=False)
         found[door] = dict(zip(decoded.names, decoded.images, strict=True))
     for file in find_pictures([path])[0]:
-        name = file.relative_to(path).as_posix()
         try:
-            found["host"][name] = read_picture(file, RECORD)
+            found["host"][file.relative_to(path).as_posix()] = read_picture(file, RECORD)
         except InputError as error:
-            refused[f"host {name}"] = str(error).replace(str(file), "")
+            refused[f"host {file.name}"] = str(error).replace(str(file), "")
     for door, where in (("run", path), ("run zip", archive)):
         prefix = f"{path}/" if door == "run" else f"{archive.name}/"
         for picture in open_source(str(where), RECORD, keep=True):
