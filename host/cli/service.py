@@ -16,7 +16,7 @@ from host.devices import DeviceError
 from host.scores import best
 from host.transfers import PHASES, Finished
 from hw.errors import InputError
-from hw.images import opened
+from hw.images import Busy, opened
 from hw.pixels import PictureError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hw.types import Array
 
 _WORKERS = 4
+_WAIT_S = 0.1
 
 
 class Refused(Exception):
@@ -92,8 +93,10 @@ class Service:
         preprocessing = accelerator.bundle.manifest.preprocessing
         assert preprocessing is not None
         try:
-            with opened(body) as picture:
+            with opened(body, wait_s=_WAIT_S) as picture:
                 return preprocessing.prepare(picture)
+        except Busy as error:  # a worker that waited would keep small pictures waiting too
+            raise Refused(503, str(error)) from None
         except PictureError as error:
             reason = error.reason[:100]
             raise Refused(
