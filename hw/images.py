@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping, Union
 
@@ -48,17 +49,32 @@ _HEIF = "pillow_heif"
 Source = Union["PathLike", bytes, BinaryIO]
 
 
+class Busy(RuntimeError):
+    """Others are decoding pictures too large for one more beside them."""
+
+
 @contextlib.contextmanager
-def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Iterator[Pixels]:
+def opened(
+    source: Source,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_FILE_BYTES,
+    wait_s: float | None = None,
+) -> Iterator[Pixels]:
     """Decodes a picture: the path or bytes of a file, or an open file.
 
     While the `with` lasts, the picture counts towards MAX_DECODER_BYTES: other large ones wait. So use it at once, and
     open no other inside. Its pixels are gone afterwards.
 
+    Args:
+        source: the picture.
+        max_pixels, max_bytes: the limits.
+        wait_s: how long a large one may wait for others; None for as long as it takes.
+
     Raises:
         PictureError: it is no picture of a known format, damaged, or beyond a limit. The message names no place.
+        Busy: others took longer than `wait_s`.
     """
-    with _decoded(source, max_pixels, max_bytes) as picture:
+    with _decoded(source, max_pixels, max_bytes, wait_s) as picture:
         try:
             yield picture
         finally:
@@ -66,11 +82,13 @@ def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FI
 
 
 @contextlib.contextmanager
-def _decoded(source: Source, max_pixels: int, max_bytes: int) -> Iterator[Pixels]:
+def _decoded(
+    source: Source, max_pixels: int, max_bytes: int, wait_s: float | None = None
+) -> Iterator[Pixels]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
         image = stack.enter_context(unread(file))
-        stack.enter_context(_SHARED.part(_allowed_bytes(image, file, max_pixels)))
+        stack.enter_context(_SHARED.part(_allowed_bytes(image, file, max_pixels), wait_s))
         yield Pixels.of(image)
 
 
@@ -273,14 +291,11 @@ class _Shared:
         self._turn, self._given_back = threading.Lock(), threading.Condition()
 
     @contextlib.contextmanager
-    def part(self, amount: int) -> Iterator[None]:
+    def part(self, amount: int, wait_s: float | None = None) -> Iterator[None]:
         if amount <= _SMALL_BYTES:
             yield
             return
-        with self._turn, self._given_back:
-            # After so long somebody holds a picture that he forgot: better more memory than to wait for ever.
-            self._given_back.wait_for(lambda: self._used + amount <= self._whole, _PATIENCE_S)
-            self._used += amount
+        self._take(amount, wait_s)
         try:
             yield
         finally:
@@ -288,6 +303,23 @@ class _Shared:
             with self._given_back:
                 self._used -= amount
                 self._given_back.notify_all()
+
+    def _take(self, amount: int, wait_s: float | None) -> None:
+        # After so long somebody holds a picture that he forgot: better more memory than to wait for ever.
+        patience_s = _PATIENCE_S if wait_s is None else wait_s
+        end = time.monotonic() + patience_s
+        turn, given_back = self._turn, self._given_back
+        first = turn.acquire(timeout=patience_s)
+        try:
+            with given_back:
+                left_s = max(0.0, end - time.monotonic())
+                fits = first and given_back.wait_for(lambda: self._used + amount <= self._whole, left_s)
+                if not fits and wait_s is not None:
+                    raise Busy("other large pictures are being decoded; try again in a moment")
+                self._used += amount
+        finally:
+            if first:
+                turn.release()
 
 
 _SHARED = _Shared(MAX_DECODER_BYTES)

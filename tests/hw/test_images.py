@@ -409,6 +409,15 @@ def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.join()
     assert 90 << 20 <= most <= 100 << 20
     assert shared._used == 0
+    with shared.part(90 << 20):
+        for _ in range(2):  # whoever gives up does not stand in the way
+            with pytest.raises(images.Busy), shared.part(20 << 20, wait_s=0.01):
+                raise AssertionError("too much at once")
+        with shared.part(5 << 20, wait_s=0), shared.part(1 << 20):
+            pass
+    with shared.part(100 << 20, wait_s=0):
+        pass
+    assert shared._used == 0
 
 
 MEMORY = """
