@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from hw.dataflow.build import to_dataflow
+from hw.dataflow.cost import costs
 from hw.errors import InputError
 from hw.graph import MAX_TENSOR_BYTES, MAX_WORK, Graph, Node
 from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
@@ -243,3 +245,10 @@ def test_vgg_19_is_no_more_than_a_tenth_of_the_limits() -> None:
     work = sum(node.op.work([graph.types[node.inputs[0]]], graph.types[node.name]) for node in graph.nodes)
     assert 19e9 < work < MAX_WORK / 10
     assert sum(kind.size_bytes for kind in graph.types.values()) < MAX_TENSOR_BYTES / 10
+
+
+@pytest.mark.parametrize("weight", [1 << 27, -(1 << 40), (1 << 50) - 1])
+def test_operands_that_no_multiplier_takes_are_no_hardware(weight: int) -> None:
+    graph = net(TensorType((2, 2, 1), -128, 127), Conv(np.full((1, 1, 1, 1), weight)))
+    with pytest.raises(InputError, match="n0: operands must fit a DSP, not have"):
+        costs(to_dataflow(graph), "xc7")
