@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 MAX_WORK = 1 << 38
 """Operations on numbers for a picture, beyond all networks of their kind: VGG-19 multiplies 2^34.2 times."""
-MAX_TENSOR_ELEMENTS = 1 << 28
-"""Of all tensors together; those of ResNet-152 at 224 pixels have 2^25."""
+MAX_TENSOR_BYTES = 1 << 29
+"""Of all tensors together, each in its narrowest type; those of ResNet-152 at 224 pixels take 2^27."""
 MAX_NODES = 10_000
 _LARGEST = sys.float_info.max
 
@@ -77,7 +76,7 @@ class Graph:
     def types(self) -> dict[str, TensorType]:
         """The type of every tensor, the input first, then in the order of the nodes."""
         types = {self.input_name: self.input_type}
-        work, elements = 0, math.prod(self.input_type.shape)
+        work, size_bytes = 0, self.input_type.size_bytes
         for number, node in enumerate(self.nodes):
             if check_name(f"{self.name}: node {number}", node.name) in types:
                 raise InputError(
@@ -98,11 +97,11 @@ class Graph:
                 result = types[node.name] = node.op.infer(sources)
             except InputError as error:
                 raise InputError(f"{node.name}: {error}") from None
-            work, elements = work + node.op.work(sources, result), elements + math.prod(result.shape)
-            if work > MAX_WORK or elements > MAX_TENSOR_ELEMENTS:
+            work, size_bytes = work + node.op.work(sources, result), size_bytes + result.size_bytes
+            if work > MAX_WORK or size_bytes > MAX_TENSOR_BYTES:
                 raise InputError(
                     f"{node.name}: the network up to here must take at most {MAX_WORK} operations and "
-                    f"{MAX_TENSOR_ELEMENTS} elements of tensors a picture, not {work} and {elements}; make it smaller"
+                    f"{MAX_TENSOR_BYTES} bytes of tensors a picture, not {work} and {size_bytes}; make it smaller"
                 )
         return types
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Int64Array = npt.NDArray[np.int64]
 
 INT64 = np.iinfo(np.int64)
-MAX_ELEMENTS = 1 << 26
-"""Of a tensor; the largest of VGG-16 at 224 pixels has 3.2 million."""
+MAX_ELEMENTS = 1 << 24
+"""Of a tensor; the largest of VGG-16 has 3.2 million at 224 pixels, and as many as this at 512."""
 MAX_SIDE = 1 << 16
 """Of a picture with its padding."""
 
@@ -77,6 +77,11 @@ class TensorType:
     def dtype(self) -> np.dtype[Any]:
         """The smallest NumPy integer type that holds the range; 64 bits are always signed."""
         return narrowest_dtype(self.lo, self.hi)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of a tensor in its `dtype`."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def magnitude(self) -> int:

@@ -52,10 +52,16 @@ def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool
 
 
 def dsps(layer: MatMul, family: str) -> int:
+    """How many a matrix product takes. Raises InputError for operands that are too wide for one."""
     if layer.kernel == "lut":
         return 0
     if layer.kernel == "finn":
         lanes = finn_lanes(family, layer.weight_bits, layer.input.bits, layer.narrow)
+        if lanes < 1:
+            raise InputError(
+                f"{layer.name}: operands must fit a DSP, not have {layer.weight_bits} and {layer.input.bits} bits; "
+                "use fewer bits"
+            )
     else:
         lanes = product(layer, family).lanes
     return memory.ceil_div(layer.pe, lanes) * layer.simd

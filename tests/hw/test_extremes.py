@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from hw.dataflow.build import to_dataflow
+from hw.dataflow.cost import costs
 from hw.errors import InputError
-from hw.graph import Graph, Node
+from hw.graph import MAX_TENSOR_BYTES, MAX_WORK, Graph, Node
 from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
 from hw.simulator import Simulator
 from hw.types import TensorType
@@ -202,24 +204,51 @@ def test_the_range_is_the_one_that_pictures_reach() -> None:
             "padding must leave at most 65536 rows",
         ),
         (Conv(np.ones((1, 1, 1, 1), np.int64), padding=(0, 0, 10**7, 0)), "padding must leave at most"),
-        (Conv(np.ones((1, 1, 1, 1), np.int64), padding=(60000, 0, 0, 60000)), "padding must leave at most"),
+        (Conv(np.ones((1, 1, 1, 1), np.int64), padding=(60000, 0, 0, 6000)), "padding must leave at most"),
         (MaxPool((10**7, 10**7), (1, 1), (0, 0, 10**7, 10**7)), "padding must leave at most"),
         (MaxPool((1 << 60, 1), (1, 1), (0, 0, 1 << 61, 0)), "padding must leave at most"),
-        (Conv(np.ones((1, 1, 1, 1), np.int64), padding=(4000,) * 4), None),
+        (Conv(np.ones((1, 1, 1, 1), np.int64), padding=(2000,) * 4), None),
     ],
 )
 def test_small_numbers_that_mean_much_work(op: Op, message: str | None) -> None:
     if message is None:
-        assert net(TensorType((8, 8, 1), 0, 1), op).types["n0"].shape == (8008, 8008, 1)
+        assert net(TensorType((8, 8, 1), 0, 1), op).types["n0"].shape == (4008, 4008, 1)
         return
     with pytest.raises(InputError, match=f"n0: {message}"):
         net(TensorType((8, 8, 1), 0, 1), op)
 
 
-def test_a_graph_of_much_work_is_refused_before_it_is_done() -> None:
-    wide = Conv(np.ones((1, 1, 1, 1), np.int64), padding=(4000,) * 4)
-    steps = [Threshold(np.zeros((1, 4000), np.int64)), Relu()]
-    with pytest.raises(InputError, match=r"n3: the network up to here must take at most \d+ operations"):
-        net(TensorType((8, 8, 1), 0, 1), wide, *steps, steps[0], wide)
+def test_a_graph_of_much_work_or_memory_is_refused() -> None:
+    wide = Conv(np.ones((1, 1, 1, 1), np.int64), padding=(2000,) * 4)  # 2^24 elements, of one byte each
+    kind = TensorType((8, 8, 1), 0, 1)
+    with pytest.raises(InputError, match=r"n4: the network up to here must take at most \d+ operations"):
+        net(kind, wide, *[Threshold(np.zeros((1, 5000), np.int64))] * 4)
+    with pytest.raises(
+        InputError, match=r"n\d+: the network up to here .* not \d+ and 5\d{8}; make it smaller"
+    ):
+        net(kind, wide, *[Relu()] * 40)
     with pytest.raises(InputError, match="n4: the network up to here must take at most"):
-        net(TensorType((8, 8, 1), 0, 1), wide, Relu(), Relu(), Relu(), Relu(), Relu())
+        net(TensorType((8, 8, 1), LO, HI), wide, *[Relu()] * 5)
+
+
+def test_vgg_19_is_no_more_than_a_tenth_of_the_limits() -> None:
+    """Five blocks of 3x3 convolutions of 224 pixels; weights of one bit are as much work as any."""
+    ops: list[Op] = []
+    channels = 3
+    for width, depth in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
+        for _layer in range(depth):
+            weight = np.zeros((width, 3, 3, channels), np.int64)
+            ops += [Conv(weight, padding=(1,) * 4), Threshold(np.arange(15)[None])]
+            channels = width
+        ops.append(MaxPool((2, 2), (2, 2)))
+    graph = net(TensorType((224, 224, 3), 0, 255), *ops)
+    work = sum(node.op.work([graph.types[node.inputs[0]]], graph.types[node.name]) for node in graph.nodes)
+    assert 19e9 < work < MAX_WORK / 10
+    assert sum(kind.size_bytes for kind in graph.types.values()) < MAX_TENSOR_BYTES / 10
+
+
+@pytest.mark.parametrize("weight", [1 << 27, -(1 << 40), (1 << 50) - 1])
+def test_operands_that_no_multiplier_takes_are_no_hardware(weight: int) -> None:
+    graph = net(TensorType((2, 2, 1), -128, 127), Conv(np.full((1, 1, 1, 1), weight)))
+    with pytest.raises(InputError, match="n0: operands must fit a DSP, not have"):
+        costs(to_dataflow(graph), "xc7")
