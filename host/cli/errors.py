@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Mapping
 
+from hw.errors import plain
+
 PART_OF: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -47,4 +49,4 @@ def one_line(error: OSError) -> str:
     """An error of the operating system in the form of ours."""
     place = error.filename if error.filename is not None else "file"
     reason = error.strerror or str(error) or type(error).__name__
-    return f"{place}: must be readable or writable as asked, not fail with {reason!r}; check the path"
+    return plain(f"{place}: must be readable or writable as asked, not fail with {reason!r}; check the path")
