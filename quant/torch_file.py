@@ -22,6 +22,7 @@ from quant.family import MAX_BYTES
 
 SAVE = 'save its state dict: torch.save(net.state_dict(), "weights.pth")'
 """What makes every network of torch readable, in the program that has it."""
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".npz", ".onnx", ".caffemodel")
 _OLD_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of torch before 1.6 start, behind two bytes for the version of pickle."""
 _CODE = (
@@ -118,23 +119,16 @@ def _check_archive(path: Path) -> None:
                 'torch.save(torch.jit.load("FILE").state_dict(), "weights.pth") makes one'
             )
         if "data.pkl" not in names:
-            listed = ", ".join(sorted(member.filename for member in members)[:3]) or "nothing"
-            raise InputError(
-                f"{path}: must be a file of torch.save, not an archive of {listed}; "
-                "unpack it and name the file inside"
-            )
+            raise _archive(path, sorted(member.filename for member in members))
     elif tarfile.is_tarfile(path):
         with tarfile.open(path) as tar:
-            listed = ", ".join(tar.getnames()[:3])
-        if "pickle" in listed:
+            members_of_tar = tar.getnames()
+        if {"pickle", "storages"} <= set(members_of_tar):
             raise InputError(
                 f"{path}: must be written by torch 0.2 or later, not in the tar format before it; "
                 f"load it with a torch that reads it and {SAVE}"
             )
-        raise InputError(
-            f"{path}: must be a file of torch.save, not an archive of {listed or 'nothing'}; "
-            "unpack it and name the file inside"
-        )
+        raise _archive(path, members_of_tar)
     else:
         with path.open("rb") as file:
             start = file.read(len(_OLD_MAGIC) + 2)
@@ -146,6 +140,15 @@ def _check_archive(path: Path) -> None:
             raise InputError(
                 f"{path}: must be a file of torch.save, not of pickle alone; in the program that made it, {SAVE}"
             )
+
+
+def _archive(path: Path, names: Sequence[str]) -> InputError:
+    """The error for an archive: of weights, which may be taken out of it, or of a program."""
+    inside = next((name for name in names if name.lower().endswith(_WEIGHTS)), None)
+    fix = f"in the program that made it, {SAVE}" if inside is None else f"unpack it and name {inside}"
+    return InputError(
+        f"{path}: must be a file of torch.save, not an archive of {', '.join(names[:3]) or 'nothing'}; {fix}"
+    )
 
 
 def _is_zip(path: Path) -> bool:

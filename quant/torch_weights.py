@@ -12,7 +12,7 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
-from hw.errors import InputError
+from hw.errors import InputError, plain
 from hw.preprocessing import TORCHVISION
 from quant.family import Raw
 from quant.precision import FIRE_NUMBERS
@@ -62,7 +62,7 @@ def _named(path: Path, source: str, found: Found) -> Raw:
     """A network's tensors by our names; torchvision's are recognised by theirs."""
     arrays = {name: _array(path, name, tensor) for name, tensor in found.tensors(path).items()}
     if beside := found.left_out():
-        _LOG.warning("fireflow: %s: taken is %s, without %s", path, found.key, _listed(beside))
+        _LOG.warning(plain(f"fireflow: {path}: taken is {found.key}, without {_listed(beside)}"))
     if not any(name.startswith("features.") for name in arrays):
         return Raw(arrays, source)
     numbers = sorted({int(match[1]) for match in map(_FIRE.fullmatch, arrays) if match})

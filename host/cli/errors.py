@@ -14,6 +14,8 @@ from typing import Mapping, Sequence
 
 from hw.errors import plain
 
+from hw.errors import plain
+
 PART_OF: Mapping[str, str] = {
     **dict.fromkeys(
         (

@@ -10,6 +10,7 @@ import os
 import pickle
 import tarfile
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -305,12 +306,18 @@ def test_other_files_with_these_endings(tmp_path: Path) -> None:
         info = tarfile.TarInfo("net.pth")
         info.size = inner.tell()
         tar.addfile(info, io.BytesIO(inner.getvalue()))
-    with pytest.raises(InputError, match=r"not an archive of net\.pth; unpack it and name the file inside"):
+    with pytest.raises(InputError, match=r"not an archive of net\.pth; unpack it and name net\.pth"):
         load_weights(path)
     with tarfile.open(path, "w") as tar:
         for name in ("sys_info", "pickle", "storages", "tensors"):
             tar.addfile(tarfile.TarInfo(name))
     with pytest.raises(InputError, match="not in the tar format before it"):
+        load_weights(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("models/model.json", "{}")
+    with pytest.raises(
+        InputError, match=r"not an archive of models/model.json; in the program that made it, save"
+    ):
         load_weights(path)
     for content in (b"", b"<html>not found</html>", b"version https://git-lfs"):
         path.write_bytes(content)
