@@ -23,9 +23,9 @@ from quant.squeezenet import SqueezeNet
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest value of conv10's maps.
 
-A float32 network of this family differs from itself in float64 by 1e-7 to 2e-6 of that (26 layers whose sums have
-up to 1024 terms of either sign), whatever the order of the sums. Everything that changes the function changes
-random pictures' scores by more: the least of the tests' changes, a ReLU taken away, by 1e-2.
+Measured: ONNX Runtime's float32 lies within 8e-8 of our float64 for the four published sets of weights, and within
+3e-7 for the networks of the tests. Of the changes that make another function, a ReLU taken away at any of the 26
+layers of the published networks or padding at one pool, the least makes 5e-3.
 """
 _PICTURES = 2
 

@@ -14,6 +14,7 @@ from brevitas.graph.equalize import EqualizeGraph
 from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
+from hw.errors import InputError
 from quant.layers import quantizers, set_scale
 from quant.precision import Policy
 from quant.squeezenet import SqueezeNet
@@ -25,9 +26,17 @@ _SAMPLES_PER_BATCH = 1 << 15
 def equalize(model: SqueezeNet) -> SqueezeNet:
     """Return a copy of a float network whose channels have like ranges; what it computes stays the same.
 
-    Cross-layer equalization: Nagel et al., arXiv:1906.04721. A network with bypasses comes back unchanged where
-    a sum ties the channels of several layers together.
+    Cross-layer equalization: Nagel et al., arXiv:1906.04721. Layers whose channels a complex bypass ties to those of
+    others stay as they are.
+
+    Raises:
+        InputError: a simple bypass, whose sums Brevitas does not see: the result would compute something else.
     """
+    if model.spec.bypass == "simple":
+        raise InputError(
+            "equalize: the network must have no sums that tie the channels of its layers, not a simple bypass; "
+            "leave --equalize out"
+        )
     equalized = copy.deepcopy(model).eval()
     graph = symbolic_trace(equalized)
     EqualizeGraph(iterations=20).apply(graph)

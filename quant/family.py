@@ -34,6 +34,7 @@ class Raw:
         preprocessing: what the file tells of its pictures, or all of it; None where it tells nothing.
         head_padding: padding of conv10 where the file tells, else None.
         simple_bypass: the file shows sums without convolutions around Fires.
+        bypassed: the Fires that something goes around; None where the file does not tell.
         head_relu: whether a ReLU follows conv10; None where the file does not tell.
         pools: border rules of the max pools, in order; None where the file does not tell.
         average: name and kernel of the average at the end, where it is not over all of its map by itself.
@@ -45,6 +46,7 @@ class Raw:
     preprocessing: Preprocessing | Told | None = None
     head_padding: int | None = None
     simple_bypass: bool = False
+    bypassed: tuple[int, ...] | None = None
     head_relu: bool | None = None
     pools: tuple[PoolBorder, ...] | None = None
     average: tuple[str, tuple[int, ...]] | None = None

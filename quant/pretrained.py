@@ -25,6 +25,7 @@ from quant.family import MAX_BYTES, Array, Raw, infer_spec
 from quant.input_record import Told, all_told, settle
 from quant.onnx_weights import read_onnx
 from quant.operations import shown
+from quant.precision import FIRE_NUMBERS
 from quant.squeezenet import PoolBorder, SqueezeNetSpec
 from quant.torch_weights import OTHER_ENDINGS, read_safetensors, read_torch
 
@@ -166,7 +167,7 @@ def _wired(
     """The spec with what its shapes do not show, and sentences on what was assumed of that.
 
     Raises:
-        InputError: an average that does not take all of its map.
+        InputError: an average that does not take all of its map, or sums elsewhere than the family has them.
     """
     padding, notes = raw.head_padding, []
     if raw.pools is None or raw.head_relu is None:
@@ -188,6 +189,12 @@ def _wired(
         head_relu=raw.head_relu is not False,
         pools=raw.pools or spec.pools,
     )
+    around = tuple(number for number in FIRE_NUMBERS if wired.bypass_of(number))
+    if raw.bypassed not in (None, around):
+        raise InputError(
+            f"{path}: bypasses must be around fires {list(around)}, whose outputs are as wide as their inputs, "
+            f"not {list(raw.bypassed or ())}; give a SqueezeNet with a bypass around each of them or none"
+        )
     if raw.average is not None and raw.average[1] != (wired.head_side,) * 2:
         name, kernel = raw.average
         raise InputError(

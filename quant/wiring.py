@@ -31,7 +31,7 @@ from quant.operations import (
     wrong,
 )  # fmt: skip
 from quant.precision import FIRE_NUMBERS
-from quant.squeezenet import PoolBorder, SqueezeNetSpec, Version
+from quant.squeezenet import PoolBorder, Version
 from quant.step_graph import PICTURE, Layer, StepGraph, connect
 
 # Borders of a pool as (first, last) padding of an axis and rounding up: those that a 3x3 pool of stride 2 has by
@@ -98,7 +98,8 @@ def name_layers(
         source,
         told.without_guess("it normalises the picture itself") if normalised else told,
         head_padding=found.layers["conv10"].conv.padding[0],
-        simple_bypass=_bypass(path, found),
+        simple_bypass=bool(found.bypassed) and not any(layer.endswith(".bypass") for layer in found.layers),
+        bypassed=tuple(found.bypassed),
         head_relu=found.layers["conv10"].relu,
         pools=_pools(path, found),
         average=average,
@@ -255,19 +256,6 @@ def _head(
 def _no_relu(graph: StepGraph, name: str, layer: Layer) -> InputError:
     following = graph.names(graph.readers[layer.last])
     return wrong(graph.path, f"{name} ({shown(layer.step)}): a ReLU must follow", following)
-
-
-def _bypass(path: Path, found: _Found) -> bool:
-    """Whether the sums are those of a simple bypass; a complex one shows in its convolutions."""
-    complex_bypass = any(layer.endswith(".bypass") for layer in found.layers)
-    if not found.bypassed or complex_bypass:
-        wanted = list(FIRE_NUMBERS) if found.bypassed else []
-    else:
-        spec = SqueezeNetSpec(_version(found), bypass="simple")
-        wanted = [n for n in FIRE_NUMBERS if spec.bypass_of(n)]
-    if found.bypassed != wanted:
-        raise wrong(path, f"bypasses must be around fires {wanted}", str(found.bypassed))
-    return bool(found.bypassed) and not complex_bypass
 
 
 def _version(found: _Found) -> Version:

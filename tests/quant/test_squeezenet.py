@@ -13,7 +13,7 @@ from quant.layers import bits_of, quantizers, scale_of
 from quant.precision import LAYERS, PRESETS, load_policy, parse_policy, save_policy
 from quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
 from quant.trace import brevitas_trace
-from tests.quant.networks import NARROW, narrow_network, random_pixels
+from tests.quant.networks import NARROW, float_network, narrow_network, random_pixels
 
 
 def multiply_adds(network: SqueezeNet) -> int:
@@ -165,6 +165,12 @@ def test_equalized_network_computes_the_same() -> None:
         not torch.equal(a, b) for a, b in zip(equalized.parameters(), network.parameters(), strict=True)
     ]
     assert any(changed)
+
+
+def test_a_simple_bypass_is_not_equalized() -> None:
+    """Brevitas's equalization does not follow its sums: it would change what the network computes."""
+    with pytest.raises(InputError, match=r"equalize: the network must have no sums .* not a simple bypass"):
+        equalize(float_network("squeezenet1_0_simple_bypass"))
 
 
 def test_bias_correction_restores_the_mean_output() -> None:
