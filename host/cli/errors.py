@@ -14,8 +14,6 @@ from typing import Mapping, Sequence
 
 from hw.errors import plain
 
-from hw.errors import plain
-
 PART_OF: Mapping[str, str] = {
     **dict.fromkeys(
         (

@@ -92,7 +92,7 @@ def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, 
     add(RTL / "stream_fifo.sv", KERNELS)
     for module in ("shell_pkg", *_MODULES, *(("axi3_lite",) if zynq7 else ())):
         add(AXI / f"{module}.sv", FOLDER)
-    (target / f"{SHELL}.v").write_text(_wrapper(dataflow, BUSES[board.family], content), encoding="utf-8")
+    (target / f"{SHELL}.v").write_text(_wrapper(dataflow, board.family, content), encoding="utf-8")
     if not zynq7:
         return seal(target, f"{SHELL}.v", sources)
     sources[f"{SHELL}.v"] = None
@@ -105,7 +105,7 @@ def frame_bytes(stream: Stream) -> int:
     return stream.words * stream.tdata_bits // 8
 
 
-def quiet_cycles(dataflow: Dataflow) -> int:
+def quiet_cycles(dataflow: Dataflow, family: str) -> int:
     """A pause of the output that only comes between frames: cycles; 0 where none tells them from those within a frame.
 
     A network that ends with sums over all pixels gives the scores while its last pixel passes, one after the other, and
@@ -113,7 +113,7 @@ def quiet_cycles(dataflow: Dataflow) -> int:
     """
     if not isinstance(dataflow.layers[-1], Head) or dataflow.output.words < 2:
         return 0
-    timing = Timing(dataflow)
+    timing = Timing(dataflow, family)
     given = timing.steady(timing.interval)[dataflow.output_name].visible
     quiet = _MARGIN * int(np.diff(given).max()) + _LEAST_QUIET
     pause = timing.interval - int(given[-1] - given[0])
@@ -164,8 +164,9 @@ def _ports(prefix: str, channels: dict[str, dict[str, int]], parameters: str, ma
     return lines
 
 
-def _wrapper(dataflow: Dataflow, bus: Bus, content: str) -> str:
+def _wrapper(dataflow: Dataflow, family: str, content: str) -> str:
     """`fireflow_shell`, in Verilog 2001: Vivado takes nothing newer into a block design."""
+    bus = BUSES[family]
     full = _full(bus)
     ports = [
         _mark(
@@ -204,7 +205,7 @@ def _wrapper(dataflow: Dataflow, bus: Bus, content: str) -> str:
         parameters[f"{name.upper()}_WORD_BYTES"] = stream.tdata_bits // 8
         parameters[f"{name.upper()}_FRAME_BYTES"] = frame_bytes(stream)
         joined += [f".{name}_{part}({name}_{part})" for part in ("data", "valid", "ready")]
-    parameters["QUIET"] = quiet_cycles(dataflow)
+    parameters["QUIET"] = quiet_cycles(dataflow, family)
     parameters["HASH"] = f"256'h{content}"
     values = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     nets = ",\n".join(f"      {pin}" for pin in [".clk(clk)", ".resetn(resetn)", *joined])
