@@ -10,6 +10,7 @@ import numpy as np
 from host.arrays import ArrayInput
 from hw.errors import InputError
 from hw.images import opened
+from hw.npz import map_npy
 from hw.picture_files import FolderSource, LeftOut, add_left_out, none_found
 from hw.pixels import PictureError, Pixels
 from hw.preprocessing import Preprocessing
@@ -89,10 +90,10 @@ def _both(given: Any, preprocessing: Preprocessing | ArrayInput, shown: int | No
 
 def _array(path: Path) -> Array:
     try:
-        # Mapped: nothing is read before the shape has been looked at.
-        array: Array = np.load(str(path), allow_pickle=False, mmap_mode="r")
-        return array
-    except (OSError, ValueError, EOFError) as error:
+        return map_npy(path)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise PictureError(str(error) or type(error).__name__) from None
 
 

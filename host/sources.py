@@ -23,6 +23,8 @@ from host.arrays import ArrayInput
 from host.pictures import prepare_shown
 from host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
 from hw.errors import InputError
+from hw.files import read_bytes
+from hw.npz import map_npy, read_npz
 from hw.picture_files import VIDEOS, FolderSource, LeftOut, ZipSource, none_found
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ SOURCE_HELP = (
 )
 SHOWN_PIXELS = 640
 _KEPT_DAMAGED = 100
+_MAX_NPZ_BYTES = 1 << 30
 _POLL_S = 0.25
 _Job = Callable[[], Any]
 
@@ -267,9 +270,13 @@ def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int, LeftOut, Callable
 
 def _arrays(path: Path, preprocessing: Preprocessing | ArrayInput) -> Array:
     try:
-        loaded = np.load(str(path), allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
-        images = loaded["images"] if path.suffix.lower() == ".npz" else loaded
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if path.suffix.lower() == ".npz":
+            images = read_npz(read_bytes(path, _MAX_NPZ_BYTES), ["images"], _MAX_NPZ_BYTES)["images"]
+        else:
+            images = map_npy(path)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: must hold an array of pictures, in an .npz called images ({error})"
         ) from None

@@ -1,22 +1,27 @@
-"""Arrays in a NumPy .npz file from anybody: their sizes are checked before there is memory for them."""
+"""Arrays in NumPy .npz and .npy files from anybody: their sizes are checked before there is memory for them."""
 
 from __future__ import annotations
 
 import ast
 import io
 import math
+import os
 import re
 import zipfile
 import zlib
-from typing import IO, TYPE_CHECKING, Iterable
+from typing import IO, TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 
 from hw.errors import InputError
+from hw.files import open_regular
 
 if TYPE_CHECKING:
+    from hw.files import PathLike
     from hw.types import Array
 
+MAX_NPY_BYTES = 1 << 40
+"""Of a mapped file: an address space, not memory."""
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 10_000  # as NumPy has it
 _DESCRIPTION = re.compile(r"[<>|=]?[iufbU]\d{1,5}")
@@ -53,8 +58,34 @@ def read_npz(data: bytes, names: Iterable[str], max_bytes: int) -> dict[str, Arr
         raise ValueError(str(error) or type(error).__name__) from None
 
 
+def map_npy(path: PathLike, max_bytes: int = MAX_NPY_BYTES) -> Array:
+    """The array of numbers in a .npy file, read-only and mapped: nothing of it is read before somebody looks at it.
+
+    Raises:
+        InputError: no regular file, or larger than `max_bytes`.
+        ValueError: it is of objects or damaged.
+    """
+    with open_regular(path, max_bytes) as file:
+        shape, dtype, fortran = _header(str(path), file, os.fstat(file.fileno()).st_size)
+        if not math.prod(shape):
+            return np.zeros(shape, dtype)
+        order: Any = "F" if fortran else "C"
+        return np.memmap(file, dtype, "r", file.tell(), shape, order)
+
+
 def _read_array(name: str, file: IO[bytes], size_bytes: int) -> Array:
-    """The array in a member of `size_bytes`, format .npy 1.0 to 3.0."""
+    """The array in a member of `size_bytes`."""
+    shape, dtype, fortran = _header(name, file, size_bytes)
+    wanted = math.prod(shape) * dtype.itemsize
+    data = file.read(wanted)
+    if len(data) != wanted or file.read(1):  # the second read checks the sum of the member
+        raise ValueError(f"{name} is cut")
+    array = np.frombuffer(data, dtype)
+    return array.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _header(name: str, file: IO[bytes], size_bytes: int) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape, type, and whether the first axis varies fastest, of format .npy 1.0 to 3.0; then its data follows."""
     start = file.read(8)
     length_bytes = 2 if start[6:7] == b"\x01" else 4
     length = int.from_bytes(file.read(length_bytes), "little")
@@ -72,11 +103,7 @@ def _read_array(name: str, file: IO[bytes], size_bytes: int) -> Array:
     wanted = math.prod(shape) * dtype.itemsize
     if wanted != size_bytes - 8 - length_bytes - length or dtype.itemsize == 0:
         raise ValueError(f"{name} has {size_bytes} bytes, not those of {dtype} of shape {shape}")
-    data = file.read(wanted)
-    if len(data) != wanted or file.read(1):  # the second read checks the sum of the member
-        raise ValueError(f"{name} is cut")
-    array = np.frombuffer(data, dtype)
-    return array.reshape(shape, order="F" if fortran is True else "C").copy()
+    return shape, dtype, fortran is True
 
 
 def texts(name: str, array: Array) -> list[str]:

@@ -172,7 +172,12 @@ class Pixels:
             band = self.image
             if rows < height:
                 band = band.crop(self._stored(top, min(top + rows, height)))
-            band = self._opaque(band)
+            try:
+                band = self._opaque(band)
+            except InputError:
+                raise
+            except ValueError as error:  # a palette with more alpha than colours, and the like
+                raise PictureError(told(error)) from None
             yield band if self.turn is None else band.transpose(self.turn)
 
     def _stored(self, top: int, bottom: int) -> tuple[int, int, int, int]:

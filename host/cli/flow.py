@@ -16,6 +16,7 @@ from host.cli.output import tell_left_out
 from host.cli.unsaid import Unsaid, completed
 from hw.bundle import Bundle, Golden, Manifest
 from hw.errors import InputError
+from hw.npz import map_npy
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -192,8 +193,10 @@ def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> 
 def read_arrays(path: Path) -> Array:
     """Inputs in a .npy file, one or several: uint8 (N, H, W, C); their shape is checked by who takes them."""
     try:
-        images: Array = np.load(str(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        images = map_npy(path)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: must hold an array of inputs ({error}); save it with numpy.save") from None
     return images[np.newaxis] if images.ndim == 3 else images
 

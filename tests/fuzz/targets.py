@@ -273,9 +273,13 @@ def _stream(data: bytes) -> object:
 
     with open(as_file("stream", data), "rb") as file:
         try:
-            return [frame.size for frame in stdin_frames(file, threading.Event(), 0.1)]
+            frames = list(stdin_frames(file, threading.Event(), 0.1))
         except StreamStopped as error:
             raise InputError(str(error)) from None
+    for frame in frames:  # one that is damaged is told when its turn comes
+        if isinstance(frame, InputError):
+            raise frame
+    return [_SMALL.prepare(frame).shape for frame in frames]
 
 
 def _stream_seeds() -> Sequence[bytes]:
