@@ -23,7 +23,7 @@ from hw.graph import Graph
 from hw.packing import read_arrays
 from hw.preprocessing import CAFFE, Preprocessing, read_preprocessing
 from hw.simulator import Simulator
-from tests.fuzz import mutators
+from tests.fuzz import mutators, service_target, tool_targets
 from tests.fuzz.target import Target, as_file, scratch
 from tests.host.boards import bundle
 
@@ -287,83 +287,31 @@ def _stream_seeds() -> Sequence[bytes]:
     return (jpeg, b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg + b"\r\n--x\r\n\r\n" + jpeg)
 
 
-# --- what other tools write ---------------------------------------------------------------------------------
+# --- networks and names of others ----------------------------------------------------------------------------
 
 
-def _hwh(data: bytes) -> object:
-    from host.devices.overlay import dma_addresses
+def _qonnx(data: bytes) -> object:
+    from hw.finn.convert import to_graph
+    from hw.finn.lowering import lower
 
-    return dma_addresses(as_file("design.hwh", data))
-
-
-def _hwh_seeds() -> Sequence[bytes]:
-    from host.devices.overlay import family_of, render_hwh
-    from tests.host.boards import design
-
-    return tuple(render_hwh(design(), family_of(board)).encode() for board in ("Pynq-Z2", "Ultra96"))
+    return to_graph(lower(as_file("net.onnx", data)))
 
 
-def _bit(data: bytes) -> object:
-    from host.devices.overlay import bit_data, bit_part
+@cache
+def _qonnx_seeds() -> Sequence[bytes]:
+    from tests.hw.finn.qonnx_builder import valid
 
-    return bit_part(data), bit_data(data)
-
-
-def _bit_seeds() -> Sequence[bytes]:
-    from host.devices.overlay import bit_file
-
-    return (bit_file("top", "xc7z020clg400", b"\xaa\x99\x55\x66" + bytes(24)),)
+    return (valid().model().SerializeToString(),)
 
 
-def _packets(data: bytes) -> object:
-    from hw.bitstream.recover.packets import body_words, register_writes
-
-    _start, words = body_words(data, "design.bit")
-    return [(register, len(payload)) for _place, register, payload in register_writes(words, "design.bit")]
+_LABEL_SEEDS = (b"a\nb\nc d\n", b"class_index,class_name\n0,a\n1,b\n2,c\n", b'["a","b","c"]')
 
 
-def _packet_seeds() -> Sequence[bytes]:
-    words = [0xAA995566, 0x20000000, 0x30008001, 7, 0x30004002, 1, 2, 0x50000003, 4, 5, 6, 0x30008001, 13]
-    return (b"head" + b"".join(word.to_bytes(4, "big") for word in words),)
+def _labels(data: bytes) -> object:
+    from hw.labels import read_labels
 
-
-def _fasm(data: bytes) -> object:
-    from hw.bitstream.fasm import read_fasm
-
-    return read_fasm(as_file("design.fasm", data))
-
-
-def _fasm_seeds() -> Sequence[bytes]:
-    return (
-        b"# a line\nCLBLL_L_X2Y0.SLICEL_X0.ALUT.INIT[63:0] = 64'h00000000000000ff\nDSP_R_X9Y5.DSP48.MASK[2] = 1\n",
-        b"INT_L_X0Y1.EE2BEG0.LOGIC_OUTS1\nBRAM_L_X6Y0.RAMB18_Y0.INIT_00[255:0] = 256'b1010\n",
-    )
-
-
-def _reports(data: bytes) -> object:
-    from hw.bitstream import vivado_reports as reports
-    from hw.bitstream.process import ToolError
-
-    path, refused = as_file("report.rpt", data), []
-    for read in (reports.read_timing, reports.read_utilization, reports.read_power_w, reports.check_routed):
-        try:
-            read(path)
-        except ToolError as error:
-            refused.append(str(error))
-    if len(refused) == 4:
-        raise InputError(refused[0])
-    return refused
-
-
-def _report_seeds() -> Sequence[bytes]:
-    timing = "checking no_clock (0)\n| Design Timing Summary\n| ---\n\n  1.5 0.0 0 100 0.02 0.0 0 100 3.0 0.0 0 50\n"
-    used = "".join(
-        f"| {name} | 12 | 0 | 0 | 53200 | 1.0 |\n"
-        for name in ("Slice LUTs", "Slice Registers", "Block RAM Tile", "DSPs")
-    )
-    nets = {"routable nets": 5, "fully routed nets": 5, "nets with routing errors": 0}
-    routed = "".join(f"# of {name}......... : {count} :\n" for name, count in nets.items())
-    return (timing.encode(), used.encode(), b"| Total On-Chip Power (W)  | 1.5 |\n", routed.encode())
+    ending = (".txt", ".csv", ".json")[(data[:1] == b"[" and 2) or (data[:5] == b"class" and 1) or 0]
+    return read_labels(str(as_file(f"labels{ending}", data)), 3)
 
 
 # --- all ----------------------------------------------------------------------------------------------------
@@ -375,7 +323,6 @@ def _json_target(name: str, check: Callable[[Any], object], *documents: Any) -> 
 
 
 def _all() -> list[Target]:
-    from hw.bitstream.errors import CheckError
 
     weights = {".caffemodel": mutators.raw, ".onnx": mutators.raw, ".safetensors": mutators.raw}
     weights |= {".pth": mutators.member(), ".npz": mutators.member()}
@@ -413,13 +360,15 @@ def _all() -> list[Target]:
         Target("npy", _numbers(".npy"), lambda: _number_seeds(".npy"), weight=0.5),
         Target("npz", _numbers(".npz"), lambda: _number_seeds(".npz"), mutators.member(), weight=0.5),
         Target("mjpeg", _stream, _stream_seeds),
-        Target("hwh", _hwh, _hwh_seeds),
-        Target("bit", _bit, _bit_seeds, refusals=(InputError, ValueError), weight=3),
-        Target("packets", _packets, _packet_seeds, weight=3),
-        Target("fasm", _fasm, _fasm_seeds, refusals=(InputError, CheckError), weight=3),
-        Target("vivado reports", _reports, _report_seeds, weight=3),
+        Target("qonnx", _qonnx, _qonnx_seeds, weight=0.02),
+        Target(
+            "labels",
+            _labels,
+            lambda: (b"a\nb\nc d\n", b"class_index,class_name\n0,a\n1,b\n2,c\n", b'["a","b","c"]'),
+        ),
+        Target("requests", service_target.ask, service_target.seeds, weight=0.3),
     ]
-    return targets
+    return [*targets, *tool_targets.TARGETS]
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in _all()}

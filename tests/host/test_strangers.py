@@ -13,9 +13,10 @@ from PIL import Image
 
 from host.arrays import ArrayInput
 from host.cli import main
-from host.cli.inputs import QONNX, WEIGHTS, kind_of, read_labels
+from host.cli.inputs import QONNX, WEIGHTS, kind_of
 from hw.bundle import Bundle
 from hw.errors import InputError
+from hw.labels import read_labels
 from tests.hw.finn.disguises import DISGUISES
 from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.qonnx_builder import Builder
@@ -215,7 +216,7 @@ def test_array_inputs() -> None:
 def test_labels(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     assert read_labels(str(tmp_path / name), 2) == ("a", "b c")
-    with pytest.raises(InputError, match=r"labels must be 3 names, one for each class, not 2 entries"):
+    with pytest.raises(InputError, match=r"labels must be 3, one for each class of the network, not 2"):
         read_labels(str(tmp_path / name), 3)
 
 
