@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
 from hw.errors import InputError
+from hw.images import opened
+from hw.picture_files import FolderSource, LeftOut, add_left_out, none_found
+from hw.pixels import PictureError, Pixels
 from hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from hw.types import Array
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff")
 
-
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files, and of each folder every picture in it at any depth, sorted.
+def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], LeftOut]:
+    """The files, and of each folder every picture in it at any depth, sorted; and what was left out.
 
     Raises:
         InputError: a path that is not there, or a folder without pictures.
     """
-    found: list[Path] = []
+    pictures: list[Path] = []
+    left_out: LeftOut = {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: must be a picture or a folder, and it is not there; check the path")
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in EXTENSIONS)
-        if not inside:
-            raise InputError(
-                f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png"
-            )
-        found += inside
-    return found
+        if not path.is_dir():
+            pictures.append(path)
+            continue
+        found = FolderSource(path).find()
+        if not found.names:
+            raise none_found(path, "picture", found.left_out)
+        pictures += [path / name for name in found.names]
+        add_left_out(left_out, found.left_out)
+    return pictures, left_out
 
 
 def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
@@ -45,22 +47,52 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Array:
     Raises:
         InputError: it cannot be decoded.
     """
+    return prepare_shown(path, preprocessing, None)[0]
+
+
+def prepare_shown(given: Any, preprocessing: Preprocessing, shown: int | None) -> tuple[Array, Any]:
+    """One picture as the network wants it, and for people: a PIL image, RGB, at most `shown` pixels wide and high.
+
+    Args:
+        given: a path, the bytes of a file, a PIL image, or uint8 RGB (H, W, 3).
+        preprocessing: what the network wants.
+        shown: None gives no image for people.
+
+    Raises:
+        InputError: it cannot be decoded; the message begins with the path, if one was given.
+    """
     try:
-        if path.suffix.lower() == ".npy":
-            return preprocessing.prepare(np.load(str(path), allow_pickle=False))
+        if isinstance(given, Path) and given.suffix.lower() == ".npy":
+            return _both(_array(given), preprocessing, shown)
+        if isinstance(given, (Path, bytes)):
+            with opened(given) as picture:
+                return _both(picture, preprocessing, shown)
+        return _both(given, preprocessing, shown)
+    except InputError as error:
+        raise InputError(f"{given}: {error}" if isinstance(given, Path) else str(error)) from None
+
+
+def _both(given: Any, preprocessing: Preprocessing, shown: int | None) -> tuple[Array, Any]:
+    if shown is None:
+        return preprocessing.prepare(given), None
+    if isinstance(given, np.ndarray):
+        pixels = preprocessing.prepare(given)  # which says what is wrong with an array
         import PIL.Image
 
-        with PIL.Image.open(str(path)) as picture:
-            return preprocessing.prepare(picture)
-    except ImportError:
-        raise
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: must be a picture that can be decoded, not damaged ({reason}); replace or remove it"
-        ) from None
+        picture = Pixels(PIL.Image.fromarray(given))
+    else:
+        picture = given if isinstance(given, Pixels) else Pixels.of(given)
+        pixels = preprocessing.prepare(picture)
+    return pixels, picture.within(shown)
+
+
+def _array(path: Path) -> Array:
+    try:
+        # Mapped: nothing is read before the shape has been looked at.
+        array: Array = np.load(str(path), allow_pickle=False, mmap_mode="r")
+        return array
+    except (OSError, ValueError, EOFError) as error:
+        raise PictureError(str(error) or type(error).__name__) from None
 
 
 def prepared(

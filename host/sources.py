@@ -7,7 +7,6 @@ run in worker threads a few pictures ahead. Nothing grows with the number of pic
 from __future__ import annotations
 
 import contextlib
-import io
 import sys
 import threading
 import time
@@ -20,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 import numpy as np
 
-from host.pictures import EXTENSIONS, read_picture
-from host.streams import camera_frames, http_frames, stdin_frames, video_frames
+from host.pictures import prepare_shown
+from host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
 from hw.errors import InputError
+from hw.picture_files import VIDEOS, FolderSource, LeftOut, ZipSource, none_found
 
 if TYPE_CHECKING:
     from hw.preprocessing import Preprocessing
     from hw.types import Array
 
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".mjpg", ".ts")
 SOURCE_HELP = (
-    "a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), "
+    "a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), rtsp://..., "
     "or - (JPEG frames on stdin)"
 )
 SHOWN_PIXELS = 640
@@ -58,7 +57,8 @@ class Source:
     """Prepared pictures.
 
     Args:
-        jobs: names with a function each that gives a PIL image, a uint8 RGB array or a path; taken one at a time.
+        jobs: names with a function each that gives a path, the bytes of a file, a PIL image, a uint8 RGB array, or
+            the error that there is instead; taken one at a time.
         preprocessing: of the bundle.
         total: how many, if that is known.
         live: a camera or the like: the newest picture counts, so nothing is taken ahead.
@@ -80,6 +80,7 @@ class Source:
         self.closing: Callable[[], None] = _nothing
         self.damaged: list[tuple[str, str]] = []
         self.damaged_count = 0
+        self.left_out: LeftOut = {}
         self.stopped = threading.Event()
 
     def stop(self) -> None:
@@ -111,29 +112,13 @@ class Source:
 
     def _prepare(self, name: str, job: _Job) -> Picture:
         given = job()
-        if isinstance(given, Path):
-            pixels = read_picture(given, self._preprocessing)
-            return Picture(name, pixels, self._shown(given) if self._keep else None)
+        if isinstance(given, InputError):
+            raise InputError(f"{name}: {given}")
         try:
-            return Picture(
-                name, self._preprocessing.prepare(given), self._shown(given) if self._keep else None
-            )
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow decodes at the first use
-            raise InputError(f"{name}: must be a picture that can be decoded ({error}); remove it") from None
-
-    @staticmethod
-    def _shown(given: Any) -> Any:
-        import PIL.Image
-
-        if isinstance(given, Path):
-            if given.suffix.lower() == ".npy":
-                given = np.load(str(given), allow_pickle=False)
-            else:
-                with PIL.Image.open(str(given)) as picture:
-                    given = picture.convert("RGB")
-        shown = PIL.Image.fromarray(given) if isinstance(given, np.ndarray) else given.convert("RGB")
-        shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-        return shown
+            pixels, shown = prepare_shown(given, self._preprocessing, SHOWN_PIXELS if self._keep else None)
+        except InputError as error:
+            raise InputError(str(error) if isinstance(given, Path) else f"{name}: {error}") from None
+        return Picture(name, pixels, shown)
 
 
 def open_source(
@@ -161,26 +146,34 @@ def open_source(
     stopped = threading.Event()
     path = Path(text)
     total, live, closing = None, True, _nothing
+    left_out: LeftOut = {}
     jobs: Iterable[tuple[str, _Job]]
+    if not text.strip():
+        raise InputError(f"source: must be {SOURCE_HELP}, not nothing; name one, . is this folder")
     if watch and not path.is_dir():
         raise InputError(f"{text}: only a folder can be watched; leave out --watch")
     if text == "-":
         jobs = _frames("stdin", stdin_frames(sys.stdin.buffer, stopped, patience_s))
-    elif text.startswith(("http://", "https://")):
-        jobs = _frames("frame", http_frames(text, stopped, patience_s))
+    elif "://" in text:
+        jobs = _frames("frame", _network(text, stopped, patience_s))
     elif text.startswith(("/dev/video", "camera:")):
         jobs = _frames("frame", camera_frames(text.replace("camera:", ""), stopped, patience_s))
     elif path.is_dir():
-        names = [] if watch else _folder(path)
-        total, live = (None, True) if watch else (len(names), False)
-        jobs = _watched(path, stopped) if watch else _paths(names)
+        if watch:
+            jobs = _watched(path, stopped, left_out)
+        else:
+            jobs, total, left_out = _folder(path)
+            live = False
     elif not path.exists():
         raise InputError(f"{text}: must be {SOURCE_HELP}, and it is not there; check the path")
-    else:
+    elif path.suffix.lower() == ".zip":
+        jobs, total, left_out, closing = _zip(path)
         live = False
-        jobs, total, closing = _file(path)
+    else:
+        jobs, total = _file(path)
+        live = False
     source = Source(jobs, preprocessing, total, live, **options)
-    source.stopped, source.closing = stopped, closing
+    source.stopped, source.closing, source.left_out = stopped, closing, left_out
     return source
 
 
@@ -189,29 +182,36 @@ def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> Source
     return Source(_frames("image", images), preprocessing)
 
 
-def _file(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[], None]]:
+def _network(text: str, stopped: threading.Event, patience_s: float) -> Iterator[Any]:
+    scheme = text.partition("://")[0].lower()
+    if scheme in ("http", "https"):
+        return http_frames(text, stopped, patience_s)
+    if scheme in ("rtsp", "rtsps"):
+        return network_frames(text, stopped, patience_s)
+    raise InputError(
+        f"{text}: an address must begin with http, https, rtsp or rtsps, not {scheme!r}; use one of these"
+    )
+
+
+def _file(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None]:
     suffix = path.suffix.lower()
-    if suffix == ".zip":
-        return _zip(path)
     if suffix in (".npy", ".npz"):
         images = _arrays(path)
-        return _frames(path.name, images), len(images), _nothing
+        return _frames(path.name, images), len(images)
     if suffix in VIDEOS:
-        return _frames("frame", video_frames(path)), None, _nothing
-    return _paths([path]), 1, _nothing
+        return _frames("frame", video_frames(path)), None
+    return _paths([path]), 1
 
 
 def _nothing() -> None:
     pass
 
 
-def _folder(path: Path) -> list[Path]:
-    inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-    if not inside:
-        raise InputError(
-            f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png"
-        )
-    return inside
+def _folder(path: Path) -> tuple[Iterable[tuple[str, _Job]], int, LeftOut]:
+    found = FolderSource(path).find()
+    if not found.names:
+        raise none_found(path, "picture", found.left_out)
+    return _paths([path / name for name in found.names]), len(found.names), found.left_out
 
 
 def _paths(paths: Iterable[Path]) -> Iterator[tuple[str, _Job]]:
@@ -219,57 +219,47 @@ def _paths(paths: Iterable[Path]) -> Iterator[tuple[str, _Job]]:
         yield str(path), lambda path=path: path  # type: ignore[misc]
 
 
-def _watched(path: Path, stopped: threading.Event) -> Iterator[tuple[str, _Job]]:
+def _watched(path: Path, stopped: threading.Event, left_out: LeftOut) -> Iterator[tuple[str, _Job]]:
     """A folder's pictures, and then each new one as soon as its size no longer changes."""
-    seen: set[Path] = set()
-    sizes: dict[Path, int] = {}
+    folder = FolderSource(path)
+    seen: set[str] = set()
+    sizes: dict[str, int] = {}
     while not stopped.is_set():
-        now: dict[Path, int] = {}
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in EXTENSIONS and file not in seen:
+        now: dict[str, int] = {}
+        found = folder.find()
+        left_out.clear()
+        left_out.update(found.left_out)
+        for name in found.names:
+            if name not in seen:
                 with contextlib.suppress(OSError):  # it may go while we look
-                    now[file] = file.stat().st_size
-        whole = [file for file, size in now.items() if sizes.get(file) == size and size > 0]
-        yield from _paths(whole)
+                    now[name] = (path / name).stat().st_size
+        whole = [name for name, size in now.items() if sizes.get(name) == size and size > 0]
+        yield from _paths(path / name for name in whole)
         seen.update(whole)
         sizes = now
         stopped.wait(_POLL_S)
 
 
-def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int | None, Callable[[], None]]:
-    try:
-        archive = zipfile.ZipFile(str(path))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: must be a zip archive ({error}); pack it again") from None
-    names = sorted(name for name in archive.namelist() if name.lower().endswith(EXTENSIONS))
-    if not names:
+def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int, LeftOut, Callable[[], None]]:
+    if not zipfile.is_zipfile(str(path)):
+        raise InputError(f"{path}: must be a zip archive, and it is cut off or none at all; pack it again")
+    archive = ZipSource(path)
+    found = archive.find()
+    if not found.names:
         archive.close()
-        raise InputError(
-            f"{path}: must hold at least one picture, not none; add files ending in .jpg or .png"
-        )
-    lock = threading.Lock()
+        raise none_found(path, "picture", found.left_out)
 
     def read(name: str) -> Any:
-        import PIL.Image
-
         try:
-            with lock:
-                data = archive.read(name)
-            picture = PIL.Image.open(io.BytesIO(data))
-            picture.load()
-            return picture
-        except ImportError:
-            raise
-        except Exception as error:  # decoders raise nearly anything on damaged bytes
-            raise InputError(
-                f"{path}/{name}: must be a picture that can be decoded ({error}); replace it"
-            ) from None
+            return archive.read_bytes(name)
+        except InputError as error:
+            return error
 
     def jobs() -> Iterator[tuple[str, _Job]]:
-        for name in names:
+        for name in sorted(found.names):
             yield f"{path.name}/{name}", lambda name=name: read(name)  # type: ignore[misc]
 
-    return jobs(), len(names), archive.close
+    return jobs(), len(found.names), found.left_out, archive.close
 
 
 def _arrays(path: Path) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import select
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterator
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterator
 import numpy as np
 
 from hw.errors import InputError
+from hw.images import unread
+from hw.pixels import PictureError
 
 if TYPE_CHECKING:
     import threading
@@ -67,6 +70,29 @@ def camera_frames(device: str, stopped: threading.Event, patience_s: float) -> I
     return _read(capture, broken, stopped)
 
 
+def network_frames(url: str, stopped: threading.Event, patience_s: float) -> Iterator[Array]:
+    """RGB frames of a network camera over RTSP, through the FFmpeg in OpenCV.
+
+    Raises:
+        InputError: nobody answers there, or with nothing that can be decoded.
+        StreamStopped: no frame for `patience_s`, or the connection ended.
+    """
+    import cv2
+
+    waits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+    limits = [value for wait in waits for value in (wait, int(1000 * patience_s))]
+    capture, shown = _capture(url, cv2.CAP_FFMPEG, limits), _without_password(url)
+    if not capture.isOpened():
+        raise InputError(
+            f"{shown}: must be a stream that answers with a video; check the address, the name and the password"
+        )
+
+    def broken(number: int) -> Exception:
+        return StreamStopped(f"{shown}: the stream must go on, not end after {number} frames; start it again")
+
+    return _read(capture, broken, stopped)
+
+
 def _capture(*arguments: Any) -> Any:
     import cv2
 
@@ -101,10 +127,11 @@ def http_frames(url: str, stopped: threading.Event, patience_s: float) -> Iterat
     import urllib.error
     import urllib.request
 
+    shown = _without_password(url)
     try:
         response = urllib.request.urlopen(url, timeout=patience_s)
     except (OSError, ValueError, urllib.error.URLError) as error:
-        raise InputError(f"{url}: must be a stream that answers ({error}); check the address") from None
+        raise InputError(f"{shown}: must be a stream that answers ({error}); check the address") from None
 
     def read() -> bytes | None:
         try:
@@ -112,10 +139,10 @@ def http_frames(url: str, stopped: threading.Event, patience_s: float) -> Iterat
             return data
         except OSError as error:  # also after patience_s; such a socket cannot be read again
             raise StreamStopped(
-                f"{url}: the stream must go on, not break off ({error}); start it again"
+                f"{shown}: the stream must go on, not break off ({error}); start it again"
             ) from None
 
-    return _jpegs(url, read, stopped, patience_s, response.close, endless=True)
+    return _jpegs(shown, read, stopped, patience_s, response.close, endless=True)
 
 
 def stdin_frames(file: BinaryIO, stopped: threading.Event, patience_s: float) -> Iterator[Any]:
@@ -140,20 +167,20 @@ def _jpegs(
 ) -> Iterator[Any]:
     """Cuts JPEG files out of a stream; what lies between them (headers of parts) is skipped.
 
-    A JPEG's end marker cannot occur inside its data, except in a thumbnail of its header; cameras send none.
-    """
-    import PIL.Image
+    Gives PIL images that are not decoded yet, and for one whose header is damaged the error.
 
+    A JPEG's end marker cannot occur inside its data, except in its header: in the thumbnail of a phone's photo.
+    """
     data, last, number = b"", time.monotonic(), 0
     with contextlib.ExitStack() as stack:
         stack.callback(close)
         while not stopped.is_set():
             start = data.find(_JPEG_START)
-            end = data.find(_JPEG_END, start + 2) if start >= 0 else -1
+            end = data.find(_JPEG_END, _header_end(data, start)) if start >= 0 else -1
             if end >= 0:
                 whole, data = data[start : end + 2], data[end + 2 :]
                 number, last = number + 1, time.monotonic()
-                yield PIL.Image.open(io.BytesIO(whole))
+                yield _unread(whole)
                 continue
             data = data[start:] if start >= 0 else data[-2:]
             if len(data) > MAX_FRAME_BYTES:
@@ -173,3 +200,29 @@ def _jpegs(
                 raise StreamStopped(
                     f"{place}: a frame must come within {patience_s:.3g} s, not stop after {number}; check the sender"
                 )
+
+
+def _header_end(data: bytes, start: int) -> int:
+    """Where the header of the JPEG at `start` ends, as far as it is there; just behind `start` if it is none."""
+    place = start + 2
+    # Up to the first scan, and no further than a marker without a length.
+    while data[place : place + 1] == b"\xff" and b"\xc0" <= data[place + 1 : place + 2] <= b"\xfe":
+        if b"\xd0" <= data[place + 1 : place + 2] <= b"\xda":
+            break
+        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        if length < 2:
+            return start + 2
+        place += 2 + length
+    return place
+
+
+def _unread(whole: bytes) -> Any:
+    try:
+        return unread(io.BytesIO(whole))
+    except PictureError as error:
+        return error
+
+
+def _without_password(url: str) -> str:
+    """The address as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//...@", url)

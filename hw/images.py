@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib
 import importlib.util
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from hw.files import PathLike
 
 MAX_FILE_BYTES = 1 << 27
-MAX_DECODER_BYTES = 4 * MAX_PIXELS + (1 << 24)
-"""What decoding may hold at its peak, of one picture and of all that are decoded at once; small ones need not wait for
-one of MAX_PIXELS."""
+MAX_DECODER_BYTES = 4 * MAX_PIXELS
+"""What decoding may hold at its peak, of one picture and of all that are decoded at once."""
 FORMAT_OF: Mapping[str, str] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
     **dict.fromkeys((".png", ".apng"), "PNG"),
@@ -37,10 +37,12 @@ FORMAT_OF: Mapping[str, str] = {
 }
 """Pillow's names of the formats that are read, and of no others, by the endings of their files."""
 ENDINGS = tuple(FORMAT_OF)
+# Bytes that a decoder holds for each pixel at its peak, Pillow's own 4 included; measured at 16 megapixels. The others
+# decode row by row.
+_WHOLE: Mapping[str, int] = {"AVIF": 10, "HEIF": 8, "WEBP": 16, "JPEG2000": 20}
+_PILLOWS = 4
 NO_FORMAT = "no known image format"
-# Bytes that a decoder holds for each pixel at its peak, the picture itself included; measured at 16 megapixels.
-_DECODER_BYTES: Mapping[str, int] = {"TIFF": 10, "AVIF": 10, "HEIF": 10, "WEBP": 20, "JPEG2000": 20}
-_ROW_BY_ROW, _WHOLE = 4, 10
+_SMALL_BYTES = 1 << 23
 _PATIENCE_S = 60.0
 _HEIF = "pillow_heif"
 Source = Union["PathLike", bytes, BinaryIO]
@@ -50,28 +52,44 @@ Source = Union["PathLike", bytes, BinaryIO]
 def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Iterator[Pixels]:
     """Decodes a picture: the path or bytes of a file, or an open file.
 
-    While the `with` lasts, the picture counts towards MAX_DECODER_BYTES: others wait. So use it at once, and open no
-    other inside.
+    While the `with` lasts, the picture counts towards MAX_DECODER_BYTES: other large ones wait. So use it at once, and
+    open no other inside. Its pixels are gone afterwards.
 
     Raises:
         PictureError: it is no picture of a known format, damaged, or beyond a limit. The message names no place.
     """
+    with _decoded(source, max_pixels, max_bytes) as picture:
+        try:
+            yield picture
+        finally:
+            picture.image.close()
+
+
+@contextlib.contextmanager
+def _decoded(source: Source, max_pixels: int, max_bytes: int) -> Iterator[Pixels]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
-        image = stack.enter_context(_header(file))
+        image = stack.enter_context(unread(file))
         stack.enter_context(_SHARED.part(_allowed_bytes(image, file, max_pixels)))
         yield Pixels.of(image)
 
 
 def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
     """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
-    with _file(source, max_bytes) as file, _header(file) as image:
+    with _file(source, max_bytes) as file, unread(file) as image:
         return _allowed_bytes(image, file, max_pixels)
+
+
+def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
+    cost = _decoder_bytes(image, file)
+    width, height = image.size
+    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
+    return int(width * height * cost)
 
 
 def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
     """The whole picture as a PIL image in RGB; as `opened`."""
-    with opened(source, max_pixels, max_bytes) as picture:
+    with _decoded(source, max_pixels, max_bytes) as picture:
         return picture.rgb()
 
 
@@ -132,9 +150,12 @@ def check_bytes(size: int, most: int = MAX_FILE_BYTES) -> None:
         raise PictureError(f"{size} bytes are more than {most}", "make it smaller")
 
 
-@contextlib.contextmanager
-def _header(file: BinaryIO) -> Iterator[Any]:
-    """The image, not decoded yet."""
+def unread(file: BinaryIO) -> Any:
+    """A PIL image of which only the header has been read; what decodes it should be `Pixels.of`.
+
+    Raises:
+        PictureError: it is no picture of a known format, or its header is damaged.
+    """
     import PIL.Image
 
     try:
@@ -152,9 +173,8 @@ def _header(file: BinaryIO) -> Iterator[Any]:
         if unknown and start[:4] in (b"II*\0", b"MM\0*"):
             raise PictureError("a TIFF of a kind that Pillow does not read", "save it as 8-bit RGB") from None
         raise PictureError(NO_FORMAT if unknown else told(error)) from None
-    with image:
-        _check_levels(image, start)
-        yield image
+    _check_levels(image, start)
+    return image
 
 
 def _check_levels(image: Any, start: bytes) -> None:
@@ -186,31 +206,27 @@ def _formats(start: bytes) -> list[str]:
     return [name for name in dict.fromkeys(FORMAT_OF.values()) if name in PIL.Image.OPEN]
 
 
-def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
-    """What decoding holds at its peak. Raises PictureError for more than any picture may."""
-    cost = _decoder_bytes(image, file)
-    width, height = image.size
-    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
-    return int(width * height * cost)
-
-
 def _decoder_bytes(image: Any, file: BinaryIO) -> int:
+    """Bytes for each pixel that decoding takes at its peak."""
     if image.format in ("JPEG", "MPO"):
-        return _ROW_BY_ROW if _in_one_scan(file) else _WHOLE
-    return _DECODER_BYTES.get(image.format, _ROW_BY_ROW)
+        return _PILLOWS + _coefficient_bytes(file)
+    if image.format == "TIFF":  # its decoder holds a strip, which may be all of it; then Pillow turns a copy
+        bits = image.tag_v2.get(258, 1)
+        return _PILLOWS + max(_PILLOWS, sum(bits if isinstance(bits, tuple) else (bits,)) // 8)
+    return _WHOLE.get(image.format, _PILLOWS)
 
 
-def _in_one_scan(file: BinaryIO) -> bool:
-    """Whether a JPEG has all its colours in one sequential scan; its decoder holds the whole picture otherwise.
+def _coefficient_bytes(file: BinaryIO) -> int:
+    """Bytes for each pixel of the coefficients that a JPEG's decoder keeps: none if one scan has all the colours.
 
     Source: ITU-T T.81, B.2 (markers, frame and scan headers).
     """
     file.seek(2)
-    components = 0
+    most, sequential, samples = _PILLOWS * 2, False, [1]
     while True:
         marker = file.read(2)
         if len(marker) < 2 or marker[0] != 0xFF:
-            return False
+            return most
         if marker[1] == 0xFF:  # fill
             file.seek(-1, os.SEEK_CUR)
             continue
@@ -218,16 +234,34 @@ def _in_one_scan(file: BinaryIO) -> bool:
             continue
         length = int.from_bytes(file.read(2), "big")
         if length < 2:
-            return False
+            return most
         segment = file.read(length - 2)
-        if marker[1] in (0xC0, 0xC1) and len(segment) > 5:
-            components = segment[5]
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC) and len(segment) > 6:
+            sequential = marker[1] in (0xC0, 0xC1)
+            samples = [(factors >> 4) * (factors & 15) for factors in segment[7::3]] or [1]
         elif marker[1] == 0xDA:
-            return bool(segment) and segment[0] == components > 0
+            if sequential and segment[:1] == bytes([len(samples)]):
+                return 0
+            return min(most, -(-2 * sum(samples) // (max(samples) or 1)))
+
+
+@functools.lru_cache(maxsize=None)
+def _malloc_trim() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library than glibc
+        return None
+
+
+def _trim() -> None:
+    """Gives freed memory back to the system: glibc keeps it for each thread, so four decoders held four pictures."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
 
 
 class _Shared:
-    """An amount that is taken in parts, first come, first served."""
+    """An amount that is taken in parts, first come, first served; small parts wait for nobody."""
 
     def __init__(self, whole: int) -> None:
         self._whole = whole
@@ -239,6 +273,9 @@ class _Shared:
 
     @contextlib.contextmanager
     def part(self, amount: int) -> Iterator[None]:
+        if amount <= _SMALL_BYTES:
+            yield
+            return
         with self._turn, self._given_back:
             # After so long somebody holds a picture that he forgot: better more memory than to wait for ever.
             self._given_back.wait_for(lambda: self._used + amount <= self._whole, _PATIENCE_S)
@@ -246,6 +283,7 @@ class _Shared:
         try:
             yield
         finally:
+            _trim()
             with self._given_back:
                 self._used -= amount
                 self._given_back.notify_all()

@@ -88,6 +88,12 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part in _OF_SYSTEMS for part in PurePosixPath(name).parts)
 
 
+def add_left_out(counts: LeftOut, more: Mapping[str, int]) -> None:
+    """Adds to what was left out."""
+    for kind, count in more.items():
+        counts[kind] = counts.get(kind, 0) + count
+
+
 def left_out_line(left_out: Mapping[str, int]) -> str:
     """What was left out, for people: "left out: 3 .heic (needs pillow-heif), 2 hidden"; empty where nothing was."""
     if not left_out:

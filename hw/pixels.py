@@ -20,8 +20,10 @@ from hw.errors import InputError
 if TYPE_CHECKING:
     from hw.types import Array
 
-MAX_PIXELS = 1 << 26
+MAX_PIXELS = 3 << 24
+"""8192x6144: the photos of most phones and cameras; 192 MiB at Pillow's 4 bytes, of the 512 MB of a small board."""
 MAX_ASPECT = 100
+"""Resizing the shorter side of a longer strip to 256 would give an absurd picture."""
 READING = 2
 """Which rules these are: what keeps pixels for later keeps this number with them. 1: as Pillow's `convert` has it."""
 
@@ -49,7 +51,9 @@ class PictureError(InputError):
 
     def __init__(self, reason: str, fix: str | None = None) -> None:
         self.reason = " ".join(reason.split())
-        said = f"not damaged ({reason}); replace or remove it" if fix is None else f"not {reason}; {fix}"
+        said = (
+            f"not damaged ({reason}); replace or remove it" if fix is None else f"not this: {reason}; {fix}"
+        )
         super().__init__(f"must be a picture that can be decoded, {said}")
 
 
@@ -129,7 +133,10 @@ class Pixels:
         if self._as_shown():
             return self.image
         bands = list(self._bands())
-        return bands[0] if len(bands) == 1 else _stacked(bands, self.size)
+        if len(bands) > 1:
+            return _stacked(bands, self.size)
+        bands[0].info = {}  # what it says, its orientation too, has been done
+        return bands[0]
 
     def resized(self, size: Size) -> Any:
         """Like `rgb().resize(size, BILINEAR)`, to the bit, in less memory.
@@ -145,6 +152,14 @@ class Pixels:
             return self.rgb().resize(size, _BILINEAR)
         narrow = (band.resize((size[0], band.size[1]), _BILINEAR) for band in self._bands())
         return _stacked(narrow, (size[0], height)).resize(size, _BILINEAR)
+
+    def within(self, side: int) -> Any:
+        """The picture for people, at most `side` pixels wide and high: a PIL image, RGB."""
+        width, height = self.size
+        longer = max(width, height)
+        if longer <= side:
+            return self.rgb()
+        return self.resized((max(1, side * width // longer), max(1, side * height // longer)))
 
     def _as_shown(self) -> bool:
         return self.image.mode == "RGB" and self.turn is None and self.key is None
@@ -173,7 +188,8 @@ class Pixels:
         if mode.startswith("I") or mode == "F":
             return _image(self._grey(band)).convert("RGB")
         if mode in _WITH_ALPHA:
-            return _over_white(band.convert(_WITH_ALPHA[mode]).convert("RGBA"))
+            # Pillow has no way from La and RGBa to RGBA but by these.
+            return _over_white(band if mode == "RGBA" else band.convert(_WITH_ALPHA[mode]).convert("RGBA"))
         if mode == "P" and _palette_has_alpha(band):
             return _over_white(band.convert("RGBA"))
         if self.key is None:
@@ -193,15 +209,20 @@ class Pixels:
                 )
             scaled: Array = (values * 255 + 0.5).astype(np.uint8)
             return scaled
-        wide = values.astype(np.int64)
-        if wide.min() < 0 or wide.max() > self.white:
-            raise PictureError(f"grey values from {wide.min()} to {wide.max()}", "save it with 8 or 16 bits")
-        grey: Array = ((wide * 255 + self.white // 2) // self.white).astype(np.uint8)
-        if self.inverted:
-            grey = 255 - grey
-        if self.key is not None:
-            grey[wide == self.key] = 255
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > self.white:
+            raise PictureError(f"grey values from {low} to {high}", "save it with 8 or 16 bits")
+        grey: Array = self._table()[values]
         return grey
+
+    def _table(self) -> Array:
+        """What each value of 16-bit grey is shown as: uint8 (white + 1,), rounded to the nearest."""
+        levels = (np.arange(self.white + 1) * 255 + self.white // 2) // self.white
+        if self.inverted:
+            levels = 255 - levels
+        if self.key is not None and self.key <= self.white:
+            levels[self.key] = 255
+        return levels.astype(np.uint8)
 
 
 def _image(values: Array) -> Any:

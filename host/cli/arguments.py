@@ -60,7 +60,7 @@ def accelerator(parser: _ActionsContainer) -> None:
 def golden(parser: argparse.ArgumentParser, count: int) -> None:
     """Which pictures the golden vectors are of, `count` by default."""
     parser.add_argument(
-        "--images", type=Path, help="pictures for the golden vectors, besides a synthetic one"
+        "--images", type=path, help="pictures for the golden vectors, besides a synthetic one"
     )
     parser.add_argument("--golden", type=positive, default=count, metavar="N", help="pictures to take")
 
@@ -69,6 +69,13 @@ def speed(parser: argparse.ArgumentParser) -> None:
     """Batch and threads of the simulator."""
     parser.add_argument("--batch", type=positive, default=32, metavar="N", help="images held at once")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="threads that compute")
+
+
+def path(text: str) -> Path:
+    """A path that is not empty: "" is the current folder to Python, and a mistake in a script."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a path, not nothing; write . for this folder")
+    return Path(text)
 
 
 def positive(text: str) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from host.cli import arguments
 from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of
-from host.cli.output import print_json, progress, table
+from host.cli.output import print_json, progress, table, tell_left_out
 from host.cli.simulate import engine
 from host.scores import ranks
 from hw.errors import InputError
@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="a bundle, a .fireq or QONNX file, float weights or a name"
     )
-    parser.add_argument("--data", type=Path, required=True, help="labelled images: a folder or a zip")
+    parser.add_argument(
+        "--data", type=arguments.path, required=True, help="labelled images: a folder or a zip"
+    )
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help="of the images, spread evenly")
     parser.add_argument(
         "--engine",
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"model": args.model, "data": args.data.name, "engine": used, **facts}
     for name, reason in images.damaged:
         print(f"skipped {name}: {reason}", file=sys.stderr)
+    tell_left_out(images.left_out)
     if args.json:
         print_json(facts)
         return 0
@@ -96,6 +99,7 @@ def measure(
         "top5": round(100 * top5 / count, 3),
         "images": count,
         "damaged": [name for name, _reason in images.damaged],
+        "left_out": images.left_out,
         "ms_per_image": round(1000 * seconds / count, 3),
     }
 

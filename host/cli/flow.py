@@ -11,6 +11,7 @@ import numpy as np
 
 from host.cli.card import new_card, source_record, tool_versions
 from host.cli.inputs import BUNDLE, FIREQ, QONNX, kind_of, stem_of
+from host.cli.output import tell_left_out
 from hw.bundle import Bundle, Golden, Manifest
 from hw.errors import InputError
 from hw.preprocessing import Preprocessing
@@ -125,6 +126,7 @@ def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> 
             f"{path}: the model must have a preprocessing record for pictures; export it with fireflow"
         )
     opened = open_images(path)
+    tell_left_out(opened.left_out)
     pictures = []
     for _position, picture in opened.images():
         pictures.append(preprocessing.prepare(picture))

@@ -17,9 +17,11 @@ def split_share(text: str) -> tuple[Path, float]:
     """PATH[=SHARE] in its parts; a path with "=" in it is taken whole if it is there.
 
     Raises:
-        InputError: a share that is not above 0.
+        InputError: no path, or a share that is not above 0.
     """
     head, sign, tail = text.rpartition("=")
+    if not (head if sign else text).strip():
+        raise InputError(f"data: must be a path, not {text!r}; write . for this folder")
     if not sign or Path(text).exists():
         return Path(text), 1.0
     try:
@@ -37,6 +39,8 @@ def find_model(text: str) -> Path:
     Raises:
         InputError: neither.
     """
+    if not text.strip():
+        raise InputError("model: must be a file or the name of a model, not nothing; name one")
     path = Path(text)
     if path.exists():
         return path

@@ -8,12 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
 
+from hw.picture_files import add_left_out, left_out_line
+
 T = TypeVar("T")
 
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def tell_left_out(*sets: Mapping[str, int]) -> None:
+    """Says on stderr how many files of folders and zips were left out, if there are any."""
+    counts: dict[str, int] = {}
+    for left_out in sets:
+        add_left_out(counts, left_out)
+    line = left_out_line(counts)
+    if line:
+        print(line, file=sys.stderr)
 
 
 def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.inputs import check_suffix
-from host.cli.output import print_model
+from host.cli.output import print_model, tell_left_out
 from hw.errors import InputError
 
 
@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", default="w6a6", help="w6a6, w4a4, w3a4, w2a4, wXaY[,LAYER=wXaY...] or a .json file"
     )
-    parser.add_argument("--data", type=Path, required=True, help="calibration images: a folder or a zip")
+    parser.add_argument(
+        "--data", type=arguments.path, required=True, help="calibration images: a folder or a zip"
+    )
     arguments.calibration(parser)
     arguments.weights_source(parser)
     parser.add_argument("--equalize", action="store_true", help="bring channels to like ranges first")
@@ -40,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     policy = load_policy(args.policy)
     images = open_images(args.data)
+    tell_left_out(images.left_out)
     model = load_network(args.weights, args.preprocessing, args.input_size, args.resize)
     if model.network.policy is not None:
         raise InputError(

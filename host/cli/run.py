@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 from host.cli import arguments, devices
 from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import print_json, table
+from host.cli.output import print_json, table, tell_left_out
 from host.cli.records import Writer, annotate, open_writer
 from host.devices import DeviceError
 from host.scores import Guess, best
@@ -145,6 +145,7 @@ class _Run:
             **accelerator.device.facts(),
             "pictures": self._answered,
             "damaged": self._source.damaged_count,
+            "left_out": self._source.left_out,
             "seconds": round(seconds, 3),
             "fps": round(self._answered / seconds, 2) if seconds > 0 else 0.0,
             "ceiling_fps": round(1 / accelerator.design.interval_s, 2),
@@ -157,6 +158,7 @@ class _Run:
     def _report(self, summary: Mapping[str, Any]) -> None:
         for _name, reason in self._source.damaged:
             print(f"skipped {reason}", file=sys.stderr)
+        tell_left_out(self._source.left_out)
         if self._args.json:
             print_json(summary)
             return

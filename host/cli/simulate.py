@@ -6,11 +6,11 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from host.cli import arguments
 from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import cycles_bar, print_json, progress, table
+from host.cli.output import cycles_bar, print_json, progress, table, tell_left_out
 from host.pictures import find_pictures, prepared, read_picture
 from host.scores import Guess, best
 from hw.bundle import RTL, Bundle
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument(
-        "pictures", metavar="PICTURE", nargs="+", type=Path, help="a picture or a folder of them"
+        "pictures", metavar="PICTURE", nargs="+", type=arguments.path, help="a picture or a folder of them"
     )
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
     parser.add_argument(
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.bundle}: must say how pictures are prepared, and it does not; lower it again"
         )
-    paths = find_pictures(args.pictures)
+    paths, left_out = find_pictures(args.pictures)
     for path in args.pictures:
         if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped
             read_picture(path, preprocessing)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             results.append((str(name), guesses))
     if not results:
         raise InputError(f"{damaged[0][1]} (and {len(damaged) - 1} others; no picture is whole)")
-    _report(args, results, damaged)
+    _report(args, results, damaged, left_out)
     return 0
 
 
@@ -109,15 +109,20 @@ def built(bundle: Bundle, folder: Path) -> Hardware:
 
 
 def _report(
-    args: argparse.Namespace, results: list[tuple[str, list[Guess]]], damaged: list[tuple[str, str]]
+    args: argparse.Namespace,
+    results: list[tuple[str, list[Guess]]],
+    damaged: list[tuple[str, str]],
+    left_out: Mapping[str, int],
 ) -> None:
     for _name, reason in damaged:
         print(f"skipped {reason}", file=sys.stderr)
+    tell_left_out(left_out)
     if args.json:
         images: list[dict[str, Any]] = [
             {"image": n, "top": [asdict(g) for g in guesses]} for n, guesses in results
         ]
-        print_json({"bundle": str(args.bundle), "images": images, "damaged": [n for n, _reason in damaged]})
+        names = [name for name, _reason in damaged]
+        print_json({"bundle": str(args.bundle), "images": images, "damaged": names, "left_out": left_out})
         return
     for name, guesses in results:
         print(name)

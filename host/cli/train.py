@@ -17,7 +17,7 @@ import numpy as np
 from host.cli import arguments
 from host.cli.card import MODEL_CARD, new_card, source_record, write_card
 from host.cli.inputs import find_model, split_share
-from host.cli.output import print_model
+from host.cli.output import print_model, tell_left_out
 from hw.errors import InputError
 from hw.preprocessing import NAMED
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images, and their share of each batch (1 by default); may be repeated",
     )
     data.add_argument(
-        "--exclude", action="append", type=Path, default=[], metavar="IMAGES",
+        "--exclude", action="append", type=arguments.path, default=[], metavar="IMAGES",
         help="leave out pictures whose name is in this set: what is measured must not be trained on",
     )  # fmt: skip
     data.add_argument(
@@ -256,6 +256,7 @@ def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
         path, weight = split_share(text)
         images = open_images(path)
         sets.append((path, images.without(excluded) if excluded else images, weight))
+    tell_left_out(*(images.left_out for _path, images, _weight in sets))
     return sets
 
 

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stalls", type=float, default=0.2, metavar="P", help="with --rtl: how often ports pause (0.2)"
     )
-    parser.add_argument("--images", type=Path, help="pictures (folder, zip, file); otherwise synthetic ones")
+    parser.add_argument(
+        "--images", type=arguments.path, help="pictures (folder, zip, file); otherwise synthetic ones"
+    )
     parser.add_argument("--count", type=arguments.positive, default=2, metavar="N", help="images to take (2)")
     arguments.json_output(parser)
 

@@ -1,0 +1,465 @@
+"""The one reader of pictures: every kind of file as a viewer shows it, or refused with its reason."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image, features
+
+from hw import images, pixels
+from hw.images import MAX_DECODER_BYTES, opened, read_rgb
+from hw.pixels import MAX_PIXELS, PictureError, Pixels
+from hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
+from tests.hw.picture_bytes import encoded, oriented, photo, png, tiff
+
+ROOT = Path(__file__).parents[2]
+CASES = Path(os.environ.get("FIREFLOW_DATA", ROOT.parent / "shared" / "data")).parent / "cases"
+GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
+# What turns a picture so that a viewer, which follows the orientation, shows it upright again.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+def shown(data: Any) -> np.ndarray:
+    image = read_rgb(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def grey(values: Any) -> np.ndarray:
+    return np.repeat(np.asarray(values, np.uint8)[..., None], 3, axis=-1)
+
+
+def refused(data: Any, text: str) -> None:
+    with pytest.raises(PictureError, match=text) as caught:
+        read_rgb(data)
+    assert "must be a picture that can be decoded, not " in str(caught.value)
+    assert " at 0x" not in caught.value.reason, "no addresses"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "JPEG"])
+def test_orientation(format: str, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if format == "WEBP" and not features.check("webp"):
+        pytest.skip("this Pillow reads no WebP")
+    upright = np.asarray(photo(40, 24))
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    data = oriented(stored, orientation, format)
+    whole = shown(data)
+    if format == "JPEG":  # nearly so: its blocks lie elsewhere
+        assert whole.shape == upright.shape
+        assert np.abs(whole.astype(int) - upright).mean() < 8
+    else:
+        assert_array_equal(whole, upright)
+    for rows in (1, 7 * 40):  # in bands as at once
+        monkeypatch.setattr(pixels, "_BAND_PIXELS", rows)
+        assert_array_equal(shown(data), whole)
+        for record in (CAFFE, TORCHVISION):
+            with opened(data) as picture:
+                assert_array_equal(record.prepare(picture), record.prepare(whole))
+
+
+def test_what_has_been_turned_is_not_turned_again() -> None:
+    data = oriented(photo(40, 24), 6, "PNG")
+    image = read_rgb(data)
+    assert_array_equal(TORCHVISION.prepare(image), TORCHVISION.prepare(np.asarray(image)))
+    assert_array_equal(TORCHVISION.prepare(Image.open(io.BytesIO(data))), TORCHVISION.prepare(image))
+    assert_array_equal(read_rgb(encoded(image)), image)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0garbage",
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff",
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHIHHI", 274, 3, 1, 9, 0, 0),
+        b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHI4sI", 274, 2, 4, b"six\0", 0),
+    ],
+)
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_damaged_exif_says_nothing(exif: bytes, format: str) -> None:
+    image = photo(40, 24)
+    assert_array_equal(shown(encoded(image, format, exif=exif)), shown(encoded(image, format)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_grey_of_16_bits(order: str) -> None:
+    """Rounded as PNG's specification has it; the 16-bit values of 8-bit ones give these again."""
+    exact, random = GREY.astype(np.uint16) * 257, np.random.default_rng(0)
+    other = random.integers(0, 1 << 16, (16, 16)).astype(np.uint16)
+    for values in (exact, other):
+        expected = grey(np.floor(values / 257 + 0.5))
+        assert_array_equal(shown(tiff(values, order)), expected)
+        rows = [row.astype(">u2").tobytes() for row in values]
+        assert_array_equal(shown(png(16, 16, 16, 0, rows)), expected)
+        pgm = b"P5\n# 16 bits\n16 16\n65535\n" + values.astype(">u2").tobytes()
+        assert_array_equal(shown(pgm), expected)
+        assert_array_equal(np.asarray(Pixels.of(Image.fromarray(values)).rgb()), expected)
+    assert_array_equal(shown(tiff(exact, order)), grey(GREY))
+
+
+def test_grey_where_zero_is_white_and_of_12_bits() -> None:
+    values = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
+    assert_array_equal(shown(tiff(values, bits=12)), grey((values * 255.0 / 4095).round()))
+    wide = GREY.astype(np.uint16) * 257
+    assert_array_equal(shown(tiff(wide, photometric=0)), grey(255 - GREY))
+    assert_array_equal(shown(tiff(GREY, photometric=0)), grey(255 - GREY))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_floats(order: str) -> None:
+    floats = GREY.astype(np.float32) / 255
+    assert_array_equal(shown(tiff(floats, order, sample_format=3)), grey(GREY))
+    for factor, text in (
+        (255, "not this: floats from 0 to 255; scale them to 0..1"),
+        (-1, "floats from -1 to -?0"),
+        (1.01, "floats from 0 to 1.01"),
+    ):
+        refused(tiff((floats * factor).astype(np.float32), order, sample_format=3), text)
+    for bad in (np.nan, np.inf):
+        broken = floats.copy()
+        broken[9, 3] = bad
+        refused(tiff(broken, order, sample_format=3), "floats from .* (nan|inf)")
+    refused(tiff(floats, order, photometric=0, sample_format=3), "floats of which 0 is white")
+    refused(
+        tiff(floats.astype(np.float64), order, sample_format=3), "a TIFF of a kind that Pillow does not read"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "sample_format"),
+    [(np.int16([[5, -5]]), 2), (np.int8([[5, -5]]), 2), (np.uint32([[5, 9]]), 1), (np.int32([[5, 9]]), 2)],
+)
+def test_integers_without_a_scale_are_refused(values: Any, sample_format: int) -> None:
+    refused(
+        tiff(values, sample_format=sample_format),
+        "-bit integers; save|signed integers; save|a TIFF of a kind",
+    )
+    with pytest.raises(PictureError, match="32-bit integers"):
+        CAFFE.prepare(Image.fromarray(np.int32([[1, 2], [3, 4]])))
+
+
+def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    mixed = colours.astype(int) * alpha[..., None] + 255 * (255 - alpha[..., None].astype(int))
+    return np.floor(mixed / 255 + 0.5).astype(np.uint8)
+
+
+@pytest.mark.parametrize("hidden", [(255, 0, 0), (255, 255, 255), (0, 0, 0)])
+def test_alpha_over_white(hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    colours, random = np.asarray(photo(40, 24)).copy(), np.random.default_rng(1)
+    alpha = random.integers(0, 256, (24, 40)).astype(np.uint8)
+    alpha[:8] = 0
+    colours[:8] = hidden  # nobody sees it
+    expected = over_white(colours, alpha)
+    rgba = Image.fromarray(np.dstack([colours, alpha]))
+    files = [encoded(rgba), encoded(rgba, "TIFF")]
+    if features.check("webp"):
+        files.append(encoded(rgba, "WEBP", lossless=True, exact=True))
+    for data in files:
+        assert_array_equal(shown(data), expected)
+        monkeypatch.setattr(pixels, "_BAND_PIXELS", 100)
+        assert_array_equal(shown(data), expected)
+        with opened(data) as picture:
+            assert_array_equal(CAFFE.prepare(picture), CAFFE.prepare(expected))
+    two = np.dstack([colours[..., 0], alpha])
+    lightness = over_white(grey(colours[..., 0]), alpha)
+    assert_array_equal(shown(encoded(Image.fromarray(two))), lightness)
+    for image, result in ((rgba, expected), (Image.fromarray(two), lightness)):
+        premultiplied = image.convert("RGBa" if image.mode == "RGBA" else "La")
+        found = np.asarray(Pixels.of(premultiplied).rgb()).astype(int)
+        assert np.abs(found - result).max() <= 1, "premultiplied colours are rounded already"
+
+
+def test_transparent_palettes_and_colours() -> None:
+    palette = bytes([10, 20, 30, 40, 50, 60, 70, 80, 90, 0, 0, 0])
+    indices = np.arange(16, dtype=np.uint8).reshape(4, 4) % 4
+    colours = np.frombuffer(palette, np.uint8).reshape(4, 3)[indices]
+    alphas = np.uint8([0, 128, 255, 255])
+    rows = [bytes(row) for row in indices]
+    data = png(4, 4, 8, 3, rows, PLTE=palette, tRNS=bytes(alphas))
+    assert_array_equal(shown(data), over_white(colours, alphas[indices]))
+    image = Image.fromarray(indices)
+    image.putpalette(palette + bytes(756))
+    keyed = np.where(indices == 2, 0, 255).astype(np.uint8)
+    for kind in ("GIF", "PNG"):
+        data = encoded(image, kind, transparency=2)
+        assert_array_equal(shown(data), over_white(colours, keyed))
+    with_alpha = Image.open(io.BytesIO(png(4, 4, 8, 3, rows, PLTE=palette, tRNS=bytes(alphas)))).convert("PA")
+    assert_array_equal(np.asarray(Pixels.of(with_alpha).rgb()), over_white(colours, alphas[indices]))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_transparent_grey_of_every_depth(depth: int) -> None:
+    count = min(1 << depth, 16)
+    values = np.arange(count).reshape(1, -1) if depth < 16 else (np.arange(count) * 257).reshape(1, -1)
+    bits = "".join(f"{value:0{depth}b}" for value in values[0]).ljust(8, "0")
+    row = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    levels = (values * 255.0 / ((1 << depth) - 1)).round()
+    last = int(values[0, -1])
+    data = png(count, 1, depth, 0, [row], tRNS=struct.pack(">H", last))
+    levels[values == last] = 255
+    assert_array_equal(shown(data), grey(levels))
+    data = png(count, 1, depth, 0, [row], tRNS=struct.pack(">H", 0))
+    assert shown(data)[0, 0].tolist() == [255] * 3
+
+
+def test_transparent_colours() -> None:
+    row = bytes([1, 2, 3, 4, 5, 6, 4, 5, 7])
+    assert shown(png(3, 1, 8, 2, [row], tRNS=struct.pack(">HHH", 4, 5, 6))).tolist() == [
+        [[1, 2, 3], [255, 255, 255], [4, 5, 7]]
+    ]
+    wide = np.uint16([[1, 2, 3, 4, 5, 6]]) * 257
+    refused(
+        png(2, 1, 16, 2, [wide.astype(">u2").tobytes()], tRNS=struct.pack(">HHH", 257, 514, 771)), "48-bit"
+    )
+    assert shown(png(2, 1, 16, 2, [wide.astype(">u2").tobytes()])).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV"])
+def test_plain_modes_are_as_pillow_converts_them(mode: str) -> None:
+    image = photo(40, 24).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    assert_array_equal(np.asarray(Pixels.of(image).rgb()), expected)
+    assert_array_equal(CAFFE.prepare(image), CAFFE.prepare(expected))
+    for kind in {"CMYK": ("TIFF", "JPEG"), "YCbCr": (), "HSV": ()}.get(mode, ("PNG", "TIFF")):
+        data = encoded(image, kind)
+        assert_array_equal(shown(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_colours_that_nothing_here_knows() -> None:
+    image = Image.merge("LAB", photo(40, 24).split())
+    refused(encoded(image, "TIFF"), "colours of the kind LAB; save it as RGB")
+
+
+def test_the_first_of_several_pictures() -> None:
+    first, second = photo(40, 24), photo(40, 24, seed=1)
+    for kind, options in (("PNG", {}), ("TIFF", {}), ("GIF", {}), ("MPO", {"quality": 95})):
+        several = encoded(first, kind, save_all=True, append_images=[second], **options)
+        alone = encoded(first, "JPEG" if kind == "MPO" else kind, **options)
+        assert_array_equal(shown(several), shown(alone))
+
+
+def header(width: int, height: int, depth: int = 1, colour: int = 0) -> bytes:
+    """A PNG whose header promises a size and whose pixels are few."""
+    return png(width, height, depth, colour, [b""])
+
+
+def test_limits_before_anything_is_decoded() -> None:
+    for width, height in ((13370, 13370), (8193, 6144), (1 << 16, 1 << 16), (100_000, 100_000)):
+        refused(header(width, height), f"more than {MAX_PIXELS} pixels; make it smaller")
+    for width, height in ((20000, 1), (1, 4000), (4000, 1), (20200, 200)):
+        refused(header(width, height), f"{width}x{height} is longer than 100 times its shorter side")
+    jpeg = bytearray(encoded(photo(40, 24), "JPEG"))
+    place = jpeg.index(b"\xff\xc0") + 5
+    jpeg[place : place + 4] = struct.pack(">HH", 65000, 65000)
+    refused(bytes(jpeg), f"more than {MAX_PIXELS} pixels")
+    gif = bytearray(encoded(photo(40, 24), "GIF"))
+    gif[6:10] = struct.pack("<HH", 60000, 60000)
+    refused(bytes(gif), f"more than {MAX_PIXELS} pixels")
+    image = Image.new("1", (8193, 6144))
+    with pytest.raises(PictureError, match="8193x6144 is more than"):
+        CAFFE.prepare(image)
+    with pytest.raises(PictureError, match="4000x1 is longer than"):
+        TORCHVISION.prepare(np.zeros((1, 4000, 3), np.uint8))
+    large = Preprocessing(size=1 << 14, resize=1 << 14, keep_aspect=True)
+    with pytest.raises(PictureError, match=r"268435456|is more than"):  # what it is resized to counts too
+        large.prepare(np.zeros((10, 10, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "each"),
+    [
+        ("JPEG", {}, 4),
+        ("JPEG", {"progressive": True, "subsampling": 0}, 10),
+        ("JPEG", {"progressive": True, "subsampling": 2}, 7),
+        ("TIFF", {}, 8),
+        ("WEBP", {}, 16),
+        ("PNG", {}, 4),
+    ],
+)
+def test_limit_of_decoders_that_hold_more(format: str, options: Any, each: int, monkeypatch: Any) -> None:
+    data = encoded(photo(40, 24), format, **options)
+    monkeypatch.setattr(images, "MAX_DECODER_BYTES", 40 * 24 * each)
+    read_rgb(data)
+    monkeypatch.setattr(images, "MAX_DECODER_BYTES", 40 * 24 * each - each)
+    refused(data, "40x24 is more than 959 pixels")
+
+
+def test_a_jpeg_with_a_scan_for_each_colour_counts_as_progressive() -> None:
+    """Its decoder keeps all coefficients as well; only the scan's header tells."""
+    data = bytearray(encoded(photo(40, 24), "JPEG"))
+    place = data.index(b"\xff\xda")
+    (length,) = struct.unpack(">H", data[place + 2 : place + 4])
+    one = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 63, 0)
+    changed = bytes(data[:place]) + one + bytes(data[place + 2 + length :])
+    file = io.BytesIO(changed)
+    assert images._decoder_bytes(images.unread(file), file) > 4
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize("name", ["eps", "tga", "psd", "ico", "icns", "pcx", "sgi", "words", "nothing"])
+def test_other_formats_are_not_even_tried(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is started for a picture")
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    monkeypatch.setattr(subprocess, "call", started)
+    content = {"eps": EPS, "words": b"words", "nothing": b"", "psd": b"8BPS\0\1" + bytes(40)}.get(name)
+    if content is None:
+        content = encoded(photo(32, 32), name)
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    refused(path, r"not damaged \(no known image format\); replace or remove it")
+    refused(content, "no known image format")
+
+
+def test_damaged_files() -> None:
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP"):
+        data = encoded(photo(64, 64), kind)
+        refused(data[: len(data) // 2], "not damaged")
+    text = zlib.compress(bytes(80 << 20))  # a bomb beside the pixels
+    chunk = png(4, 4, 8, 0, [bytes(4)] * 4, zTXt=b"a\0\0" + text, iCCP=b"b\0\0" + text)
+    refused(chunk, "Decompressed data too large|text")
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    refused(tmp_path / "pipe.png", "no regular file")
+    refused("/dev/zero", "no regular file")
+    refused(tmp_path, "no regular file")
+    refused(tmp_path / "missing.png", "No such file")
+    big = tmp_path / "big.png"
+    with big.open("wb") as file:
+        file.truncate(images.MAX_FILE_BYTES + 1)
+    refused(big, "bytes are more than")
+
+
+def test_heic_names_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+    if images.why_not_read(".heic") is None:
+        refused(data, "not damaged")
+    else:
+        refused(data, "not this: HEIC, which needs pillow-heif; pip install pillow-heif, or convert it")
+
+
+@pytest.mark.skipif(images.why_not_read(".heic") is not None, reason="pillow-heif is not installed")
+def test_heic() -> None:
+    data = encoded(photo(64, 48), "HEIF", quality=100)
+    found = shown(data).astype(int)
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found - np.asarray(photo(64, 48))).mean() < 12
+
+
+@pytest.mark.parametrize("format", ["AVIF", "JPEG2000"])
+def test_newer_formats(format: str) -> None:
+    ending = {"AVIF": ".avif", "JPEG2000": ".jp2"}[format]
+    missing = images.why_not_read(ending)
+    if missing is not None:
+        pytest.skip(f"{ending} {missing}")
+    image = photo(16, 12).resize((64, 48), Image.Resampling.BICUBIC)
+    found = shown(encoded(image, format)).astype(int)
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found - np.asarray(image)).mean() < 12
+
+
+def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = images._Shared(100 << 20)
+    monkeypatch.setattr(images, "_SMALL_BYTES", 1 << 20)
+    most, under_way, lock = 0, 0, threading.Lock()
+
+    def take(amount: int) -> None:
+        nonlocal most, under_way
+        with shared.part(amount):
+            with lock:
+                under_way += amount
+                most = max(most, under_way)
+            time.sleep(0.002)
+            with lock:
+                under_way -= amount
+
+    amounts = [10 << 20, 90 << 20, 60 << 20, 30 << 20] * 8
+    threads = [threading.Thread(target=take, args=(amount,)) for amount in amounts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 90 << 20 <= most <= 100 << 20
+    assert shared._used == 0
+
+
+MEMORY = """
+import sys, threading
+from hw.images import opened
+from hw.preprocessing import TORCHVISION
+
+def high():
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+def work(path):
+    with opened(path) as picture:
+        assert TORCHVISION.prepare(picture).shape == (224, 224, 3)
+
+work(sys.argv[1])  # what is loaded once
+start = high()
+threads = [threading.Thread(target=work, args=(path,)) for path in sys.argv[2:]]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(high() - start)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is Linux's")
+def test_memory_of_the_largest_pictures(tmp_path: Path) -> None:
+    """Three that were 600 MB each, at once: of the largest size, on its side, transparent, of one bit."""
+    photo(40, 24).save(tmp_path / "small.png")
+    size = (8192, 6144)
+    (tmp_path / "turned.jpg").write_bytes(oriented(Image.new("RGB", size, (90, 60, 30)), 6, "JPEG"))
+    Image.new("RGBA", size, (9, 8, 7, 90)).save(tmp_path / "clear.png", compress_level=1)
+    Image.new("1", size).save(tmp_path / "bit.png", compress_level=1)
+    names = ("small.png", "turned.jpg", "clear.png", "bit.png")
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, *(str(tmp_path / name) for name in names)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) * 1024 < MAX_DECODER_BYTES + (80 << 20)
+
+
+@pytest.mark.skipif(not (CASES / "pictures").is_dir(), reason=f"no pictures in {CASES}")
+def test_pictures_of_strangers() -> None:
+    folder = CASES / "pictures"
+    plain, upright = shown(folder / "gray8.png"), shown(folder / "upright.png")
+    for name in ("gray16.png", "gray16.tif", "float01.tif"):
+        assert_array_equal(shown(folder / name), plain)
+    assert_array_equal(shown(folder / "exif6.png"), upright)
+    assert np.abs(shown(folder / "exif6.jpg").astype(int) - upright).max() <= 8  # JPEG's own
+    assert_array_equal(shown(folder / "alpha_hidden_red.png"), shown(folder / "alpha_hidden_white.png"))
+    refused(CASES / "strip" / "4000x1.png", "4000x1 is longer than 100 times its shorter side")
