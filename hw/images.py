@@ -38,11 +38,11 @@ FORMAT_OF: Mapping[str, str] = {
 }
 """Pillow's names of the formats that are read, and of no others, by the endings of their files."""
 ENDINGS = tuple(FORMAT_OF)
-NO_FORMAT = "no known image format"
 # Bytes that a decoder holds for each pixel at its peak, Pillow's own 4 included; measured at 16 megapixels. The others
 # decode row by row.
 _WHOLE: Mapping[str, int] = {"AVIF": 10, "HEIF": 8, "WEBP": 16, "JPEG2000": 20}
 _PILLOWS = 4
+NO_FORMAT = "no known image format"
 _SMALL_BYTES = 1 << 23
 _PATIENCE_S = 60.0
 _HEIF = "pillow_heif"
@@ -96,6 +96,13 @@ def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int 
     """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
     with _file(source, max_bytes) as file, unread(file) as image:
         return _allowed_bytes(image, file, max_pixels)
+
+
+def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
+    cost = _decoder_bytes(image, file)
+    width, height = image.size
+    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
+    return int(width * height * cost)
 
 
 def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
@@ -215,14 +222,6 @@ def _formats(start: bytes) -> list[str]:
         importlib.import_module(_HEIF).register_heif_opener()
     PIL.Image.init()
     return [name for name in dict.fromkeys(FORMAT_OF.values()) if name in PIL.Image.OPEN]
-
-
-def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
-    """What decoding holds at its peak. Raises PictureError for more than any picture may."""
-    cost = _decoder_bytes(image, file)
-    width, height = image.size
-    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
-    return int(width * height * cost)
 
 
 def _decoder_bytes(image: Any, file: BinaryIO) -> int:

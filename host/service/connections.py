@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LOOK_S, _PAUSE_S = 0.25, 0.02
 _SMALL_SHARE = 64
 _LINGER_S = 2.0
+_MORE = 64
 _AT_ONCE = 16
 """One in so many of the connections is closed when there are too many, so that each look at all of them pays."""
 
@@ -36,8 +37,8 @@ class Limits:
     """What clients may take.
 
     Args:
-        connections: open at once. When there are more, the one that has left its request unfinished for the longest is
-            closed, or else the one that has asked nothing for the longest.
+        connections: open at once. When there are more, those that have left their request unfinished for the longest
+            are closed, or else those that have asked nothing for the longest. Until their bytes are read, a quarter more.
         held_bytes: of all requests together until their pictures are decoded. When there are more, the request that
             has held most for longest (bytes x seconds) is refused.
         head_s: from the first moment of a connection, or the first byte of a later request, to the end of its head.
@@ -53,6 +54,11 @@ class Limits:
     body_rate: float = 4096.0
     grace_s: float = 5.0
     write_s: float = 10.0
+
+    @property
+    def most_connections(self) -> int:
+        """Beyond so many, new ones are closed."""
+        return self.connections + max(_MORE, self.connections // 4)
 
 
 LIMITS = Limits()
@@ -100,8 +106,10 @@ class Guard:
         self._connections.add(connection)
         if self._timer is None:
             self._timer = connection.inner.loop.call_later(_LOOK_S, self._look, connection.inner.loop)
-        if len(self._connections) > self.limits.connections:
-            self._make_room(connection)
+        self._make_room()
+        if len(self._connections) > self.limits.most_connections:
+            self.closed["number"] += 1
+            connection.abort()
 
     def remove(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -140,26 +148,24 @@ class Guard:
         self.closed[why] += 1
         connection.refuse(status, message)
 
-    def _make_room(self, newest: Connection) -> None:
-        """Ends refused connections, or unfinished ones, or idle ones, the oldest first; or else the newest."""
-        now = time.monotonic()
-        if now < self._full_until:
-            chosen = []
-        else:
-            others = self._connections - {newest}
-            refused = [c for c in others if c.refused]
-            unfinished = [] if refused else _silent([c for c in others if c.unfinished])
-            candidates = refused or unfinished or [c for c in others if c.idle]
-            chosen = heapq.nsmallest(1 + len(others) // _AT_ONCE, candidates, key=lambda c: c.since)
-        if not chosen:
-            self._full_until = now + _LOOK_S
-            chosen = [newest]
-        for connection in chosen:
+    def _make_room(self) -> None:
+        """Ends refused connections, or unfinished ones, or idle ones, the oldest first, if there are too many."""
+        now, count = time.monotonic(), len(self._connections) - self.limits.connections
+        if count <= 0 or now < self._full_until:
+            return
+        refused = [c for c in self._connections if c.refused]
+        unfinished = [] if refused else _silent([c for c in self._connections if c.unfinished])
+        candidates = refused or unfinished or [c for c in self._connections if c.idle]
+        if not candidates:
+            self._full_until = now + _PAUSE_S
+        count += self.limits.connections // _AT_ONCE
+        for connection in heapq.nsmallest(count, candidates, key=lambda c: c.since):
             self.closed["number"] += 1
             connection.abort()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
+        self._make_room()
         late = {connection: why for connection in self._connections for why in [connection.late(now)] if why}
         for connection in [c for c, why in late.items() if why == "answer"]:
             self.closed["answer"] += 1

@@ -105,9 +105,12 @@ class Decoder:
                         503, "too many large pictures wait; try again in a moment, or send a smaller one"
                     )
                 return
+        self._finish(work, self.image(body))
+
+    def image(self, body: bytes) -> Array:
+        """The accelerator's input of a picture. Raises PictureError."""
         with opened(body) as picture:
-            image = self._preprocessing.prepare(picture)
-        self._finish(work, image)
+            return self._preprocessing.prepare(picture)
 
 
 def give_memory_back() -> None:

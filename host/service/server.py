@@ -33,7 +33,7 @@ def make_server(app: Any, host: str = "127.0.0.1", port: int = 0, limits: Limits
     """
     import uvicorn
 
-    guard = Guard(replace(limits, connections=_files_for(limits.connections)))
+    guard = Guard(_fitting(limits))
     # uvicorn calls what makes a protocol by that name, of whatever kind it is.
     protocol: Any = guard.protocol
     config = uvicorn.Config(
@@ -83,22 +83,25 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _files_for(connections: int) -> int:
-    """How many of the connections can be open; raises this process's limit where the system lets it."""
+def _fitting(limits: Limits) -> Limits:
+    """With as many connections as can be open; raises this process's limit of files where the system lets it."""
     try:
         import resource
     except ImportError:  # not on Windows, which has no such limit
-        return connections
+        return limits
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if soft <= _OTHER_FILES:
-            raise InputError(
-                f"serve: the system must allow more than {_OTHER_FILES} open files, not {soft}; raise `ulimit -n`"
-            )
-        return min(connections, soft - _OTHER_FILES)
-    return connections
+    wanted = limits.most_connections + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    while limits.connections > 1 and limits.most_connections + _OTHER_FILES > soft:
+        limits = replace(limits, connections=limits.connections - 1)
+    if limits.most_connections + _OTHER_FILES > soft:
+        raise InputError(
+            f"serve: the system must allow {limits.most_connections + _OTHER_FILES} open files, not {soft}; "
+            "raise `ulimit -n`"
+        )
+    return limits

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import queue
 import sys
 import threading
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from host.cli import main
 from host.cli.inputs import split_share
 from host.pictures import find_pictures, prepared, read_picture
 from host.service.decoding import Decoder
-from host.service.lanes import Refused, Work
 from host.sources import open_source
 from host.streams import stdin_frames
 from hw import images
 from hw.errors import InputError
 from hw.picture_files import FolderSource, ZipSource, left_out_line
+from hw.pixels import PictureError
 from quant import data
 from quant.data import DamagedImage, open_images
 from quant.decoded import decode_to_array
@@ -78,19 +78,16 @@ def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]
         for picture in open_source(str(where), RECORD, keep=True):
             assert picture.shown.mode == "RGB"
             found[door][picture.name.removeprefix(prefix)] = picture.pixels
-    with accelerator() as (device, _board):
-        results: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        decoder = Decoder(device, results.put, room=4)
+    with accelerator() as (device, _board), closing(Decoder(device, print, 4)) as decoder:
         for file in find_pictures([path])[0]:
-            decoder.put(Work(file.read_bytes(), "image/jpeg", results.put))
-            result = results.get(timeout=60)
-            if isinstance(result, Refused):
-                refused[f"{result.status} {file.name}"] = str(result).replace("the upload", ":")
+            try:
+                pixels = decoder.image(file.read_bytes())
+            except PictureError as error:
+                refused[f"serve {file.name}"] = f": {error}"
             else:
-                found["serve"][file.relative_to(path).as_posix()] = result.image
-        decoder.close()
+                found["serve"][file.relative_to(path).as_posix()] = pixels
     for place, told in refused.items():
-        assert place.startswith(("host ", "400 "))
+        assert place.startswith(("host ", "serve "))
         assert told.startswith(
             (": must be a picture that can be decoded, not ", ": must be a picture that can be decoded (")
         )
