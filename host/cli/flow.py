@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
@@ -102,16 +103,15 @@ def said_of(path: Path, said: Unsaid) -> tuple[Manifest, Unsaid]:
         InputError: an option for what the file says itself.
     """
     manifest = qonnx_manifest(path)
-    if manifest != Manifest():
-        said.refuse_said(path, manifest)
-        return manifest, Unsaid()
-    said = said.beside(path)
+    said.refuse_said(path, manifest)
+    if manifest == Manifest():
+        said = said.beside(path)
     record = said.record()
-    if record is None:
+    if record is None and manifest.preprocessing is None:
         print(
             f"{path.name}: does not say what its input is; whole pixels 0 to 255 are assumed", file=sys.stderr
         )
-    return Manifest(record), said
+    return replace(manifest, preprocessing=manifest.preprocessing or record), said
 
 
 def lower_file(path: Path, said: Unsaid, pictures: Path | None = None, count: int = 1) -> Bundle:

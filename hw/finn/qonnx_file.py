@@ -59,7 +59,7 @@ def quantizer(model: ModelWrapper, node: NodeProto) -> Quantizer:
         )
     shape = model.get_tensor_shape(node.input[0])
     for what, array in (("scale", scale), ("zero point", zero_point), ("bits", bits)):
-        if shape is None or not _fits(array.shape, shape):
+        if shape is not None and not _fits(array.shape, shape):  # without a shape, hw.finn.checks refuses it
             raise InputError(
                 f"{place(node)}: the {what} must fit the tensor of shape {shape}, not have shape {array.shape}; "
                 "export it again"

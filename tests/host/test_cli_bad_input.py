@@ -338,9 +338,11 @@ def test_engines_that_do_not_fit(refused: Refused, bundle: Path, weights: Path, 
 
 
 def test_a_bundle_says_how_pictures_are_prepared(refused: Refused, bundle: Path, pictures: Path) -> None:
-    for option in (("--resize", 64), ("--input-size", 64), ("--preprocessing", "caffe")):
+    for option in (("--resize", 64), ("--input-size", 64)):
         message = refused("evaluate", bundle, "--data", pictures, *option)
         assert f"{option[0]} is for weights and .fireq files" in message
+    message = refused("evaluate", bundle, "--data", pictures, "--preprocessing", "caffe")
+    assert "--preprocessing is for networks that do not say it themselves, and this one does" in message
 
 
 # --- training -------------------------------------------------------------------------------------

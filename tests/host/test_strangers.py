@@ -14,9 +14,10 @@ from PIL import Image
 from host.arrays import ArrayInput
 from host.cli import main
 from host.cli.inputs import QONNX, WEIGHTS, kind_of
-from hw.bundle import Bundle
+from hw.bundle import Bundle, Manifest
 from hw.errors import InputError
 from hw.labels import read_labels
+from hw.preprocessing import Preprocessing
 from tests.hw.finn.disguises import DISGUISES
 from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.qonnx_builder import Builder
@@ -235,3 +236,17 @@ def test_what_cannot_be_lowered_is_named_by_the_command(
             "must be a .fireq file or an ONNX file with quantizers (QONNX), not float.onnx"
             in capsys.readouterr().err
         )
+
+
+def test_labels_for_a_file_that_only_says_its_preprocessing(
+    stranger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, options = onnx.load(str(stranger)), said(tmp_path)
+    said_itself = Manifest(Preprocessing.from_json(PLAIN), card={"name": "ours"}).to_json()
+    onnx.helper.set_model_props(model, {"fireflow": json.dumps(said_itself)})
+    onnx.save(model, str(stranger))
+    bundle = str(tmp_path / "net.fire")
+    assert main(["lower", str(stranger), "-o", bundle, *options[2:]]) == 0
+    assert Bundle.load(bundle).manifest.labels[0] == "class 0"
+    assert main(["lower", str(stranger), "-o", bundle, *options]) == 2
+    assert "--preprocessing is for networks that do not say it themselves" in capsys.readouterr().err
