@@ -283,6 +283,16 @@ def test_limits_before_anything_is_decoded() -> None:
         CAFFE.prepare(image)
     with pytest.raises(PictureError, match="4000x1 is longer than"):
         TORCHVISION.prepare(np.zeros((1, 4000, 3), np.uint8))
+    for options in ({"lossless": True}, {"quality": 50}, {"lossless": True, "exif": b"Exif\0\0"}):
+        webp = bytearray(encoded(photo(40, 24), "WEBP", **options))
+        kind = bytes(webp[12:16])
+        if kind == b"VP8X":
+            webp[24:30] = b"\xff\x3f\0" * 2
+        elif kind == b"VP8L":
+            webp[21:25] = ((1 << 28) - 1).to_bytes(4, "little")
+        else:
+            webp[26:30] = b"\xff\x3f" * 2
+        refused(bytes(webp), "1638[34]x1638[34] is more than 12582912 pixels")
     large = Preprocessing(size=1 << 14, resize=1 << 14, keep_aspect=True)
     with pytest.raises(PictureError, match=r"268435456|is more than"):  # what it is resized to counts too
         large.prepare(np.zeros((10, 10, 3), np.uint8))
