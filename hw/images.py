@@ -89,7 +89,7 @@ def _decoded(
         webp = _webp_size(file)
         if webp is None:
             image = unread(file)
-            cost, size = _decoder_bytes(image, file), image.size
+            cost, size = _decoder_bytes(image, file), _decoded_size(image)
             stack.enter_context(_part(size, cost, max_pixels, wait_s))
         else:  # whose decoder takes its memory as soon as it opens a file
             stack.enter_context(_part(webp, _WHOLE["WEBP"], max_pixels, wait_s))
@@ -107,6 +107,16 @@ def _part(
     width, height = size
     check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
     return _SHARED.part(width * height * cost, wait_s)
+
+
+def _decoded_size(image: Any) -> tuple[int, int]:
+    """Width and height of what is decoded: the image, or the tile of a TIFF where that is larger."""
+    width, height = image.size
+    if image.format == "TIFF":
+        tile = [image.tag_v2.get(tag) for tag in (322, 323)]
+        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > width * height:
+            return tile[0], tile[1]
+    return width, height
 
 
 def _webp_size(file: BinaryIO) -> tuple[int, int] | None:

@@ -356,6 +356,20 @@ def test_damaged_files() -> None:
     refused(chunk, "Decompressed data too large|text")
 
 
+def test_the_tiles_of_a_tiff_count() -> None:
+    """Its decoder takes a whole tile, however small the picture."""
+    data = zlib.compress(bytes(64 * 64))
+    for side, read in ((64, True), (20000, False)):
+        tags = {256: 48, 257: 48, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 325: len(data)}
+        tags[324] = 8 + 2 + 12 * 10 + 4
+        fields = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+        file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + fields + bytes(4) + data
+        if read:
+            assert shown(file).shape == (48, 48, 3)
+        else:
+            refused(file, "20000x20000 is more than")
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     refused(tmp_path / "pipe.png", "no regular file")
