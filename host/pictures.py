@@ -89,6 +89,8 @@ def _both(given: Any, preprocessing: Preprocessing | ArrayInput, shown: int | No
 
 
 def _array(path: Path) -> Array:
+    if not path.is_file():
+        raise PictureError("no regular file", "save it as a file")
     try:
         return map_npy(path)
     except InputError:

@@ -170,6 +170,8 @@ def open_source(
             live = False
     elif not path.exists():
         raise InputError(f"{text}: must be {SOURCE_HELP}, and it is not there; check the path")
+    elif not path.is_file():
+        raise InputError(f"{text}: must be {SOURCE_HELP}, and it is no regular file; save it as one")
     elif path.suffix.lower() == ".zip":
         jobs, total, left_out, closing = _zip(path)
         live = False

@@ -78,7 +78,7 @@ def opened(
         try:
             yield picture
         finally:
-            picture.image.close()
+            picture.forget()
 
 
 @contextlib.contextmanager
@@ -87,22 +87,69 @@ def _decoded(
 ) -> Iterator[Pixels]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
-        image = stack.enter_context(unread(file))
-        stack.enter_context(_SHARED.part(_allowed_bytes(image, file, max_pixels), wait_s))
-        yield Pixels.of(image)
+        webp = _webp_size(file)
+        if webp is None:
+            image = unread(file)
+            cost, size = _decoder_bytes(image, file), _decoded_size(image)
+            stack.enter_context(_part(size, cost, max_pixels, wait_s))
+        else:  # whose decoder takes its memory as soon as it opens a file
+            stack.enter_context(_part(webp, _WHOLE["WEBP"], max_pixels, wait_s))
+            image = unread(file)
+        picture = Pixels.of(image)
+        with image:  # decoded; it needs no file any more
+            del image
+        yield picture
+        del picture
+
+
+def _part(
+    size: tuple[int, int], cost: int, max_pixels: int, wait_s: float | None
+) -> contextlib.AbstractContextManager[None]:
+    return _SHARED.part(_allowed_bytes(size, cost, max_pixels), wait_s)
+
+
+def _allowed_bytes(size: tuple[int, int], cost: int, max_pixels: int) -> int:
+    """What decoding holds at its peak. Raises PictureError for more than any picture may."""
+    width, height = size
+    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
+    return width * height * cost
+
+
+def _decoded_size(image: Any) -> tuple[int, int]:
+    """Width and height of what is decoded: the image, or the tile of a TIFF where that is larger."""
+    width, height = image.size
+    if image.format == "TIFF":
+        tile = [image.tag_v2.get(tag) for tag in (322, 323)]
+        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > width * height:
+            return tile[0], tile[1]
+    return width, height
+
+
+def _webp_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height of a WebP, of its whole canvas if it has one; None of another file.
+
+    Source: RFC 9649, 2.5 to 2.7 and 3.4.
+    """
+    start = file.read(30)
+    file.seek(0)
+    if start[:4] != b"RIFF" or start[8:12] != b"WEBP" or len(start) < 30:
+        return None
+    if start[12:16] == b"VP8X":
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+    if start[12:16] == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
 
 
 def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
     """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
-    with _file(source, max_bytes) as file, unread(file) as image:
-        return _allowed_bytes(image, file, max_pixels)
-
-
-def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
-    cost = _decoder_bytes(image, file)
-    width, height = image.size
-    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
-    return int(width * height * cost)
+    with _file(source, max_bytes) as file:
+        webp = _webp_size(file)
+        if webp is not None:
+            return _allowed_bytes(webp, _WHOLE["WEBP"], max_pixels)
+        with unread(file) as image:
+            return _allowed_bytes(_decoded_size(image), _decoder_bytes(image, file), max_pixels)
 
 
 def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
