@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host.cli import arguments, toolchains, unsaid
+from host.cli import arguments, toolchains, unsaid, vendor
 from host.cli.inputs import find_model
 from host.cli.output import print_json, table
 from host.cli.overwrite import check_bundle, check_hardware, timed
@@ -64,9 +64,11 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.process_time()
     output = check_suffix(args.output, SUFFIX)
-    check_bundle(output, args.force, hardware_too=True)
     if args.no_rtl and args.toolchain != "none":
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
+    if args.toolchain in vendor.BUILDERS:
+        vendor.check(args)
+    check_bundle(output, args.force, hardware_too=True)
     bundle = load_bundle(find_model(args.model), unsaid.Unsaid.of(args))
     plan = _plan(args, bundle)
     hardware = _hardware(plan)

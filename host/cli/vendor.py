@@ -52,6 +52,22 @@ def add_arguments(group: Any) -> None:
     )
 
 
+def check(args: argparse.Namespace) -> None:
+    """That what is asked of Vivado or FINN can begin: before anything is built, and before an output is looked at.
+
+    Raises:
+        InputError: the tool is missing, options do not go together, or a folder for scripts is taken.
+    """
+    from hw.bitstream import finn_flow
+    from hw.bitstream import vivado as flow
+
+    _options(args)
+    if args.scripts_only:
+        _check_target(args.scripts_only)
+    elif not args.results:
+        (flow.Vivado if args.toolchain == "vivado" else finn_flow.FinnBuilder).find()
+
+
 def vivado(
     args: argparse.Namespace,
     name: str,
@@ -209,13 +225,16 @@ def build_folder(bundle: Bundle, content: str, toolchain: str) -> Path:
     return folder
 
 
+def _check_target(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{folder}: the folder must be new or empty, not hold other things; give another name"
+        )
+
+
 def _deliver(made: Path, target: Path, toolchain: str) -> None:
     from hw.files import atomic_directory
 
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(
-            f"{target}: the folder must be new or empty, not hold other things; give another name"
-        )
     with atomic_directory(target) as folder:
         shutil.copytree(made, folder, dirs_exist_ok=True)
     print(
