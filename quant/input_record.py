@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def settle(path: Path, kind: str, told: Told, options: PictureOptions) -> tuple[
     known, said = told.values(), options.values()
     if options.preprocessing is not None:
         record, known_now = _asked(options.preprocessing, told)
-        notes = _contradictions(path, known_now, record, "--preprocessing")
+        notes = _contradictions(path, known_now, asdict(record), "--preprocessing")
     elif told.missing is not None and told.missing[0] not in said:
         name, why = told.missing
         raise InputError(
@@ -92,7 +92,7 @@ def settle(path: Path, kind: str, told: Told, options: PictureOptions) -> tuple[
         record = _filled(record, known)
     for name, value in said.items():
         if name in known:
-            notes += _contradictions(path, {name: known[name]}, replace(record, **{name: value}), FLAGS[name])
+            notes += _contradictions(path, {name: known[name]}, {name: value}, FLAGS[name])
     return _filled(record, said), notes
 
 
@@ -152,11 +152,11 @@ def _filled(record: Preprocessing, known: dict[str, Any]) -> Preprocessing:
     return replace(record, **known)
 
 
-def _contradictions(path: Path, known: dict[str, Any], record: Preprocessing, flag: str) -> list[str]:
-    differing = [name for name, value in known.items() if _differs(getattr(record, name), value)]
+def _contradictions(path: Path, known: dict[str, Any], taken: dict[str, Any], flag: str) -> list[str]:
+    differing = [name for name, value in known.items() if _differs(taken[name], value)]
     if not differing:
         return []
-    pairs = (f"{_WORDS[name]} {_text(getattr(record, name))}, not {_text(known[name])}" for name in differing)
+    pairs = (f"{_WORDS[name]} {_text(taken[name])}, not {_text(known[name])}" for name in differing)
     return [f"{path.name}: {flag} is obeyed against what the file tells: {'; '.join(pairs)}"]
 
 

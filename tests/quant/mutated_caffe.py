@@ -3,84 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
-from typing import Any
 
 import numpy as np
 
-from quant.squeezenet import FireWidths, SqueezeNetSpec
-from tests.quant.caffe_executor import TEST, TRAIN, Described
-from tests.quant.weight_files import field, random_arrays
-
-SIDE = 40
-Rng = np.random.Generator
-Mutation = Callable[[Described, Rng], None]
-_PLAIN = SqueezeNetSpec(
-    "1.1", num_classes=5, stem_channels=6, fires=(FireWidths(3, 3, 3),) * 8, input_size=SIDE
+from tests.quant.caffe_editing import (
+    BASES,
+    Mutation,
+    Rng,
+    apart,
+    base,
+    behind,
+    channels,
+    of_kind,
+    pick,
 )
-BASES = tuple(
-    replace(_PLAIN, version=version, head_padding=int(version == "1.0"), bypass=bypass, stem_channels=stem)
-    for version in ("1.0", "1.1")
-    for bypass, stem in (("none", 6), ("simple", 8), ("complex", 8))
-)  # type: ignore[arg-type]
-
-
-@cache
-def base(spec: SqueezeNetSpec) -> Described:
-    """A network as Caffe's users have it: a data layer that says how pictures are scaled, ReLUs in place."""
-    arrays = random_arrays(spec, 7)
-    layers: list[Described] = [
-        {
-            "name": "data",
-            "type": "Data",
-            "bottom": [],
-            "top": ["data", "label"],
-            "transform": {
-                "scale": 0.017,
-                "mirror": 1,
-                "crop_size": SIDE,
-                "mean_value": [103.94, 116.78, 123.68],
-            },
-            "data": {"source": "train_lmdb", "batch_size": 32, "backend": 1},
-        }
-    ]
-
-    def add(name: str, kind: str, bottom: list[str], **facts: Any) -> str:
-        layers.append({"name": name, "type": kind, "bottom": bottom, "top": [name], **facts})
-        return name
-
-    def conv(ours: str, bottom: str, stride: int = 1, pad: int = 0) -> str:
-        weight, bias = arrays[f"{ours}.weight"], arrays[f"{ours}.bias"]
-        weight = weight * np.float32(2.2 / (0.3 * np.sqrt(weight[0].size)))
-        geometry = {"num_output": len(weight), "pad": pad, "kernel_size": weight.shape[2], "stride": stride}
-        name = add(
-            ours.replace(".", "/"), "Convolution", [bottom], convolution=geometry, blobs=[weight, bias]
-        )
-        layers.append({"name": f"{name}/relu", "type": "ReLU", "bottom": [name], "top": [name]})
-        return name
-
-    pool = {"pool": 0, "kernel_size": 3, "stride": 2}
-    current = conv("conv1", "data", stride=2)
-    for number in range(2, 10):
-        fire = f"fire{number}"
-        if name := spec.pool_before(number):
-            current = add(name, "Pooling", [current], pooling=dict(pool))
-        squeeze = conv(f"{fire}.squeeze", current)
-        branches = [conv(f"{fire}.expand1x1", squeeze), conv(f"{fire}.expand3x3", squeeze, pad=1)]
-        out = add(f"{fire}/concat", "Concat", branches)
-        if around := spec.bypass_of(number):
-            out = add(
-                f"{fire}/sum",
-                "Eltwise",
-                [out, conv(f"{fire}.bypass", current) if around == "conv" else current],
-            )
-        current = out
-    layers.append({"name": "drop9", "type": "Dropout", "bottom": [current], "top": [current]})
-    head = conv("conv10", current, pad=spec.head_padding)
-    add("pool10", "Pooling", [head], pooling={"pool": 1, "global_pooling": 1})
-    return {"layers": layers}
+from tests.quant.caffe_executor import Described
+from tests.quant.mutated_caffe_form import (
+    as_it_is,
+    measured,
+    named_as_the_label,
+    old_transform,
+    order_changed,
+    other_input,
+    phase,
+    relu_elsewhere,
+    rewired,
+    softmax_at_the_end,
+    transform,
+    two_data_layers,
+    two_networks,
+    weights_swapped,
+    written_otherwise,
+)
 
 
 def mutated(seed: int) -> tuple[str, Described]:
@@ -90,50 +44,6 @@ def mutated(seed: int) -> tuple[str, Described]:
     mutation = MUTATIONS[(seed // len(BASES)) % len(MUTATIONS)]
     mutation(network, rng)
     return mutation.__name__, network
-
-
-# --- what mutations need
-
-
-def of_kind(network: Described, *kinds: str) -> list[Described]:
-    return [layer for layer in network["layers"] if layer["type"] in kinds]
-
-
-def pick(rng: Rng, items: Any) -> Any:
-    return items[int(rng.integers(len(items)))]
-
-
-def channels(network: Described, tensor: str) -> int:
-    """Of a tensor of the unchanged network."""
-    if tensor == "data":
-        return 3
-    layer = next(la for la in network["layers"] if la["top"][:1] == [tensor])
-    if layer["type"] == "Convolution":
-        return len(layer["blobs"][0])
-    return sum(channels(network, name) for name in layer["bottom"][: 2 if layer["type"] == "Concat" else 1])
-
-
-def behind(network: Described, rng: Rng, kind: str, on: list[str] | None = None, **facts: Any) -> Described:
-    """A new layer in place, behind a random layer."""
-    places = [
-        n
-        for n, la in enumerate(network["layers"])
-        if la["type"] != "Data" and (on is None or la["name"] in on)
-    ]
-    place = pick(rng, places)
-    name = network["layers"][place]["top"][0]
-    layer = {"name": f"new {kind}", "type": kind, "bottom": [name], "top": [name], **facts}
-    network["layers"].insert(place + 1, layer)
-    return layer
-
-
-def apart(network: Described, layer: Described) -> None:
-    """The layer out of place: readers after it read its own output."""
-    old, new = layer["top"][0], f"{layer['top'][0]} after {layer['name']}"
-    layer["top"] = [new]
-    for reader in network["layers"][network["layers"].index(layer) + 1 :]:
-        for names in (reader["bottom"], reader["top"]):
-            names[:] = [new if name == old else name for name in names]
 
 
 # --- activations
@@ -434,182 +344,6 @@ def reshaped(network: Described, rng: Rng) -> None:
             network, rng, "Reshape", on, reshape={"shape": shape, **pick(rng, [{}, {}, {"axis": 1}])}
         )
     apart(network, layer)
-
-
-# --- connections
-
-
-def rewired(network: Described, rng: Rng) -> None:
-    """An input reads another tensor, from further up."""
-    layers = [la for la in network["layers"] if la["type"] not in ("Data", "ReLU", "Dropout")]
-    layer = pick(rng, layers[2:])
-    earlier = [la["top"][0] for la in layers[: layers.index(layer)]]
-    layer["bottom"][int(rng.integers(len(layer["bottom"])))] = pick(rng, earlier[-6:])
-
-
-def relu_elsewhere(network: Described, rng: Rng) -> None:
-    """A ReLU in place on another tensor, or at another time."""
-    relu = pick(rng, of_kind(network, "ReLU"))
-    if rng.random() < 0.5:
-        name = pick(rng, of_kind(network, "Convolution", "Pooling", "Concat"))["top"][0]
-        relu["bottom"], relu["top"] = [name], [name]
-    else:
-        network["layers"].remove(relu)
-        network["layers"].insert(int(rng.integers(2, len(network["layers"]))), relu)
-
-
-def weights_swapped(network: Described, rng: Rng) -> None:
-    kind = pick(rng, ["squeeze", "expand1x1", "expand3x3"])
-    alike = [la for la in of_kind(network, "Convolution") if la["name"].endswith(kind)][1:]
-    one, other = pick(rng, alike), pick(rng, alike)
-    one["blobs"], other["blobs"] = other["blobs"], one["blobs"]
-
-
-def order_changed(network: Described, rng: Rng) -> None:
-    """Two layers next to each other, exchanged."""
-    place = int(rng.integers(1, len(network["layers"]) - 1))
-    layers = network["layers"]
-    layers[place], layers[place + 1] = layers[place + 1], layers[place]
-
-
-def two_networks(network: Described, rng: Rng) -> None:
-    """A layer that nothing reads, or an output more."""
-    tensor = pick(rng, of_kind(network, "Concat", "Convolution", "Pooling"))["top"][0]
-    kind = pick(rng, ["ReLU", "Silence", "Sigmoid", "Dropout"])
-    top = [] if kind == "Silence" else ["to nowhere"]
-    network["layers"].append({"name": "more", "type": kind, "bottom": [tensor], "top": top})
-
-
-def named_as_the_label(network: Described, rng: Rng) -> None:
-    """A tensor of the picture called as the label is."""
-    layer = pick(rng, of_kind(network, "Convolution", "Concat"))
-    old = layer["top"][0]
-    if rng.random() < 0.5:
-        network["layers"][0]["top"] = ["data"]
-    for other in network["layers"][1:]:
-        for names in (other["bottom"], other["top"]):
-            names[:] = ["label" if name == old else name for name in names]
-
-
-# --- phases
-
-
-def phase(network: Described, rng: Rng) -> None:
-    """A layer that is there in one phase or stage only."""
-    layer = pick(rng, network["layers"][1:])
-    rule: Described = pick(
-        rng, [{"phase": TRAIN}, {"phase": TEST}, {"stage": "deploy"}, {"min_level": 1}, {"max_level": 0}]
-    )
-    layer[pick(rng, ["include", "exclude"])] = [rule]
-
-
-def two_data_layers(network: Described, rng: Rng) -> None:
-    """For training and for tests, with other scales."""
-    first = network["layers"][0]
-    second = copy.deepcopy(first)
-    second["transform"]["scale"] = 0.5
-    first["include"], second["include"] = [{"phase": TRAIN}], [{"phase": TEST}]
-    if rng.random() < 0.3:
-        del second["include"]
-    network["layers"].insert(int(rng.integers(2)), second)
-
-
-# --- the ends
-
-
-def transform(network: Described, rng: Rng) -> None:
-    changes: list[Described] = [
-        {"scale": 0.00390625, "crop_size": SIDE}, {"mean_value": [120.0], "crop_size": SIDE}, {"crop_size": SIDE},
-        {"mean_value": [1.0, 2.0, 3.0], "crop_size": SIDE + 8}, {"mean_value": [1.0, 2.0], "crop_size": SIDE}, {},
-        {"mirror": 1}, {"force_gray": 1, "crop_size": SIDE}, {"force_color": 1, "crop_size": SIDE}, {"unknown": 3},
-        {"mean_file": "mean.binaryproto", "crop_size": SIDE}, {"scale": -1.0, "crop_size": SIDE}, {"scale": 0.017},
-    ]  # fmt: skip
-    network["layers"][0]["transform"] = pick(rng, changes)
-
-
-def old_transform(network: Described, rng: Rng) -> None:
-    """As V1 had it, in the parameters of the data layer."""
-    del network["layers"][0]["transform"]
-    network["layers"][0]["data"] |= pick(
-        rng, [{"scale": 0.02}, {"mean_file": "mean"}, {"scale": 0.5, "mirror": 1}]
-    )
-    network["layers"][0]["data"]["crop_size"] = SIDE
-
-
-def other_input(network: Described, rng: Rng) -> None:
-    shape = [
-        int(n)
-        for n in pick(rng, [[10, 3, SIDE, SIDE], [1, 3, SIDE, SIDE], [1, 3, SIDE, 48], [1, 1, SIDE, SIDE]])
-    ]
-    change = int(rng.integers(4))
-    if change == 0:
-        network["layers"][0] = {
-            "name": "data",
-            "type": "Input",
-            "bottom": [],
-            "top": ["data"],
-            "input": {"shape": shape},
-        }
-    elif change == 3:
-        memory = dict(zip(("batch_size", "channels", "height", "width"), shape, strict=True))
-        network["layers"][0] = {**network["layers"][0], "type": "MemoryData", "memory_data": memory}
-        del network["layers"][0]["transform"], network["layers"][0]["data"]
-    else:
-        del network["layers"][0]
-        network["input"] = ["data"]
-        network["input_dim" if change == 1 else "input_shape"] = shape if change == 1 else [shape]
-
-
-def measured(network: Described, rng: Rng) -> None:
-    """Loss and accuracy behind the scores, through splits as in a snapshot."""
-    change = int(rng.integers(3))
-    network["layers"].insert(
-        1, {"name": "label split", "type": "Split", "bottom": ["label"], "top": ["label 0", "label 1"]}
-    )
-    if change:
-        split = {"name": "split", "type": "Split", "bottom": ["pool10"], "top": ["scores 0", "scores 1"]}
-        network["layers"].append(split)
-    bottoms = ["scores 0", "scores 1"] if change else ["pool10", "pool10"]
-    if change == 2:
-        network["layers"].append({"name": "prob", "type": "Softmax", "bottom": [bottoms[0]], "top": ["prob"]})
-        bottoms[0] = "prob"
-    network["layers"] += [
-        {"name": "accuracy", "type": "Accuracy", "bottom": [bottoms[0], "label 0"], "top": ["accuracy"]},
-        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": [bottoms[1], "label 1"], "top": ["loss"]},
-    ]
-
-
-def softmax_at_the_end(network: Described, rng: Rng) -> None:
-    layer = behind(network, rng, "Softmax", pick(rng, [["pool10"], ["pool10"], ["conv10"], ["conv10/relu"]]))
-    if rng.random() < 0.5:
-        layer["softmax"] = {"axis": pick(rng, [1, -1, 2, 0, -3])}
-    if rng.random() < 0.5:
-        apart(network, layer)
-
-
-# --- how it is written down
-
-
-def written_otherwise(network: Described, rng: Rng) -> None:
-    """Names, fields and versions; see the test for V1 and old blobs."""
-    change = int(rng.integers(5))
-    if change == 0:
-        pick(rng, network["layers"][1:])["unknown"] = 1
-    elif change == 1:
-        network["extra"] = field(2, field(4, "another") + field(5, 18))
-    elif change == 2:
-        for layer in network["layers"]:
-            layer["name"] = "alike"
-    elif change == 3:
-        for layer in network["layers"]:
-            layer["name"] = f"\x1b[31m{layer['name']}\n"
-    else:
-        for layer in network["layers"]:
-            layer["phase"] = TRAIN
-
-
-def as_it_is(network: Described, rng: Rng) -> None:
-    """Nothing changed."""
 
 
 MUTATIONS: tuple[Mutation, ...] = (

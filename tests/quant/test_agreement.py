@@ -19,7 +19,7 @@ from quant.build import ASSUMED, load_network
 from quant.operations import MaxPool, Relu
 from quant.pretrained import load_weights
 from quant.squeezenet import PoolBorder
-from tests.quant.mutated_onnx import BASES, of_kind, set_attribute
+from tests.quant.onnx_editing import BASES, of_kind, set_attribute
 from tests.quant.weight_files import onnx_model, random_arrays
 
 ASKED = PictureOptions(replace(TORCHVISION, size=64))

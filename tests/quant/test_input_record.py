@@ -19,8 +19,8 @@ from hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
 from quant.build import load_network
 from quant.model_file import save_model
 from quant.pretrained import load_weights
+from tests.quant.caffe_editing import BASES, SIDE, base
 from tests.quant.caffe_executor import Described, written
-from tests.quant.mutated_caffe import BASES, SIDE, base
 from tests.quant.weight_files import NARROW, onnx_model, random_arrays, torchvision_names, write_pth
 
 

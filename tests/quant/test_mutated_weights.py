@@ -28,7 +28,7 @@ from quant.squeezenet import PoolBorder
 from tests.quant import mutated_caffe as caffe_mutations
 from tests.quant import mutated_onnx as onnx_mutations
 from tests.quant.caffe_executor import CaffeError, Described, execute, has_v1, written
-from tests.quant.mutated_onnx import SIDE
+from tests.quant.onnx_editing import BASES, SIDE
 from tests.quant.weight_files import double_blob, network, new_blob, old_blob
 
 COUNT = 1000
@@ -193,5 +193,5 @@ def test_a_blind_reader_is_found_out(
     of_onnx = mutation in onnx_mutations.MUTATIONS
     module, verdict = (onnx_mutations, verdict_onnx) if of_onnx else (caffe_mutations, verdict_caffe)
     path = tmp_path / ("net.onnx" if of_onnx else "net.caffemodel")
-    seeds = seeds_of(module.MUTATIONS, len(module.BASES), mutation)
+    seeds = seeds_of(module.MUTATIONS, len(BASES), mutation)
     assert any(verdict(seed, path)[1] == "differs" for seed in seeds)
