@@ -42,10 +42,11 @@ class Notes:
         )
 
     def tell(self) -> None:
-        """Prints them, in the first of the processes that Fabric starts."""
+        """Prints those that were not told yet, in the first of the processes that Fabric starts."""
         if os.environ.get("LOCAL_RANK", "0") == "0":
             for line in self._lines:
                 print(f"fireflow: {line}", file=sys.stderr)
+        self._lines.clear()
 
 
 def network_labels(

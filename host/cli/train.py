@@ -184,8 +184,12 @@ def run(args: argparse.Namespace) -> int:
             "fireflow: precision: this CPU has no instructions for bf16, so bf16-mixed is slower here than 32-true",
             file=sys.stderr,
         )
-    notes.tell()
-    with _progress(recipe.steps) as report, kept(args.output):
+    with _progress(recipe.steps) as show, kept(args.output):
+
+        def report(step: int, loss: float) -> None:
+            notes.tell()  # at the first step, behind which nothing is refused any more
+            show(step, loss)
+
         train(
             network,
             [teacher.network for teacher in teachers],
