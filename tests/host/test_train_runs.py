@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,9 +20,8 @@ import host.cli.train_run
 from host.cli import main
 from quant.build import load_network
 from quant.checkpoint import CHECKPOINT, steps_done
-from quant.decoded import DecodedImages
 from quant.model_file import load_model, save_model
-from quant.run_record import RUN_RECORD, RunRecord, pictures_of_run
+from quant.run_record import RUN_RECORD, RunRecord
 from tests.host.tiny import RECORD, write_pictures, write_weights
 from tests.quant.classifiers import colours
 
@@ -398,18 +396,6 @@ def test_runs_of_earlier_versions(
     assert card["recorded"] == "when the run went on; an earlier version began it"
 
 
-def test_a_record_of_another_kind(
-    files: dict[str, Path], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = Path(shutil.copytree(finished, tmp_path / "run"))
-    for content in ("[]", "{}", '{"schema": 2}', '{"schema": 1, "scripts": {}}', "no JSON", '"text"'):
-        (folder / RUN_RECORD).write_text(content)
-        assert main(command(files, folder)) == 2
-        line = capsys.readouterr().err
-        assert f"{folder / RUN_RECORD}: " in line
-        assert len(line.splitlines()) == 1
-
-
 def test_bits_belong_to_a_checkpoint(
     files: dict[str, Path], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -462,25 +448,3 @@ def test_a_full_disk_loses_nothing(
             patch.setattr("quant.train.draw_batch", never)  # no step is done again
             assert main(words) == 0
         assert load_model(folder / "model.fireq").card["recipe"]["steps"] == 2
-
-
-def test_pictures_are_told_apart() -> None:
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
-    labels = np.arange(5)
-
-    def facts(pixels: Any, labels: Any) -> dict[str, Any]:
-        return pictures_of_run(DecodedImages(pixels, tuple("abcde"), labels, (), ()))
-
-    wanted = facts(pixels, labels)
-    assert facts(pixels.copy(), labels.copy()) == wanted
-    one = pixels.copy()
-    one[3, 1, 2, 0] ^= 1
-    others = [
-        facts(one, labels),
-        facts(pixels[::-1], labels),
-        facts(pixels, labels[::-1]),
-        facts(pixels, None),
-    ]
-    others.append(facts(pixels.reshape(5, 4, 16, 3), labels))
-    assert all(other != wanted for other in others)
