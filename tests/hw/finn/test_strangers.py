@@ -283,7 +283,7 @@ def test_an_input_quantizer_of_whole_pixels_is_absorbed(
     builder = Builder(4)
     pixels = builder.quant("image", "pixels", scale, bits, signed=int(bits > 8))
     builder.channels[pixels] = 3
-    builder.head(builder.act(builder.conv("conv1", pixels, 6, kernel=3), scale=16 * scale))
+    builder.head(builder.act(builder.conv("conv1", pixels, 6, kernel=3), scale=16 * scale), scale=16 * scale)
     path = builder.save(tmp_path / "net.onnx")
     graph = to_graph(lower(path, given))
     images = random_images(graph, 3)
