@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Request, Receive], Awaitable[Response]]
 
-MAX_BYTES = 1 << 24
+MAX_BYTES, HEAD_BYTES = 1 << 24, 1 << 14
 CONNECTION = "fireflow.connection"
 """Where a request's scope has the connection (`host.service.connections`), if that is watched."""
 _CLASSIFY, _TYPES = "/v1/classify", {"", RAW, FORM, "application/x-www-form-urlencoded"}
@@ -64,6 +64,7 @@ class App:
 
     async def _answer(self, request: Request, receive: Receive) -> Response:
         try:
+            _check_head(request.scope)
             self._policy.check_host(request.scope["http_version"], request.headers)
             origin = self._policy.check_origin(request.headers) if _writes(request) else None
             response = await self._route(request)(request, receive)
@@ -84,6 +85,8 @@ class App:
         return response
 
     def _route(self, request: Request) -> Handler:
+        if request.headers.get("upgrade", "").strip().lower() == "websocket":
+            raise Refused(400, "websockets are not spoken here; ask with plain HTTP")
         methods = self._routes.get(request.scope["path"])
         if methods is None:
             raise Refused(404, f"there must be such a page; there are {', '.join(self._routes)}")
@@ -174,6 +177,14 @@ def make_app(service: Service, policy: Policy = OPEN, max_bytes: int = MAX_BYTES
         max_bytes: of a request's body.
     """
     return App(service, policy, max_bytes)
+
+
+def _check_head(scope: Any) -> None:
+    """Raises Refused for another HTTP than ours, or more headers than any client of ours sends."""
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise Refused(505, "the request must be HTTP/1.1 or 1.0; send it so")
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+        raise Refused(431, f"the headers must be at most {HEAD_BYTES} bytes; send fewer")
 
 
 def _writes(request: Request) -> bool:

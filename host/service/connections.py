@@ -38,8 +38,8 @@ class Limits:
 
     Args:
         connections: open at once. When there are more, those that have left their request unfinished for the longest
-            are closed, or else those that have asked nothing for the longest. Until their bytes are read, a quarter
-            more.
+            are closed, or else those that have asked nothing for the longest. Until their bytes are read, there may
+            be a quarter more.
         held_bytes: of all requests together until their pictures are decoded. When there are more, the request that
             has held most for longest (bytes x seconds) is refused.
         head_s: from the first moment of a connection, or the first byte of a later request, to the end of its head.

@@ -7,13 +7,13 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from host.service.app import HEAD_BYTES
 from host.service.connections import LIMITS, Guard, Limits
 from hw.errors import InputError
 
 if TYPE_CHECKING:
     import uvicorn
 
-_HEAD_BYTES = 1 << 14
 _OTHER_FILES, _BACKLOG = 64, 2048
 GRACE_S = 30
 """Seconds for the requests that were accepted when the service is to end."""
@@ -48,7 +48,7 @@ def make_server(app: Any, host: str = "127.0.0.1", port: int = 0, limits: Limits
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         backlog=_BACKLOG,
     )
     return uvicorn.Server(config)
