@@ -31,7 +31,7 @@ driver: $(STAMP) ## the driver for long: 1000 real images, 100 around every faul
 	$(BIN)/python scripts/check_driver.py
 
 service: $(STAMP) ## the HTTP service for long: 800 requests around every fault, ten minutes of hostile clients
-	$(BIN)/python scripts/check_service.py
+	$(BIN)/python -m scripts.check_service
 
 fuzz: $(STAMP) ## a million changed inputs over every reader of files, guided by coverage (about an hour)
 	$(BIN)/python scripts/fuzz.py

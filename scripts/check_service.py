@@ -1,6 +1,6 @@
 """The HTTP service for long: every fault of the board under many requests, then hostile clients beside honest ones.
 
-    python scripts/check_service.py [BUNDLE] [--requests 800] [--clients 20] [--minutes 10] [--honest 50]
+    python -m scripts.check_service [BUNDLE] [--requests 800] [--clients 20] [--minutes 10] [--honest 50]
 
 Every answer with status 200 is compared with the simulator's scores of that request's own picture. Exits with 1 if one
 differs, a request has no answer within its deadline, /health is not true, the queue is not free afterwards, an honest
@@ -15,14 +15,13 @@ import contextlib
 import io
 import itertools
 import json
-import random
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ from host.service import Service, make_app
 from hw.bundle import Bundle
 from hw.simulator import Simulator
 from quant.zoo import shipped_path
+from scripts.hostile_clients import ask, request
 
 if TYPE_CHECKING:
     from hw.types import Array, Int64Array
@@ -55,14 +55,13 @@ MOST_MIB = 400
 AT_LOADING = {kind for kind, outcome in OUTCOMES.items() if outcome.phases == ("open",)}
 FAULTS = sorted(set(OUTCOMES) - AT_LOADING)
 """What can happen while the service runs; the others keep it from starting."""
-RAW, CLASSIFY = "application/octet-stream", "/v1/classify"
 
 
 # --- pictures and requests --------------------------------------------------------------------------------------
 
 
 class Pictures:
-    """Pictures that all differ, their scores, and what sends them.
+    """Pictures that all differ, every other one as a file that must be decoded, and their scores.
 
     Args:
         bundle: with preprocessing.
@@ -70,8 +69,17 @@ class Pictures:
     """
 
     def __init__(self, bundle: Bundle, count: int = 64) -> None:
+        preprocessing = bundle.manifest.preprocessing
+        assert preprocessing is not None
         shape, source = bundle.graph.input_type.shape, np.random.default_rng(7)
         self.images: Array = source.integers(0, 256, (count, *shape), dtype=np.uint8)
+        self.requests = [request(image.tobytes()) for image in self.images]
+        for number in range(0, count, 2):
+            picture = PIL.Image.fromarray(source.integers(0, 256, (300, 400, 3), dtype=np.uint8))
+            self.images[number] = preprocessing.prepare(picture)
+            file = io.BytesIO()
+            picture.save(file, format="PNG")
+            self.requests[number] = request(file.getvalue(), "image/png")
         self._run = Simulator(bundle.graph, batch=16).run
         self.scores: Int64Array = self._run(self.images)
         if len(np.unique(self.scores, axis=0)) != count:
@@ -82,28 +90,6 @@ class Pictures:
         """The board's arithmetic: looked up where it is known, so that the service is what takes time."""
         number = self._known.get(zlib.crc32(images.tobytes()))
         return self._run(images) if number is None else self.scores[number : number + 1]
-
-
-def request(body: bytes, kind: str = RAW, path: str = f"{CLASSIFY}?scores=1", close: bool = True) -> bytes:
-    """A whole request."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-    )
-    return (head + ("Connection: close\r\n" if close else "") + "\r\n").encode() + body
-
-
-async def ask(port: int, data: bytes) -> tuple[int, bytes]:
-    """Sends a request; status and body of the answer. Raises OSError or EOFError without one."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(data)
-        await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-        return int(head.split(b" ", 2)[1]), await reader.read()
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
 
 
 async def health(port: int) -> bool:
@@ -123,18 +109,17 @@ class Seen:
     wrong: int = 0
     slowest_s: float = 0.0
 
-    async def send(self, port: int, pictures: Pictures, which: int, data: bytes, patience_s: float) -> int:
-        """One request, which is of this picture; its status, 0 for no answer."""
+    async def send(self, port: int, pictures: Pictures, which: int, patience_s: float) -> None:
+        """One request, of this picture."""
         start = time.monotonic()
         try:
-            status, body = await asyncio.wait_for(ask(port, data), patience_s)
+            status, body = await asyncio.wait_for(ask(port, pictures.requests[which]), patience_s)
         except (OSError, EOFError, ValueError, TimeoutError):
             status, body = 0, b""
         self.slowest_s = max(self.slowest_s, time.monotonic() - start)
         self.statuses[str(status) if status else "no answer"] += 1
         if status == 200:
             self.wrong += json.loads(body)["scores"] != pictures.scores[which].tolist()
-        return status
 
 
 # --- faults -----------------------------------------------------------------------------------------------------
@@ -195,8 +180,7 @@ async def _fault_row(
     async def client() -> None:
         for number in numbers:
             which = number % len(pictures.images)
-            data = request(pictures.images[which].tobytes())
-            await seen.send(port, pictures, which, data, DEADLINE_S + SLACK_S)
+            await seen.send(port, pictures, which, DEADLINE_S + SLACK_S)
 
     async def watch() -> None:
         nonlocal lies
@@ -253,132 +237,6 @@ def faults(bundle: Bundle, pictures: Pictures, requests: int, clients: int) -> l
     return problems
 
 
-# --- hostile clients --------------------------------------------------------------------------------------------
-
-
-def png(width: int, height: int, mode: str = "1") -> bytes:
-    """A picture of one colour, in few bytes."""
-    file = io.BytesIO()
-    PIL.Image.new(mode, (width, height)).save(file, format="PNG")
-    return file.getvalue()
-
-
-class Hostile:
-    """Clients that want the service for themselves, or dead. Each of the coroutines is one attack of one client.
-
-    Args:
-        port: of the service.
-        image: a raw picture of the right size.
-        most_bytes: that the service takes of an upload.
-    """
-
-    def __init__(self, port: int, image: bytes, most_bytes: int = 1 << 24) -> None:
-        self._port, self._image, self._random = port, image, random.Random(5)
-        # Refused: too many pixels, a strip. Large, and allowed: one bit and 24 bits a pixel.
-        sizes = ((13370, 13370, "1"), (1, 20000, "1"), (8000, 8000, "1"), (6000, 5000, "RGB"))
-        self._bombs = [request(png(*size), "image/png") for size in sizes]
-        self._most = most_bytes
-        self.attacks: tuple[tuple[int, Callable[[], Awaitable[None]]], ...] = (
-            (300, self.half_head),
-            (256, self.one_byte),
-            (50, self.drip),
-            (10, self.never_reads),
-            (10, self.leaves),
-            (2, self.bomb),
-            (2, self.large_body),
-            (2, self.garbage),
-        )
-
-    async def half_head(self) -> None:
-        """A request line that never ends."""
-        await self._hold(b"POST /v1/cla")
-
-    async def one_byte(self) -> None:
-        """A head, and one byte of a body."""
-        await self._hold(request(self._image)[: -len(self._image) + 1])
-
-    async def drip(self) -> None:
-        """A byte of a body now and then."""
-        data = request(self._image)
-        _reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            writer.write(data[:-1000])
-            for byte in data[-1000:-1]:
-                writer.write(bytes([byte]))
-                await writer.drain()
-                await asyncio.sleep(0.5)
-        finally:
-            writer.close()
-
-    async def never_reads(self) -> None:
-        """Many requests at once, whose answers nobody takes."""
-        _reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1)
-        try:
-            _reader._transport.pause_reading()  # type: ignore[attr-defined]
-            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
-            await asyncio.sleep(60)
-        finally:
-            writer.transport.abort()
-
-    async def leaves(self) -> None:
-        """A whole request, and gone."""
-        _reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(request(self._image))
-        await writer.drain()
-        writer.close()
-        await asyncio.sleep(0.5)
-
-    async def bomb(self) -> None:
-        """A small file with many pixels."""
-        await asyncio.wait_for(ask(self._port, self._random.choice(self._bombs)), 60)
-        await asyncio.sleep(0.5)
-
-    async def large_body(self) -> None:
-        """As many bytes as are let in, or more; no picture."""
-        size = self._random.choice((self._most, 2 * self._most))
-        await asyncio.wait_for(ask(self._port, request(bytes(size), "image/png")), 60)
-        await asyncio.sleep(0.5)
-
-    async def garbage(self) -> None:
-        """No HTTP, or what looks like it."""
-        chunked = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-        start = self._random.choice(
-            (
-                b"",
-                b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5000,
-                chunked + b"zz\r\n",
-                b"GET /\0 HTTP/1.1\r\n\r\n",
-            )
-        )
-        data = start + bytes(self._random.getrandbits(8) for _ in range(200))
-        await asyncio.wait_for(ask(self._port, data), 60)
-
-    async def _hold(self, data: bytes) -> None:
-        """Sends this, and waits until the service has enough."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            writer.write(data)
-            await asyncio.wait_for(reader.read(), 60)
-        finally:
-            writer.close()
-
-    async def run(self, share: float) -> None:
-        """All of them until cancelled, each again as soon as it has ended; `share` of each number."""
-        await asyncio.gather(
-            *(
-                self._again(attack)
-                for count, attack in self.attacks
-                for _ in range(max(1, round(share * count)))
-            )
-        )
-
-    async def _again(self, attack: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
-                await attack()
-            await asyncio.sleep(0.02)
-
-
 @dataclass(frozen=True)
 class HostileRow:
     """What honest clients saw beside hostile ones, and the service's memory at its peak."""
@@ -408,13 +266,15 @@ def hostile(
     options: Sequence[str] = (),
 ) -> HostileRow:
     """A service of its own process between hostile and honest clients."""
-    command = [sys.executable, "-m", "host.cli", "serve", str(bundle), "--port", "0", *options]
+    module = [sys.executable, "-m"]
+    command = [*module, "host.cli", "serve", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline().rpartition(":")[2].rstrip("/\n"))
             attackers = subprocess.Popen(
-                [sys.executable, __file__, "--attack", str(port), str(pictures.images[0].size), str(share)],
+                [*module, "scripts.hostile_clients", str(port), str(pictures.images[0].size), str(share)],
+                cwd=ROOT,
                 env=python_path(),
             )
             try:
@@ -435,7 +295,7 @@ async def _honest(port: int, pictures: Pictures, seconds: float, honest: int) ->
     async def client(first: int) -> None:
         for number in itertools.count(first):
             which = number % len(pictures.images)
-            await seen.send(port, pictures, which, request(pictures.images[which].tobytes()), 60)
+            await seen.send(port, pictures, which, 60)
             if time.monotonic() > end:
                 return
             await asyncio.sleep(0.5)
@@ -462,13 +322,7 @@ def main(words: Any = None) -> int:
     parser.add_argument("--clients", type=int, default=20, help="that send them")
     parser.add_argument("--minutes", type=float, default=10.0, help="of hostile clients; 0 for none")
     parser.add_argument("--honest", type=int, default=50, help="clients beside them")
-    parser.add_argument(
-        "--attack", nargs=3, metavar=("PORT", "BYTES", "SHARE"), help="only be the hostile clients, for ever"
-    )
     args = parser.parse_args(words)
-    if args.attack:
-        port, size, share = args.attack
-        asyncio.run(Hostile(int(port), bytes(int(size))).run(float(share)))
     with tempfile.TemporaryDirectory() as scratch:
         path = args.bundle or Path(scratch) / "shipped.fire"
         if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):

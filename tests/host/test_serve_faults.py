@@ -11,7 +11,8 @@ from contextlib import closing
 import pytest
 
 from host.devices.faults import Fault
-from scripts.check_service import FAULTS, Pictures, request, with_fault
+from scripts.check_service import FAULTS, Pictures, with_fault
+from scripts.hostile_clients import request
 from tests.host.boards import bundle
 from tests.host.test_serve import IMAGES, SCORES, serving
 

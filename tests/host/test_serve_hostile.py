@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from host.service.connections import Limits
-from scripts.check_service import Pictures, hostile, png
+from scripts.check_service import Pictures, hostile
+from scripts.hostile_clients import png
 from tests.host.boards import bundle
 from tests.host.test_serve import IMAGES, SCORES, serving
 
