@@ -87,6 +87,8 @@ def _both(given: Any, preprocessing: Preprocessing, shown: int | None) -> tuple[
 
 
 def _array(path: Path) -> Array:
+    if not path.is_file():
+        raise PictureError("no regular file", "save it as a file")
     try:
         # Mapped: nothing is read before the shape has been looked at.
         array: Array = np.load(str(path), allow_pickle=False, mmap_mode="r")

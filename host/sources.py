@@ -166,6 +166,8 @@ def open_source(
             live = False
     elif not path.exists():
         raise InputError(f"{text}: must be {SOURCE_HELP}, and it is not there; check the path")
+    elif not path.is_file():
+        raise InputError(f"{text}: must be {SOURCE_HELP}, and it is no regular file; save it as one")
     elif path.suffix.lower() == ".zip":
         jobs, total, left_out, closing = _zip(path)
         live = False
@@ -264,7 +266,9 @@ def _zip(path: Path) -> tuple[Iterable[tuple[str, _Job]], int, LeftOut, Callable
 
 def _arrays(path: Path) -> Array:
     try:
-        loaded = np.load(str(path), allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
+        loaded = np.load(
+            str(path), allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None
+        )
         images = loaded["images"] if path.suffix.lower() == ".npz" else loaded
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping, Union
 
@@ -48,43 +49,106 @@ _HEIF = "pillow_heif"
 Source = Union["PathLike", bytes, BinaryIO]
 
 
+class Busy(RuntimeError):
+    """Others are decoding pictures too large for one more beside them."""
+
+
 @contextlib.contextmanager
-def opened(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Iterator[Pixels]:
+def opened(
+    source: Source,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_FILE_BYTES,
+    wait_s: float | None = None,
+) -> Iterator[Pixels]:
     """Decodes a picture: the path or bytes of a file, or an open file.
 
     While the `with` lasts, the picture counts towards MAX_DECODER_BYTES: other large ones wait. So use it at once, and
     open no other inside. Its pixels are gone afterwards.
 
+    Args:
+        source: the picture.
+        max_pixels, max_bytes: the limits.
+        wait_s: how long a large one may wait for others; None for as long as it takes.
+
     Raises:
         PictureError: it is no picture of a known format, damaged, or beyond a limit. The message names no place.
+        Busy: others took longer than `wait_s`.
     """
-    with _decoded(source, max_pixels, max_bytes) as picture:
+    with _decoded(source, max_pixels, max_bytes, wait_s) as picture:
         try:
             yield picture
         finally:
-            picture.image.close()
+            picture.forget()
 
 
 @contextlib.contextmanager
-def _decoded(source: Source, max_pixels: int, max_bytes: int) -> Iterator[Pixels]:
+def _decoded(
+    source: Source, max_pixels: int, max_bytes: int, wait_s: float | None = None
+) -> Iterator[Pixels]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
-        image = stack.enter_context(unread(file))
-        stack.enter_context(_SHARED.part(_allowed_bytes(image, file, max_pixels)))
-        yield Pixels.of(image)
+        webp = _webp_size(file)
+        if webp is None:
+            image = unread(file)
+            cost, size = _decoder_bytes(image, file), _decoded_size(image)
+            stack.enter_context(_part(size, cost, max_pixels, wait_s))
+        else:  # whose decoder takes its memory as soon as it opens a file
+            stack.enter_context(_part(webp, _WHOLE["WEBP"], max_pixels, wait_s))
+            image = unread(file)
+        picture = Pixels.of(image)
+        with image:  # decoded; it needs no file any more
+            del image
+        yield picture
+        del picture
+
+
+def _part(
+    size: tuple[int, int], cost: int, max_pixels: int, wait_s: float | None
+) -> contextlib.AbstractContextManager[None]:
+    return _SHARED.part(_allowed_bytes(size, cost, max_pixels), wait_s)
+
+
+def _allowed_bytes(size: tuple[int, int], cost: int, max_pixels: int) -> int:
+    width, height = size
+    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
+    return width * height * cost
+
+
+def _decoded_size(image: Any) -> tuple[int, int]:
+    """Width and height of what is decoded: the image, or the tile of a TIFF where that is larger."""
+    width, height = image.size
+    if image.format == "TIFF":
+        tile = [image.tag_v2.get(tag) for tag in (322, 323)]
+        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > width * height:
+            return tile[0], tile[1]
+    return width, height
+
+
+def _webp_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height of a WebP, of its whole canvas if it has one; None of another file.
+
+    Source: RFC 9649, 2.5 to 2.7 and 3.4.
+    """
+    start = file.read(30)
+    file.seek(0)
+    if start[:4] != b"RIFF" or start[8:12] != b"WEBP" or len(start) < 30:
+        return None
+    if start[12:16] == b"VP8X":
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+    if start[12:16] == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
 
 
 def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
     """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
-    with _file(source, max_bytes) as file, unread(file) as image:
-        return _allowed_bytes(image, file, max_pixels)
-
-
-def _allowed_bytes(image: Any, file: BinaryIO, max_pixels: int) -> int:
-    cost = _decoder_bytes(image, file)
-    width, height = image.size
-    check_size(width, height, min(max_pixels, MAX_DECODER_BYTES // cost))
-    return int(width * height * cost)
+    with _file(source, max_bytes) as file:
+        webp = _webp_size(file)
+        if webp is not None:
+            return _allowed_bytes(webp, _WHOLE["WEBP"], max_pixels)
+        with unread(file) as image:
+            return _allowed_bytes(_decoded_size(image), _decoder_bytes(image, file), max_pixels)
 
 
 def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
@@ -272,14 +336,11 @@ class _Shared:
         self._turn, self._given_back = threading.Lock(), threading.Condition()
 
     @contextlib.contextmanager
-    def part(self, amount: int) -> Iterator[None]:
+    def part(self, amount: int, wait_s: float | None = None) -> Iterator[None]:
         if amount <= _SMALL_BYTES:
             yield
             return
-        with self._turn, self._given_back:
-            # After so long somebody holds a picture that he forgot: better more memory than to wait for ever.
-            self._given_back.wait_for(lambda: self._used + amount <= self._whole, _PATIENCE_S)
-            self._used += amount
+        self._take(amount, wait_s)
         try:
             yield
         finally:
@@ -287,6 +348,23 @@ class _Shared:
             with self._given_back:
                 self._used -= amount
                 self._given_back.notify_all()
+
+    def _take(self, amount: int, wait_s: float | None) -> None:
+        # After so long somebody holds a picture that he forgot: better more memory than to wait for ever.
+        patience_s = _PATIENCE_S if wait_s is None else wait_s
+        end = time.monotonic() + patience_s
+        turn, given_back = self._turn, self._given_back
+        first = turn.acquire(timeout=patience_s)
+        try:
+            with given_back:
+                left_s = max(0.0, end - time.monotonic())
+                fits = first and given_back.wait_for(lambda: self._used + amount <= self._whole, left_s)
+                if not fits and wait_s is not None:
+                    raise Busy("other large pictures are being decoded; try again in a moment")
+                self._used += amount
+        finally:
+            if first:
+                turn.release()
 
 
 _SHARED = _Shared(MAX_DECODER_BYTES)

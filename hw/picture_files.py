@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -164,18 +163,20 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
         for entry in entries:
             name = prefix + entry.name
             try:
-                kind = entry.stat()
-            except OSError:  # a link to nothing, or one that leads to itself
-                yield name, False
-                continue
-            if not stat.S_ISDIR(kind.st_mode):
-                yield name, stat.S_ISREG(kind.st_mode)
-            elif (kind.st_dev, kind.st_ino) not in above:
+                place = entry.stat() if entry.is_dir() else None
+                regular = entry.is_file()
+            except OSError:  # a link that leads to itself
+                place, regular = None, False
+            if place is None:
+                yield name, regular
+            elif (place.st_dev, place.st_ino) not in above:
                 yield from _walk(folder / entry.name, name + "/", above)
 
 
 class ZipSource:
     """Pictures in a zip file, read in memory and never extracted."""
+
+    irregular: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:
         self.path, self.place = path, str(path)

@@ -78,7 +78,7 @@ def check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Pixels:
     """A decoded picture and how its file says it is shown.
 
@@ -123,6 +123,10 @@ class Pixels:
         """Width and height, upright."""
         width, height = self.image.size
         return (height, width) if self.turn in _ON_ITS_SIDE else (width, height)
+
+    def forget(self) -> None:
+        """Lets go of the image, and of what its decoder holds."""
+        self.image = None
 
     def rgb(self) -> Any:
         """The whole picture: a PIL image, RGB, upright, with nothing transparent.

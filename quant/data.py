@@ -25,7 +25,7 @@ from PIL import Image
 
 from hw.errors import InputError
 from hw.images import MAX_FILE_BYTES
-from hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, none_found
+from hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, find, none_found
 from hw.pixels import MAX_PIXELS, PictureError
 
 LABELS = "labels.csv"
@@ -285,7 +285,7 @@ def _arrange(source: FolderSource | ZipSource) -> ImageSet:
     for name in files:
         if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
             raise InputError(f"{source.place}: names must stay inside, not {name!r}; pack it again")
-    found = source.find()
+    found = find(files, source.irregular)
     pictures = found.names
     if LABELS in files:
         return _labelled(source, frozenset(files), found)

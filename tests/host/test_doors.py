@@ -220,11 +220,12 @@ def test_named_files(tmp_path: Path) -> None:
         read_picture(tmp_path / "pipe.png", RECORD)
     with pytest.raises(InputError, match=r"pipe\.png: images must be in a folder, a zip or an image file"):
         open_images(tmp_path / "pipe.png")
-    (source,) = [open_source(str(tmp_path / "pipe.png"), RECORD)]
-    assert list(source) == []
-    assert (
-        "pipe.png: must be a picture that can be decoded, not this: no regular file" in source.damaged[0][1]
-    )
+    for name in ("pipe.npy", "pipe.zip", "pipe.mp4"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=f"{name}: must be a picture, .* and it is no regular file"):
+            open_source(str(tmp_path / name), RECORD)
+    with pytest.raises(InputError, match=r"pipe\.npy: .*no regular file"):
+        read_picture(tmp_path / "pipe.npy", RECORD)
     np.save(tmp_path / "strip.npy", np.zeros((1, 4000, 3), np.uint8))
     with pytest.raises(InputError, match=r"strip\.npy: .*4000x1 is longer than 100 times"):
         read_picture(tmp_path / "strip.npy", RECORD)

@@ -283,6 +283,16 @@ def test_limits_before_anything_is_decoded() -> None:
         CAFFE.prepare(image)
     with pytest.raises(PictureError, match="4000x1 is longer than"):
         TORCHVISION.prepare(np.zeros((1, 4000, 3), np.uint8))
+    for options in ({"lossless": True}, {"quality": 50}, {"lossless": True, "exif": b"Exif\0\0"}):
+        webp = bytearray(encoded(photo(40, 24), "WEBP", **options))
+        kind = bytes(webp[12:16])
+        if kind == b"VP8X":
+            webp[24:30] = b"\xff\x3f\0" * 2
+        elif kind == b"VP8L":
+            webp[21:25] = ((1 << 28) - 1).to_bytes(4, "little")
+        else:
+            webp[26:30] = b"\xff\x3f" * 2
+        refused(bytes(webp), "1638[34]x1638[34] is more than 12582912 pixels")
     large = Preprocessing(size=1 << 14, resize=1 << 14, keep_aspect=True)
     with pytest.raises(PictureError, match=r"268435456|is more than"):  # what it is resized to counts too
         large.prepare(np.zeros((10, 10, 3), np.uint8))
@@ -344,6 +354,20 @@ def test_damaged_files() -> None:
     text = zlib.compress(bytes(80 << 20))  # a bomb beside the pixels
     chunk = png(4, 4, 8, 0, [bytes(4)] * 4, zTXt=b"a\0\0" + text, iCCP=b"b\0\0" + text)
     refused(chunk, "Decompressed data too large|text")
+
+
+def test_the_tiles_of_a_tiff_count() -> None:
+    """Its decoder takes a whole tile, however small the picture."""
+    data = zlib.compress(bytes(64 * 64))
+    for side, read in ((64, True), (20000, False)):
+        tags = {256: 48, 257: 48, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 325: len(data)}
+        tags[324] = 8 + 2 + 12 * 10 + 4
+        fields = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+        file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + fields + bytes(4) + data
+        if read:
+            assert shown(file).shape == (48, 48, 3)
+        else:
+            refused(file, "20000x20000 is more than")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -408,6 +432,15 @@ def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert 90 << 20 <= most <= 100 << 20
+    assert shared._used == 0
+    with shared.part(90 << 20):
+        for _ in range(2):  # whoever gives up does not stand in the way
+            with pytest.raises(images.Busy), shared.part(20 << 20, wait_s=0.01):
+                raise AssertionError("too much at once")
+        with shared.part(5 << 20, wait_s=0), shared.part(1 << 20):
+            pass
+    with shared.part(100 << 20, wait_s=0):
+        pass
     assert shared._used == 0
 
 
