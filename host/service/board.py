@@ -64,7 +64,11 @@ class Board:
     def close(self) -> None:
         """Ends the threads; the accelerator stays open."""
         self._closed.set()
+        self._wanted.set()
         self._lane.close()
+        recovery = self._recovery
+        if recovery is not None:
+            recovery.join(self.accelerator.patience_s)
 
     # --- health ---------------------------------------------------------------------------------------------
 
@@ -89,6 +93,7 @@ class Board:
         if problem is not None:
             return f"the device does not recover: {problem}"
         if fault is not None:
+            self._recover(fault)  # an audit may have found it after the last request
             return str(fault)
         if not self._ready.is_set():
             return "the device is being reset"

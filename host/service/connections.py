@@ -213,7 +213,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.inner.connection_made(self._transport)
+        self.inner.connection_made(cast("asyncio.Transport", _Joining(self._transport)))
+        self._pause_reading = self.inner.flow.pause_reading
+        self.inner.flow.pause_reading = self._pause_after_request  # type: ignore[method-assign]
         self.guard.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -243,6 +245,11 @@ class Connection(asyncio.Protocol):
         if draining and not self._in_body:  # all of it is thrown away: the next request may come
             self._received, self.since = 0, time.monotonic()
         self.guard.check_held()
+
+    def _pause_after_request(self) -> None:
+        """Bodies are bounded by the guard: only the next request has to wait."""
+        if not self._in_body:
+            self._pause_reading()
 
     # --- the guard's side -----------------------------------------------------------------------------------
 
@@ -337,13 +344,55 @@ class Connection(asyncio.Protocol):
         """The application, with this connection in its scope."""
         scope[CONNECTION] = self
         self._answering += 1
+        joining = cast("_Joining", self.inner.transport)
+
+        async def send_joined(message: Any) -> None:
+            joining.hold = message["type"] == "http.response.start"
+            await send(message)
+            if not joining.hold:
+                joining.flush()
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_joined)
         finally:
+            joining.flush()
             self._answering -= 1
             if not self._answering:
                 self.release()
                 self._received, self.since = 0, time.monotonic()
+
+
+class _Joining:
+    """A transport that sends the head of an answer with the beginning of its body, in one call of the system.
+
+    Args:
+        transport: does the rest.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held: list[bytes] = []
+        self.hold = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends it, or keeps it for the next."""
+        self._held.append(data)
+        if not self.hold and data:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what was kept."""
+        held, self._held = self._held, []
+        if any(held):
+            self._transport.write(b"".join(held))
+
+    def close(self) -> None:
+        """Sends what was kept, and closes."""
+        self.flush()
+        self._transport.close()
 
 
 def _response(status: int, message: str) -> bytes:

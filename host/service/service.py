@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Mapping, Tuple, Union
 
 import numpy as np
@@ -172,7 +171,7 @@ class Service:
         accelerator = self.accelerator
         scores = finished.scores[0]
         document: dict[str, Any] = {
-            "top": [asdict(guess) for guess in best(scores, accelerator.labels, accelerator.scale, top)],
+            "top": [vars(guess) for guess in best(scores, accelerator.labels, accelerator.scale, top)],
             "ms": {phase: round(1000 * finished.seconds[phase], 3) for phase in PHASES},
         }
         if all_scores:

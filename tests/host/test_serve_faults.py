@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from host.devices import DeviceError
 from host.devices.faults import Fault
 from scripts.check_service import FAULTS, Pictures, with_fault
 from scripts.hostile_clients import request
@@ -91,6 +92,15 @@ def test_an_idle_service_finds_out_that_its_board_is_gone(monkeypatch: pytest.Mo
         assert facts["fault"]
         board.faults.clear()
         wait_until(lambda: ask("GET", "/health")[0] == 200)
+
+
+def test_a_fault_after_the_last_request_is_repaired() -> None:
+    with serving() as (ask, _port, service, _board):
+        assert ask("POST", "/v1/classify", IMAGES[0].tobytes())[0] == 200
+        service.accelerator._live.poison(DeviceError("audit", "must be right, not wrong", "reset()"))
+        assert ask("GET", "/health")[0] == 503
+        wait_until(lambda: ask("GET", "/health")[0] == 200)
+        assert service.resets == 1
 
 
 def test_recovery_goes_on_without_any_request() -> None:

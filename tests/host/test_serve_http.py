@@ -8,18 +8,20 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from host.service import Policy
+from host.devices.fabric import Fabric
+from host.service import Policy, Service
 from host.service.connections import Limits
 from host.service.page import PAGE
 from host.service.policy import read_token
 from hw.errors import InputError
 from tests.host.boards import bundle
-from tests.host.test_serve import IMAGES, ROOT, SCORES, asking, encoded, form, serving
+from tests.host.test_serve import IMAGES, ROOT, SCORES, Ask, asking, encoded, form, serving
 
 pytest.importorskip("uvicorn", reason="the service needs uvicorn, starlette and python-multipart")
 
@@ -27,6 +29,23 @@ QUICK = Limits(head_s=2.0, grace_s=2.0, body_rate=1e6)
 RAW = "application/octet-stream"
 POST = "/v1/classify"
 BODY = IMAGES[0].tobytes()
+
+
+Served = tuple[Ask, int, Service, Fabric]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Served]:
+    """For what does not change it."""
+    with serving(limits=QUICK) as given:
+        yield given
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[Served]:
+    """With another name, and another site that may ask."""
+    with serving(policy=Policy.of("127.0.0.1", ["board.example"], ["https://good.example"])) as given:
+        yield given
 
 
 def speak(port: int, data: bytes) -> list[tuple[int, dict[str, str], bytes]]:
@@ -78,14 +97,14 @@ def usual(host: str = "localhost", **more: str) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("path", [POST, "/", "/health", "/metrics"])
-def test_the_host_must_be_ours(host: str, let_in: bool, path: str) -> None:
+def test_the_host_must_be_ours(named: Served, host: str, let_in: bool, path: str) -> None:
     """Against a page whose site's name was made to point here."""
-    with serving(policy=Policy.of("127.0.0.1", ["board.example"])) as (_ask, port, _service, _board):
-        method = "POST" if path == POST else "GET"
-        data = "\r\n".join([f"{method} {path} HTTP/1.1", *usual(host), "Connection: close", "", ""])
-        status, _headers, body = speak(port, data.encode() + BODY)[0]
-        assert status == (200 if let_in else 421)
-        assert let_in or b"Host" in body
+    _ask, port, _service, _board = named
+    method = "POST" if path == POST else "GET"
+    data = "\r\n".join([f"{method} {path} HTTP/1.1", *usual(host), "Connection: close", "", ""])
+    status, _headers, body = speak(port, data.encode() + BODY)[0]
+    assert status == (200 if let_in else 421)
+    assert let_in or b"Host" in body
 
 
 def test_any_address_where_all_are_listened_on() -> None:
@@ -104,30 +123,28 @@ def test_any_address_where_all_are_listened_on() -> None:
         *(("https://localhost", 403), ("http://localhost.evil", 403), ("file://", 403)),
     ],
 )
-def test_pages_of_other_sites_must_not_ask(origin: str, status: int) -> None:
-    policy = Policy.of("127.0.0.1", origins=["https://good.example"])
-    with serving(policy=policy) as (_ask, port, _service, _board):
-        found, headers, _body = speak(port, posted(*usual("localhost:80", Origin=origin)))[0]
+def test_pages_of_other_sites_must_not_ask(named: Served, origin: str, status: int) -> None:
+    _ask, port, _service, _board = named
+    found, headers, _body = speak(port, posted(*usual("localhost:80", Origin=origin)))[0]
+    assert found == status
+    allowed = "https://good.example" if origin == "https://good.example" else None
+    assert headers.get("access-control-allow-origin") == allowed
+
+
+def test_another_site_that_may_ask_is_told_so_beforehand(named: Served) -> None:
+    _ask, port, _service, _board = named
+    for origin, status in (("https://good.example", 204), ("https://evil.example", 403)):
+        lines = [
+            f"OPTIONS {POST} HTTP/1.1",
+            "Host: localhost",
+            f"Origin: {origin}",
+            "Connection: close",
+            "",
+            "",
+        ]
+        found, headers, _body = speak(port, "\r\n".join(lines).encode())[0]
         assert found == status
-        allowed = "https://good.example" if origin == "https://good.example" else None
-        assert headers.get("access-control-allow-origin") == allowed
-
-
-def test_another_site_that_may_ask_is_told_so_beforehand() -> None:
-    policy = Policy.of("127.0.0.1", origins=["https://good.example"])
-    with serving(policy=policy) as (_ask, port, _service, _board):
-        for origin, status in (("https://good.example", 204), ("https://evil.example", 403)):
-            lines = [
-                f"OPTIONS {POST} HTTP/1.1",
-                "Host: localhost",
-                f"Origin: {origin}",
-                "Connection: close",
-                "",
-                "",
-            ]
-            found, headers, _body = speak(port, "\r\n".join(lines).encode())[0]
-            assert found == status
-            assert ("access-control-allow-methods" in headers) == (status == 204)
+        assert ("access-control-allow-methods" in headers) == (status == 204)
 
 
 def test_with_a_token_strangers_learn_whether_it_is_alive_and_no_more() -> None:
@@ -146,19 +163,19 @@ def test_with_a_token_strangers_learn_whether_it_is_alive_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/metrics", POST, "/nothing"])
-def test_every_answer_has_the_security_headers(path: str) -> None:
-    with serving() as (_ask, port, _service, _board):
-        _status, headers, _body = speak(
-            port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-        )[0]
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["x-frame-options"] == "DENY"
-        assert headers["referrer-policy"] == "no-referrer"
-        assert headers["cache-control"] == "no-store"
-        assert "default-src 'none'" in headers["content-security-policy"]
-        assert "frame-ancestors 'none'" in headers["content-security-policy"]
-        assert "unsafe" not in headers["content-security-policy"]
-        assert "server" not in headers
+def test_every_answer_has_the_security_headers(plain: Served, path: str) -> None:
+    _ask, port, _service, _board = plain
+    _status, headers, _body = speak(
+        port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )[0]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert "server" not in headers
     assert not re.search(r"\son[a-z]+=|style=|javascript:", PAGE), "the page's policy forbids them"
 
 
@@ -188,11 +205,11 @@ def test_every_answer_has_the_security_headers(path: str) -> None:
         ),
     ],
 )
-def test_numbers_that_are_none(query: str) -> None:
-    with serving() as (_ask, port, _service, _board):
-        ((status, _headers, body),) = speak(port, posted(*usual(), path=f"{POST}?{query}"))
-        assert status == 400
-        assert len(json.loads(body)["error"]) < 200
+def test_numbers_that_are_none(plain: Served, query: str) -> None:
+    _ask, port, _service, _board = plain
+    ((status, _headers, body),) = speak(port, posted(*usual(), path=f"{POST}?{query}"))
+    assert status == 400
+    assert len(json.loads(body)["error"]) < 200
 
 
 @pytest.mark.parametrize(
@@ -205,11 +222,11 @@ def test_numbers_that_are_none(query: str) -> None:
         b"%!PS",
     ],
 )
-def test_an_error_tells_nothing_of_the_inside(body: bytes) -> None:
-    with serving() as (ask, _port, _service, _board):
-        status, answer = ask("POST", POST, body, "image/png")
-        assert status == 400
-        assert not re.search(r"0x[0-9a-f]{6}|object at|Traceback|/[a-z]+/|\.py", answer["error"])
+def test_an_error_tells_nothing_of_the_inside(plain: Served, body: bytes) -> None:
+    ask, _port, _service, _board = plain
+    status, answer = ask("POST", POST, body, "image/png")
+    assert status == 400
+    assert not re.search(r"0x[0-9a-f]{6}|object at|Traceback|/[a-z]+/|\.py", answer["error"])
 
 
 def test_an_error_inside_is_logged_under_a_number(
@@ -279,34 +296,32 @@ def test_an_error_inside_is_logged_under_a_number(
          b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", [400]),
     ],
 )  # fmt: skip
-def test_odd_requests(data: bytes, statuses: list[int]) -> None:
+def test_odd_requests(plain: Served, data: bytes, statuses: list[int]) -> None:
     """Each is answered, and the service goes on; an image comes back as its own scores or not at all."""
-    with serving(limits=QUICK) as (ask, port, service, _board):
-        found = speak(port, data)
-        seen = [status for status, _headers, _body in found]
-        assert seen == statuses or (statuses == [431] and seen == [400])  # if it came in several pieces
-        for status, headers, body in found:
-            assert status in (200, 204) or set(json.loads(body)) == {"error"}
-            assert status == 204 or headers["content-length"] == str(len(body))
-        status, answer = ask("POST", POST + "?scores=1", IMAGES[7].tobytes())
-        assert (status, answer["scores"]) == (200, SCORES[7].tolist())
-        assert service.under_way == 0
+    ask, port, service, _board = plain
+    found = speak(port, data)
+    seen = [status for status, _headers, _body in found]
+    assert seen == statuses or (statuses == [431] and seen == [400])  # if it came in several pieces
+    for status, headers, body in found:
+        assert status in (200, 204) or set(json.loads(body)) == {"error"}
+        assert status == 204 or headers["content-length"] == str(len(body))
+    status, answer = ask("POST", POST + "?scores=1", IMAGES[7].tobytes())
+    assert (status, answer["scores"]) == (200, SCORES[7].tolist())
+    assert service.under_way == 0
 
 
-def test_head() -> None:
-    with serving() as (_ask, port, _service, _board):
-        for path in ("/", "/health", "/metrics"):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-                connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-                text = b"".join(iter(lambda: connection.recv(65536), b""))
-            assert text.startswith(b"HTTP/1.1 421 ")
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-                connection.sendall(
-                    f"HEAD {path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode()
-                )
-                text = b"".join(iter(lambda: connection.recv(65536), b""))
-            assert text.startswith(b"HTTP/1.1 200 ")
-            assert text.endswith(b"\r\n\r\n")
+def test_head(plain: Served) -> None:
+    _ask, port, _service, _board = plain
+    for path in ("/", "/health", "/metrics"):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            text = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert text.startswith(b"HTTP/1.1 421 ")
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode())
+            text = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert text.startswith(b"HTTP/1.1 200 ")
+        assert text.endswith(b"\r\n\r\n")
 
 
 # --- forms ------------------------------------------------------------------------------------------------------
@@ -342,26 +357,26 @@ IMAGE = 'Content-Disposition: form-data; name="image"; filename="a.png"'
         (b"\r\n--x" * 10_000, 400),
     ],
 )
-def test_forms(body: bytes, status: int) -> None:
+def test_forms(plain: Served, body: bytes, status: int) -> None:
     ours = form(b"")[1]
-    with serving() as (ask, _port, _service, _board):
-        found, answer = ask("POST", POST + "?scores=1", body + b"--xx--\r\n", ours)
-        assert found == status, answer
-        if status == 200:
-            prepare = bundle().manifest.preprocessing.prepare
-            assert answer["scores"] in (
-                SCORES[3].tolist(),
-                bundle().graph.run(prepare(IMAGES[3])[None])[0].tolist(),
-            )
-        assert ask("POST", POST, BODY)[0] == 200
+    ask, _port, _service, _board = plain
+    found, answer = ask("POST", POST + "?scores=1", body + b"--xx--\r\n", ours)
+    assert found == status, answer
+    if status == 200:
+        prepare = bundle().manifest.preprocessing.prepare
+        assert answer["scores"] in (
+            SCORES[3].tolist(),
+            bundle().graph.run(prepare(IMAGES[3])[None])[0].tolist(),
+        )
+    assert ask("POST", POST, BODY)[0] == 200
 
 
 @pytest.mark.parametrize(
     "kind", ["", "; boundary=", "; boundary=" + "x" * 71, '; boundary="', "; boundary=é"]
 )
-def test_boundaries_that_are_none(kind: str) -> None:
-    with serving() as (ask, _port, _service, _board):
-        assert ask("POST", POST, part(IMAGE), "multipart/form-data" + kind)[0] == 400
+def test_boundaries_that_are_none(plain: Served, kind: str) -> None:
+    ask, _port, _service, _board = plain
+    assert ask("POST", POST, part(IMAGE), "multipart/form-data" + kind)[0] == 400
 
 
 # --- the command ------------------------------------------------------------------------------------------------
