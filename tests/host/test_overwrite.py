@@ -154,7 +154,7 @@ def test_a_build_replaces_only_what_was_quick(
     )
 
 
-class Reached(Exception):
+class Reached(BaseException):
     pass
 
 

@@ -86,7 +86,7 @@ def killed(files: dict[str, Path], finished: Path) -> Path:
     """A run with one of its two steps done."""
     folder = finished.with_name("killed")
 
-    class Killed(Exception):
+    class Killed(BaseException):
         pass
 
     def save_then_die(*arguments: Any) -> None:

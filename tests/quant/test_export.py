@@ -328,7 +328,7 @@ def changed(source: Path, path: Path, meta: dict[str, Any], arrays: dict[str, An
 def test_newer_or_unknown_schema(written: Path, tmp_path: Path, schema: object) -> None:
     path = changed(written, tmp_path / "new.fireq", {"schema": schema})
     with pytest.raises(
-        InputError, match=rf"new\.fireq: schema must be {SCHEMA}, not {schema}; update fireflow"
+        InputError, match=rf"new\.fireq: schema must be {SCHEMA}, not {schema!r}; update fireflow"
     ):
         load_model(path)
 

@@ -39,6 +39,7 @@ set sources {
     shell/dma_control.sv
     shell/dma_read.sv
     shell/dma_write.sv
+    shell/frame_tags.sv
     shell/shell.sv
     fireflow_shell.v
 }
