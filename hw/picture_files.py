@@ -201,8 +201,9 @@ class ZipSource:
             self._opened = None
 
     def listing(self) -> list[str]:
-        """Every member that is a file, in the order of the zip."""
-        return [member.filename for member in self._archive().infolist() if not member.is_dir()]
+        """Every member that is a file, in the order of the zip. One without a name is none."""
+        names = (member.filename for member in self._archive().infolist())
+        return [name for name in names if name and not name.endswith("/")]
 
     def find(self) -> Found:
         """The pictures."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import resource
+import struct
 import time
 from pathlib import Path
 
@@ -72,3 +73,12 @@ def test_mutators_take_anything_and_repeat(mutate: mutators.Mutate) -> None:
     for seed in range(200):
         data = random.Random(seed).randbytes(seed % 40)
         assert mutate(data, random.Random(seed)) == mutate(data, random.Random(seed))
+
+
+def test_a_member_without_a_name() -> None:
+    """Found by fuzzing: Python's own zipfile fails when it asks whether that is a folder."""
+    entry = struct.pack("<4s6H3I2H", b"PK\3\4", 20, 0, 0, 0, 33, 0, 0, 0, 0, 0, 0)[:30]
+    central = struct.pack("<4s4B4H3I5H2I", b"PK\1\2", 20, 0, 20, 0, 0, 0, 0, 33, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(central), len(entry), 0)
+    for name in ("training zip", "run zip"):
+        assert not TARGETS[name].run(entry + central + end)
