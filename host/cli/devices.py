@@ -48,8 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_accelerator(args: argparse.Namespace) -> Accelerator:
+def open_accelerator(args: argparse.Namespace, bundle: Bundle) -> Accelerator:
     """The bundle on the device that the arguments name.
+
+    Args:
+        args: with those of `add_arguments`.
+        bundle: loaded once for all that the command does with it.
 
     Raises:
         InputError: an argument outside its range, or a bundle that does not fit the device.
@@ -67,20 +71,25 @@ def open_accelerator(args: argparse.Namespace) -> Accelerator:
     with contextlib.ExitStack() as stack:
         device: Device | str = args.device
         if args.engine != "fast":
-            device = _virtual(args.bundle, args.engine)
+            device = _virtual(bundle, args.bundle, args.engine)
             stack.callback(device.close)
-        accelerator = Accelerator(args.bundle, device, args.slots, args.batch, deadline)
-        accelerator.bundle = completed(accelerator.bundle, args.bundle, Unsaid.of(args))
-        accelerator.labels = accelerator.bundle.manifest.labels
+        accelerator = Accelerator(bundle, device, args.slots, args.batch, deadline)
         stack.pop_all()
         return accelerator
 
 
-def _virtual(folder: Path, name: str) -> Device:
-    from host.design import load
+def load_completed(args: argparse.Namespace) -> Bundle:
+    """The bundle that the arguments name, with what they say of it."""
+    from hw.bundle import Bundle
+
+    return completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+
+
+def _virtual(bundle: Bundle, folder: Path, name: str) -> Device:
+    from host.design import Design
     from host.devices.virtual import VirtualDevice
 
-    bundle, design = load(folder)
+    design = Design.of_bundle(bundle)
     score = rtl_score(bundle, folder) if name == "rtl" else engine(bundle, name, 1, 1)
     device = VirtualDevice(design, bundle.graph, score=score)
     device.name += f", arithmetic by the {'RTL' if name == 'rtl' else name}"

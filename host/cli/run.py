@@ -15,7 +15,7 @@ from host.cli import arguments, devices, unsaid
 from host.cli.inputs import BUNDLE_HELP
 from host.cli.output import print_json, table, tell_left_out
 from host.cli.records import Writer, annotate, open_writer
-from host.cli.unsaid import Unsaid, completed, needed, pictures_or_arrays
+from host.cli.unsaid import needed, pictures_or_arrays
 from host.devices import DeviceError
 from host.scores import Guess, best
 from host.sources import SOURCE_HELP, Picture, Source, open_source
@@ -56,10 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Shows the best classes of every picture, and how fast it went."""
-    from host.design import load
-
-    bundle, _design = load(args.bundle)
-    bundle = completed(bundle, args.bundle, Unsaid.of(args))
+    bundle = devices.load_completed(args)
     preprocessing = pictures_or_arrays(bundle, args.bundle)
     if args.save_annotated is not None:
         needed(bundle, args.bundle)
@@ -69,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with writer, _signals(source) as received:
         try:
-            accelerator = devices.open_accelerator(args)
+            accelerator = devices.open_accelerator(args, bundle)
         except DeviceError as error:
             return _failed(error)
         with accelerator:

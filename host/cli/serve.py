@@ -91,18 +91,20 @@ def run(args: argparse.Namespace) -> int:
     policy = Policy.of(args.host, args.allow_host, args.allow_origin, _token(args))
     held = max(Limits.held_bytes, args.max_bytes + args.max_bytes // 2)
     limits = Limits(connections=args.connections, held_bytes=held)
+    bundle = devices.load_completed(args)
+    needed(bundle, args.bundle)
     try:
-        with devices.open_accelerator(args) as accelerator:
-            needed(accelerator.bundle, args.bundle)
-            with contextlib.closing(Service(accelerator, args.queue, args.timeout)) as service:
-                server = make_server(make_app(service, policy, args.max_bytes), limits=limits)
-                sockets = listen(args.host, args.port)
-                port, name = sockets[0].getsockname()[1], accelerator.bundle.graph.name
-                print(f"serving {name} on http://{args.host}:{port}/", flush=True)
-                if policy.token is None and not is_loopback(args.host):
-                    _note("without a token, whoever reaches this address may ask; --token-file closes it")
-                with _signals_kept():
-                    server.run(sockets)
+        with devices.open_accelerator(args, bundle) as accelerator, contextlib.closing(
+            Service(accelerator, args.queue, args.timeout)
+        ) as service:
+            server = make_server(make_app(service, policy, args.max_bytes), limits=limits)
+            sockets = listen(args.host, args.port)
+            port, name = sockets[0].getsockname()[1], accelerator.bundle.graph.name
+            print(f"serving {name} on http://{args.host}:{port}/", flush=True)
+            if policy.token is None and not is_loopback(args.host):
+                _note("without a token, whoever reaches this address may ask; --token-file closes it")
+            with _signals_kept():
+                server.run(sockets)
         answers = ", ".join(f"{count} x {status}" for status, count in sorted(service.answers.items()))
         print(f"ended; answered {answers or 'nothing'}", flush=True)
     except DeviceError as error:

@@ -21,6 +21,7 @@ from host.design import Design
 from host.devices.faults import Fault
 from host.devices.virtual import VirtualDevice
 from host.scores import best
+from hw.bundle import Bundle
 from hw.graph import Graph
 from tests.host.boards import LABELS, bundle, graph
 
@@ -202,3 +203,18 @@ def test_signal_in_the_middle(
     np.testing.assert_array_equal(np.stack(shown), wanted)
     assert devices[0].fabric.memory.allocated == 0
     assert devices[0].fabric.violations == []
+
+
+@pytest.mark.parametrize("engine", ["fast", "interpreter"])
+def test_a_bundle_is_read_once(
+    engine: str, saved: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, load = list[Path](), Bundle.load
+
+    def counted(path: Path) -> Bundle:
+        loaded.append(path)
+        return load(path)
+
+    monkeypatch.setattr(Bundle, "load", counted)
+    assert main(["run", saved, str(pictures), "--engine", engine]) == 0
+    assert loaded == [Path(saved)]
