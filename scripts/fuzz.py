@@ -1,8 +1,8 @@
 """Fuzzes every reader of what comes from outside: `python scripts/fuzz.py --inputs 1000000`.
 
 Each reader runs under coverage-guided libFuzzer (atheris) in a process of its own, as many at once as there are cores.
-Prints a table, and fails on any exception that is no refusal, any input that takes over 5 s, or over 512 MiB beyond
-what the reader's imports take; the input itself then lies in the output folder.
+Prints a table, and fails on any exception that is no refusal, any input that takes over 5 s of processor time, or over
+512 MiB beyond what the reader's imports take; the input itself then lies in the output folder.
 """
 
 from __future__ import annotations

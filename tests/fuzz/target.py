@@ -49,10 +49,6 @@ class Target:
             return False
         return True
 
-    def run_quietly(self, data: bytes) -> None:
-        """As `run`, for a fuzzer, which wants no result."""
-        self.run(data)
-
     def changed(self, seed: int, count: int) -> Sequence[bytes]:
         """`count` inputs, each some changes away from one that is taken; the same for the same seed."""
         draw, seeds = random.Random(seed), self.seeds()
