@@ -33,7 +33,7 @@ driver: $(STAMP) ## the driver for long: 1000 real images, 100 around every faul
 service: $(STAMP) ## the HTTP service for long: 800 requests around every fault, ten minutes of hostile clients
 	$(BIN)/python -m scripts.check_service
 
-fuzz: $(STAMP) ## a million changed inputs over every reader of files, guided by coverage (about an hour)
+fuzz: $(STAMP) ## a million changed inputs over every reader of files, guided by coverage (some ten minutes)
 	$(BIN)/python scripts/fuzz.py
 
 lint: $(STAMP) ## ruff and mypy
