@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +46,16 @@ class Port:
                 f"port: lanes must divide {self.kind.shape[-1]} channels, not {self.lanes}; build again"
             )
 
-    @property
+    # Asked several times a frame, and the ports never change.
+    @cached_property
     def elements(self) -> int:
-        return int(np.prod(self.kind.shape))
+        return math.prod(self.kind.shape)
 
-    @property
+    @cached_property
     def word_bytes(self) -> int:
         return -(-self.lanes * self.kind.bits // 8)
 
-    @property
+    @cached_property
     def frame_bytes(self) -> int:
         return self.elements // self.lanes * self.word_bytes
 
@@ -88,11 +90,11 @@ class Port:
             values = unpack_bits(data.reshape(-1, self.word_bytes), kind.bits, kind.signed, self.lanes)
         return values.reshape(frames, *kind.shape).astype(np.int64)
 
-    @property
+    @cached_property
     def _plain(self) -> bool:
         return self.kind.bits in (8, 16, 32)
 
-    @property
+    @cached_property
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(f"<{'i' if self.kind.signed else 'u'}{self.kind.bits // 8}")
 

@@ -15,6 +15,7 @@ from hw.bundle import Bundle
 from hw.dataflow.build import to_dataflow
 from hw.dataflow.fifo import fifo_depths
 from hw.dataflow.hardware import Hardware
+from hw.dataflow.schedule import Timing
 from tests.host.boards import bundle, graph
 from tests.hw.networks import pictures
 
@@ -24,7 +25,7 @@ IMAGES = pictures(6, (12, 12, 3))
 
 def built(tmp_path: Path) -> Path:
     """A bundle as `build` leaves it: hardware, sources, a bitstream."""
-    depths = fifo_depths(to_dataflow(graph(), FOLDING)).depths
+    depths = fifo_depths(Timing(to_dataflow(graph(), FOLDING), "xc7")).depths
     hardware = Hardware(
         "pynq-z2",
         "xc7z020clg400-1",
