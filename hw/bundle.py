@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -219,7 +220,7 @@ class Bundle:
         return read_listed(Path(path), name, self.files[name]) if name in self.files else None
 
     def _save(self, target: Path, add: Callable[[Path], None]) -> None:
-        if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        if _is_foreign(target):
             raise InputError(f"{target}: the output must be a bundle or an empty folder; give another name")
         document, arrays = self.graph.to_json()
         parts = {
@@ -351,6 +352,19 @@ class Bundle:
             if name in tensors and tensor_digest(tensors[name]) != self.golden.digests[name]
         ]
         return GoldenCheck(len(self.golden.images), differing, tuple(wrong))
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether it holds other things than a bundle. Another process may put a bundle there meanwhile."""
+    try:
+        while True:
+            before, names, after = os.stat(str(folder)), os.listdir(str(folder)), os.stat(str(folder))
+            if not names or MANIFEST in names:
+                return False
+            if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino):
+                return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def sources_hash(files: Mapping[str, str]) -> str:

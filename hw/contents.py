@@ -73,12 +73,13 @@ def read_contents(folder: Path, limits: Mapping[str, int]) -> Contents:
             Names the file.
     """
     for left in range(_TRIES, -1, -1):
-        manifest = _manifest_bytes(folder)
+        before = _identity(folder)
         try:
-            return _read(folder, manifest, limits)
+            return _read(folder, _manifest_bytes(folder), limits)
         except InputError:
-            # Files of one bundle beside the manifest of another: somebody put a new one in its place.
-            if not left or _manifest_bytes(folder) == manifest:
+            # Files of one bundle beside the manifest of another: somebody put a new one in its place. That may be the
+            # same bundle again, so the manifest's bytes do not tell.
+            if not left or _identity(folder) == before:
                 raise
     raise AssertionError("the last try ends in a return or an error")
 
@@ -132,6 +133,15 @@ def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
 
 def _changed(place: Path) -> str:
     return f"{place}: must match the hash in the manifest, not be changed; get the bundle again"
+
+
+def _identity(folder: Path) -> tuple[int, ...]:
+    """Tells a folder, and the manifest in it, from what takes their place; empty where there is none."""
+    try:
+        found = [os.stat(str(place)) for place in (folder, folder / MANIFEST)]
+    except (OSError, ValueError):
+        return ()
+    return tuple(number for stat in found for number in (stat.st_dev, stat.st_ino, stat.st_ctime_ns))
 
 
 def _manifest_bytes(folder: Path) -> bytes:

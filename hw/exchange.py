@@ -30,17 +30,17 @@ def replace_folder(new: Path, target: Path, old: Path) -> None:
     """
     for _try in range(_TRIES):
         try:
+            if not exchange(new, target):
+                _move_twice(new, target, old)
+            return
+        except FileNotFoundError:  # nothing is there, or whoever had put it there took it away again
+            if not new.exists():
+                raise
+        try:
             os.rename(str(new), str(target))  # onto nothing, or onto an empty folder
             return
         except OSError as error:
             if error.errno not in _THERE:
-                raise
-        try:
-            if not exchange(new, target):
-                _move_twice(new, target, old)
-            return
-        except FileNotFoundError:  # whoever had put it there took it away again
-            if not new.exists():
                 raise
     raise OSError(errno.EBUSY, "others replace the folder all the time", str(target))
 
@@ -76,12 +76,21 @@ def _renameat2() -> Callable[..., int] | None:
 def _move_twice(new: Path, target: Path, old: Path) -> None:
     """The same in two steps, between which `target` is missing; of processes that do so, one at a time."""
     with _alone(target.parent):
-        os.rename(str(target), str(old))
-        try:
-            os.rename(str(new), str(target))
-        except BaseException:
-            os.rename(str(old), str(target))
-            raise
+        moved = None
+        for number in range(_TRIES):
+            try:
+                os.rename(str(new), str(target))
+                return
+            except OSError as error:
+                if error.errno not in _THERE:
+                    if moved is not None and not target.exists():
+                        os.rename(str(moved), str(target))
+                    raise
+            # One more each time that somebody who found nothing there put his own, without the lock.
+            moved = old.with_name(f"{old.name}{number or ''}")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(str(target), str(moved))
+    raise OSError(errno.EBUSY, "others replace the folder all the time", str(target))
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def atomic_directory(path: PathLike, durable: bool = False) -> Iterator[Path]:
         InputError: `path` is a file.
     """
     target = Path(path)
-    if target.exists() and not target.is_dir():
+    if _is_file(target):
         raise InputError(f"{target}: the output must be a folder, not a file; give another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     with _scratch(target) as folder:
@@ -83,6 +83,14 @@ def atomic_directory(path: PathLike, durable: bool = False) -> Iterator[Path]:
         replace_folder(temporary, target, folder / "old")
         if durable:
             _to_disk(target.parent)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether something that is no folder is there, in one look: another process may put a folder there meanwhile."""
+    try:
+        return not stat.S_ISDIR(os.stat(str(path)).st_mode)
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

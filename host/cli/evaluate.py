@@ -14,7 +14,7 @@ import numpy as np
 from host.cli import arguments
 from host.cli.classes import Notes
 from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
-from host.cli.output import note, print_json, progress, table, tell_left_out
+from host.cli.output import print_json, progress, table, tell_left_out
 from host.cli.simulate import engine
 from host.cli.unsaid import Unsaid, needed
 from host.scores import ranks
@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     images = open_images(args.data)
     if args.limit is not None and args.limit < len(images):
         images = images.select(np.linspace(0, len(images) - 1, args.limit).round().astype(int).tolist())
-    score, preprocessing, classes, labels, used = _scorer(args, path)
+    notes = Notes()
+    score, preprocessing, classes, labels, used = _scorer(args, path, notes)
     if args.labels is not None:
         labels = read_labels(args.labels, classes)
     match = images.match(classes, labels)
-    notes = Notes()
     if match.assumed_imagenet:
         notes.imagenet(args.model)
     facts = {"classes": str(match), **measure(score, preprocessing, images, classes, args.batch, labels)}
@@ -152,14 +152,16 @@ def _decoded(
                 yield np.array([position for position, _ in good]), np.stack([picture for _, picture in good])
 
 
-def _scorer(args: argparse.Namespace, path: Path) -> tuple[_Score, Preprocessing, int, Sequence[str], str]:
+def _scorer(
+    args: argparse.Namespace, path: Path, notes: Notes
+) -> tuple[_Score, Preprocessing, int, Sequence[str], str]:
     """What computes scores, what it wants of pictures, the number and names of its classes, and its own name."""
     kind = kind_of(path)
     wanted, pictures = args.engine, arguments.picture_options(args)
     if kind not in (BUNDLE, QONNX):
         from quant.build import load_network
 
-        model = load_network(path, pictures, note, args.weights_key)
+        model = load_network(path, pictures, notes.add, args.weights_key)
         network = model.network
         if network.policy is None and wanted is not None:
             raise InputError(

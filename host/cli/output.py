@@ -28,11 +28,6 @@ def tell_left_out(*sets: Mapping[str, int]) -> None:
         print(line, file=sys.stderr)
 
 
-def note(text: str) -> None:
-    """A sentence on stderr that whoever runs the command should know."""
-    print(text, file=sys.stderr)
-
-
 def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -> None:
     """A model that was written: `text` and its size, or file, size and card for scripts."""
     size_bytes = path.stat().st_size

@@ -10,7 +10,7 @@ from host.cli import arguments
 from host.cli.card import new_card, source_record
 from host.cli.classes import Notes, network_labels
 from host.cli.inputs import check_suffix
-from host.cli.output import note, print_model, tell_left_out
+from host.cli.output import print_model, tell_left_out
 from host.cli.overwrite import check_model
 from hw.errors import InputError
 
@@ -47,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     policy = load_policy(args.policy)
     images = open_images(args.data)
     tell_left_out(images.left_out)
-    model = load_network(args.weights, arguments.picture_options(args), note, args.weights_key)
+    notes = Notes()
+    model = load_network(args.weights, arguments.picture_options(args), notes.add, args.weights_key)
     if model.network.policy is not None:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
         )
-    notes = Notes()
     labels = network_labels(args.labels, model, [images], notes)
     batches = calibration_batches(images, model.preprocessing, args.calibration_images)
     quantized = finalize(

@@ -18,7 +18,7 @@ from host.cli import arguments
 from host.cli.card import MODEL_CARD, write_card
 from host.cli.classes import HEADS, KEEP, NEW, Notes, aligned, start_labels, with_head
 from host.cli.inputs import FIREQ, find_model, kind_of, split_share
-from host.cli.output import note, print_model, tell_left_out
+from host.cli.output import print_model, tell_left_out
 from host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
 from hw.errors import InputError
 from hw.picture_options import PictureOptions
@@ -156,12 +156,11 @@ def run(args: argparse.Namespace) -> int:
     start = find_model(args.start)
     sets = _open_data(args)
     images = [opened for _path, opened, _weight in sets]
-    say = note if _is_first_process() else None
-    model = load_network(start, arguments.picture_options(args), say, args.weights_key)
+    notes = Notes()
+    model = load_network(start, arguments.picture_options(args), notes.add, args.weights_key)
     policy = model.network.policy
     if args.policy is not None:
         policy = None if args.policy == FLOAT else load_policy(args.policy)
-    notes = Notes()
     model = replace(model, labels=start_labels(args.head, args.labels, model, images, notes))
     whole = model
     model, labelled, rows = with_head(args.head, whole, images, args.start, args.seed, notes)
@@ -280,10 +279,9 @@ def _teachers(
     from quant.head import head_of_data
 
     if args.teacher:
-        say = note if _is_first_process() else None
         files = [_teacher_file(args, text) for text in args.teacher]
         loaded = [
-            (load_network(path, PictureOptions(record), say, _key_in(args, path)), path)
+            (load_network(path, PictureOptions(record), notes.add, _key_in(args, path)), path)
             for path, record in files
         ]
         size = model.preprocessing.size

@@ -38,7 +38,7 @@ def run(capsys: pytest.CaptureFixture[str], *command: object) -> tuple[Any, list
     status = main([*map(str, command), "--json"])
     captured = capsys.readouterr()
     assert status == 0, captured.err
-    return json.loads(captured.out), captured.err.splitlines()
+    return json.loads(captured.out), [line.removeprefix("fireflow: ") for line in captured.err.splitlines()]
 
 
 def test_quantize_says_what_it_assumes(
