@@ -24,7 +24,7 @@ HEADS = (DATA, KEEP, NEW)
 
 
 class Notes:
-    """What a command took for granted of weights and classes: lines for stderr, once it is clear that it does its work."""
+    """What a command took for granted: lines for stderr, once it is clear that it does its work."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

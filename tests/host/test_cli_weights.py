@@ -46,7 +46,7 @@ def test_quantize_says_what_it_assumes(
 ) -> None:
     command = ("quantize", net, "-o", tmp_path / "a.fireq", "--policy", "w4a4", "--data", pictures)
     facts, lines = run(capsys, *command, "--calibration-images", 4)
-    assert lines[:1] == [ASSUMED]
+    assert lines.count(ASSUMED) == 1
     assert facts["card"]["assumed"] == [ASSUMED]
     record = load_model(tmp_path / "a.fireq").preprocessing
     assert (record.size, record.source_order) == (48, "RGB")

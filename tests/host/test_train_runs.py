@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,15 @@ def command(files: dict[str, Path], folder: Path, **changes: Any) -> list[str]:
             elif one is not None:
                 words += [f"--{name}", *(str(one).split(" "))]
     return [str(word).format(**files) for word in words]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """How a sum is split among threads shows in its last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
