@@ -52,11 +52,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def command(files: dict[str, Path], folder: Path, **changes: Any) -> list[str]:
     """Of a run with labels and a teacher; `changes` are options by name, None leaves one out."""
     start = changes.pop("start", "start")
