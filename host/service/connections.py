@@ -129,7 +129,7 @@ class Guard:
             connection.held = 0
 
     def check_held(self) -> None:
-        """Refuses the costliest requests while all together hold too much."""
+        """Refuses the costliest requests while all together hold too much; between two looks up to twice the limit."""
         limit, now = self.limits.held_bytes, time.monotonic()
         if self.held <= limit or (now < self._held_until and self.held <= 2 * limit):
             return

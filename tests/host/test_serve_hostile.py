@@ -117,6 +117,7 @@ def test_held_bytes_are_bounded_and_small_requests_get_through() -> None:
         while True:  # what has just arrived is looked at within a moment
             text = ask("GET", "/metrics")[1]
             (held,) = [line for line in text.splitlines() if line.startswith("fireflow_held_bytes ")]
+            assert int(held.split()[1]) <= 800_000  # the bound between two looks
             if int(held.split()[1]) <= 400_000 or time.monotonic() > end:
                 break
             time.sleep(0.05)
