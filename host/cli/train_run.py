@@ -195,7 +195,7 @@ class Run:
                 ):  # killed between the last step and the model
                     self.record = replace(self.record, finished_at=_now())
                 return
-            self.record = replace(self.record, seconds=round(before + now - began, 1))
+            self.record = replace(self.record, seconds=round(before + now - began, 3))
             if step == steps:
                 self.record = replace(self.record, finished_at=_now())
             elif now - saved >= _SAVED_EVERY_S:
