@@ -38,6 +38,7 @@ fuzz: $(STAMP) ## a million changed inputs over every reader of files, guided by
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 bench: $(STAMP) ## measure the simulators, qonnx, FINN and ONNX Runtime on the same images

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host.devices.base import DeviceError
+from fireflow.host.devices.base import DeviceError
 
 if TYPE_CHECKING:
-    from hw.bundle import Bundle
-    from hw.types import Array, Int64Array
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.types import Array, Int64Array
 
 
 class Audits:
@@ -43,7 +43,7 @@ class Audits:
         """
         if len(self._cases) > 1:
             return
-        from hw.simulator import Simulator
+        from fireflow.hw.simulator import Simulator
 
         image, scores = self._cases[0]
         run = Simulator(self._bundle.graph).run

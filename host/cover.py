@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host.devices.dma import reached
-from host.pending import Held, Pending
-from host.transfers import Finished
+from fireflow.host.devices.dma import reached
+from fireflow.host.pending import Held, Pending
+from fireflow.host.transfers import Finished
 
 if TYPE_CHECKING:
-    from host.audits import Audits
-    from hw.types import Array, Int64Array
+    from fireflow.host.audits import Audits
+    from fireflow.hw.types import Array, Int64Array
 
 _MOST_HELD = 64
 """Frames that wait for one audit at most, where nothing else shows that the stream is in its place."""

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.bundle import RTL, Bundle, sources_hash
-from hw.errors import InputError
-from hw.ops import Conv
-from hw.packing import pack_bits, unpack_bits
+from fireflow.hw.bundle import RTL, Bundle, sources_hash
+from fireflow.hw.errors import InputError
+from fireflow.hw.ops import Conv
+from fireflow.hw.packing import pack_bits, unpack_bits
 
 if TYPE_CHECKING:
-    from hw.dataflow.hardware import Hardware
-    from hw.graph import Graph
-    from hw.types import Array, Int64Array, TensorType
+    from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.graph import Graph
+    from fireflow.hw.types import Array, Int64Array, TensorType
 
 # Without a build nothing is known of the speed; then this many multiplications a cycle are assumed (the 360
 # DSPs of an Ultra96-V2, four each), this clock, and this many frames under way.

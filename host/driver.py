@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from host.audits import Audits
-from host.design import Design
-from host.devices import open_device
-from host.devices.base import Device, DeviceError
-from host.engine import Engine
-from host.scores import Guess, best
-from host.transfers import PHASES, Finished
-from hw.bundle import Bundle, GoldenCheck
-from hw.errors import InputError
+from fireflow.host.audits import Audits
+from fireflow.host.design import Design
+from fireflow.host.devices import open_device
+from fireflow.host.devices.base import Device, DeviceError
+from fireflow.host.engine import Engine
+from fireflow.host.scores import Guess, best
+from fireflow.host.transfers import PHASES, Finished
+from fireflow.hw.bundle import Bundle, GoldenCheck
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 KEPT = 10_000
 """Transfers whose times are kept for percentiles."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
-from host.devices.dma import Dma
-from host.session import Session
-from host.transfers import Layout
+from fireflow.host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
+from fireflow.host.devices.dma import Dma
+from fireflow.host.session import Session
+from fireflow.host.transfers import Layout
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from host.audits import Audits
-    from host.design import Design
-    from host.devices.base import Device
-    from host.transfers import Finished, Slot
-    from hw.types import Array
+    from fireflow.host.audits import Audits
+    from fireflow.host.design import Design
+    from fireflow.host.devices.base import Device
+    from fireflow.host.transfers import Finished, Slot
+    from fireflow.hw.types import Array
 
 
 class Engine:

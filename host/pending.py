@@ -9,14 +9,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
-from host.transfers import Finished
+from fireflow.host.transfers import Finished
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from host.devices.base import DeviceError
-    from host.transfers import Slot
-    from hw.types import Int64Array
+    from fireflow.host.devices.base import DeviceError
+    from fireflow.host.transfers import Slot
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
-from host.arrays import ArrayInput
-from hw.errors import InputError
-from hw.images import opened
-from hw.npz import map_npy
-from hw.picture_files import FolderSource, LeftOut, add_left_out, none_found
-from hw.pixels import PictureError, Pixels
-from hw.preprocessing import Preprocessing
+from fireflow.host.arrays import ArrayInput
+from fireflow.hw.errors import InputError
+from fireflow.hw.images import opened
+from fireflow.hw.npz import map_npy
+from fireflow.hw.picture_files import FolderSource, LeftOut, add_left_out, none_found
+from fireflow.hw.pixels import PictureError, Pixels
+from fireflow.hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 
 def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], LeftOut]:
@@ -52,7 +52,9 @@ def read_picture(path: Path, preprocessing: Preprocessing | ArrayInput) -> Array
     return prepare_shown(path, preprocessing, None)[0]
 
 
-def prepare_shown(given: Any, preprocessing: Preprocessing | ArrayInput, shown: int | None) -> tuple[Array, Any]:
+def prepare_shown(
+    given: Any, preprocessing: Preprocessing | ArrayInput, shown: int | None
+) -> tuple[Array, Any]:
     """One picture as the network wants it, and for people: a PIL image, RGB, at most `shown` pixels wide and high.
 
     Args:

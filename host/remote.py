@@ -14,8 +14,8 @@ import threading
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Callable, Iterable, Mapping, Sequence
 
-from hw.errors import InputError
-from hw.files import open_regular, sha256_of
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import open_regular, sha256_of
 
 FOLDER = "fireflow"
 """Where everything lies there, in the user's home."""

@@ -1,4 +1,4 @@
-"""`python -m host.selftest BUNDLE [DEVICE]`: the golden images on a device, for a board with NumPy alone."""
+"""`python -m fireflow.host.selftest BUNDLE [DEVICE]`: the golden images on a device, for a board with NumPy alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import json
 import sys
 from typing import Sequence
 
-from host.devices import DeviceError
-from host.driver import Accelerator
-from hw.errors import InputError
+from fireflow.host.devices import DeviceError
+from fireflow.host.driver import Accelerator
+from fireflow.hw.errors import InputError
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints one line of JSON: what was compared, and how fast the device is. 0 if every integer is right."""
     if not 1 <= len(arguments) <= 2:
-        print("usage: python -m host.selftest BUNDLE [virtual | pynq | remote:ADDRESS]", file=sys.stderr)
+        print(
+            "usage: python -m fireflow.host.selftest BUNDLE [virtual | pynq | remote:ADDRESS]",
+            file=sys.stderr,
+        )
         return 2
     try:
         with Accelerator(arguments[0], (*arguments, "virtual")[1]) as accelerator:

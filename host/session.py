@@ -13,19 +13,19 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
-from host.cover import Cover
-from host.devices.base import DeviceError, DeviceLost, DeviceTimeout, short
-from host.pacing import Pace, pause
-from host.pending import Pending
+from fireflow.host.cover import Cover
+from fireflow.host.devices.base import DeviceError, DeviceLost, DeviceTimeout, short
+from fireflow.host.pacing import Pace, pause
+from fireflow.host.pending import Pending
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from host.audits import Audits
-    from host.design import Design
-    from host.devices.dma import Dma
-    from host.transfers import Finished, Layout, Slot
-    from hw.types import Array
+    from fireflow.host.audits import Audits
+    from fireflow.host.design import Design
+    from fireflow.host.devices.dma import Dma
+    from fireflow.host.transfers import Finished, Layout, Slot
+    from fireflow.hw.types import Array
 
 _AHEAD_S, _IDLE_S, _LULL_S = 1e-3, 5e-3, 1e-3
 _HINTS: Mapping[str, str] = {

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 import numpy as np
 
-from host.arrays import ArrayInput
-from host.pictures import prepare_shown
-from host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
-from hw.errors import InputError
-from hw.files import read_bytes
-from hw.npz import map_npy, read_npz
-from hw.picture_files import VIDEOS, FolderSource, LeftOut, ZipSource, none_found
+from fireflow.host.arrays import ArrayInput
+from fireflow.host.pictures import prepare_shown
+from fireflow.host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_bytes
+from fireflow.hw.npz import map_npy, read_npz
+from fireflow.hw.picture_files import VIDEOS, FolderSource, LeftOut, ZipSource, none_found
 
 if TYPE_CHECKING:
-    from hw.preprocessing import Preprocessing
-    from hw.types import Array
+    from fireflow.hw.preprocessing import Preprocessing
+    from fireflow.hw.types import Array
 
 SOURCE_HELP = (
     "a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), rtsp://..., "

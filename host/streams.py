@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterator
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.images import unread
-from hw.pixels import PictureError
+from fireflow.hw.errors import InputError
+from fireflow.hw.images import unread
+from fireflow.hw.pixels import PictureError
 
 if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 MAX_FRAME_BYTES = 1 << 25
 _SLICE_S = 0.2

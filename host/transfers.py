@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
-from host.devices.base import DeviceError
-from host.devices.dma import NUMBER
+from fireflow.host.devices.base import DeviceError
+from fireflow.host.devices.dma import NUMBER
 
 if TYPE_CHECKING:
-    from host.design import Design, Port
-    from host.devices.base import Buffer, Device
-    from hw.types import Array, Int64Array
+    from fireflow.host.design import Design, Port
+    from fireflow.host.devices.base import Buffer, Device
+    from fireflow.hw.types import Array, Int64Array
 
 PHASES = ("wait", "prepare", "input", "compute", "read", "total")
 TAG_BYTES = 4
@@ -84,8 +84,8 @@ class Slot:
 def tag_bytes(port: Port) -> int:
     """What our shell writes behind the scores of a frame: the checksum in whole words of the stream.
 
-    >>> from hw.types import TensorType
-    >>> from host.design import Port
+    >>> from fireflow.hw.types import TensorType
+    >>> from fireflow.host.design import Port
     >>> [tag_bytes(Port(TensorType((6,), 0, 255), lanes)) for lanes in (1, 3, 6)]
     [4, 6, 6]
     """

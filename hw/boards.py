@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from hw import fields
-from hw.errors import InputError
+from fireflow.hw import fields
+from fireflow.hw.errors import InputError
 
 LABELS = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "uram": "URAM", "dsp": "DSP"}
 """What people call each resource."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
-from hw import fields
-from hw.contents import (
+from fireflow.hw import fields
+from fireflow.hw.contents import (
     MANIFEST,
     SCHEMA,
     SUFFIX,
@@ -24,18 +24,18 @@ from hw.contents import (
     render,
     seal,
 )
-from hw.dataflow.counts import Counts
-from hw.dataflow.hardware import Hardware
-from hw.errors import InputError
-from hw.files import MAX_JSON_BYTES, PathLike, atomic_directory, parse_json, sha256
-from hw.graph import Graph
-from hw.npz import read_npz, texts
-from hw.ops import Conv
-from hw.packing import MAX_FILE_BYTES, parse_arrays, write_arrays
-from hw.preprocessing import Preprocessing
+from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import MAX_JSON_BYTES, PathLike, atomic_directory, parse_json, sha256
+from fireflow.hw.graph import Graph
+from fireflow.hw.npz import read_npz, texts
+from fireflow.hw.ops import Conv
+from fireflow.hw.packing import MAX_FILE_BYTES, parse_arrays, write_arrays
+from fireflow.hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array, TensorType
+    from fireflow.hw.types import Array, Int64Array, TensorType
 
 __all__ = [
     "RTL",

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
-from hw.class_names import NameIndex, split_number, split_wnid
-from hw.errors import InputError
-from hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
+from fireflow.hw.class_names import NameIndex, split_number, split_wnid
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
 
 if TYPE_CHECKING:
     pass

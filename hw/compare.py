@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 
 @dataclass(frozen=True)

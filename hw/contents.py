@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Mapping
 
-from hw.errors import InputError
-from hw.files import MAX_JSON_BYTES, open_regular, parse_json, read_bytes, sha256_of
-from hw.names import check_name
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import MAX_JSON_BYTES, open_regular, parse_json, read_bytes, sha256_of
+from fireflow.hw.names import check_name
 
 SCHEMA = 1
 SUFFIX = ".fire"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Mapping
 
-from hw.errors import InputError
-from hw.names import check_name
+from fireflow.hw.errors import InputError
+from fireflow.hw.names import check_name
 
 
 def whole(place: str, value: Any, low: int = 0, high: int = 1 << 62) -> int:

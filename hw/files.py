@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, Union
 
-from hw.errors import InputError
-from hw.exchange import replace_folder
+from fireflow.hw.errors import InputError
+from fireflow.hw.exchange import replace_folder
 
 PathLike = Union[str, "os.PathLike[str]"]
 

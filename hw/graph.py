@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.names import check_name
-from hw.ops import Op
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.names import check_name
+from fireflow.hw.ops import Op
+from fireflow.hw.types import TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 MAX_WORK = 1 << 38
 """Operations on numbers for a picture, beyond all networks of their kind: VGG-19 multiplies 2^34.2 times."""

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Mapping, Union
 
-from hw.pixels import MAX_PIXELS, PictureError, Pixels, check_size, quiet, told
+from fireflow.hw.pixels import MAX_PIXELS, PictureError, Pixels, check_size, quiet, told
 
 if TYPE_CHECKING:
-    from hw.files import PathLike
+    from fireflow.hw.files import PathLike
 
 MAX_FILE_BYTES = 1 << 27
 MAX_DECODER_BYTES = 4 * MAX_PIXELS

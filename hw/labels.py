@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from typing import Callable

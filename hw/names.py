@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 MAX_LENGTH = 1024
 # Control characters and line breaks would end a comment or drive a terminal, half a surrogate pair cannot be written.

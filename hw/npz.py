@@ -13,12 +13,12 @@ from typing import IO, TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.files import open_regular
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import open_regular
 
 if TYPE_CHECKING:
-    from hw.files import PathLike
-    from hw.types import Array
+    from fireflow.hw.files import PathLike
+    from fireflow.hw.types import Array
 
 MAX_NPY_BYTES = 1 << 40
 """Of a mapped file: an address space, not memory."""

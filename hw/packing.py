@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.files import MAX_JSON_BYTES, PathLike, atomic_file, parse_json, read_bytes
-from hw.types import narrowest_dtype
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import MAX_JSON_BYTES, PathLike, atomic_file, parse_json, read_bytes
+from fireflow.hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 # --- bit strings --------------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterable, Iterator, Mapping, Sequence
 
-from hw.errors import InputError
-from hw.images import ENDINGS, MAX_FILE_BYTES, check_bytes, read_rgb, why_not_read
-from hw.pixels import MAX_PIXELS, PictureError, told
+from fireflow.hw.errors import InputError
+from fireflow.hw.images import ENDINGS, MAX_FILE_BYTES, check_bytes, read_rgb, why_not_read
+from fireflow.hw.pixels import MAX_PIXELS, PictureError, told
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".mjpg", ".ts")
 OTHERS = frozenset(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from hw.errors import InputError
-from hw.preprocessing import Preprocessing, Triple
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import Preprocessing, Triple
 
 _PUBLISHED_SIZES = {224, 227}
 _UNITS = "in units of pixels of 0 to 255, as --mean 123.675 116.28 103.53 --std 58.395 57.12 57.375"

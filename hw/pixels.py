@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, Tuple
 
 import numpy as np
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 MAX_PIXELS = 3 << 24
 """8192x6144: the photos of most phones and cameras; 192 MiB at Pillow's 4 bytes, of the 512 MB of a small board."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Mapping, Tuple
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.files import read_json
-from hw.pixels import Pixels, check_size
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_json
+from fireflow.hw.pixels import Pixels, check_size
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 Triple = Tuple[float, float, float]
 
@@ -74,7 +74,9 @@ class Preprocessing:
             value = getattr(self, name)
             if type(value) is not type(allowed[0]) or value not in allowed:
                 listed = " or ".join(repr(choice) for choice in allowed)
-                raise InputError(f"preprocessing: {name} must be {listed}, not {value!r:.80}; use one of these")
+                raise InputError(
+                    f"preprocessing: {name} must be {listed}, not {value!r:.80}; use one of these"
+                )
         for name in ("mean", "std"):
             object.__setattr__(self, name, self._triple(name, getattr(self, name)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

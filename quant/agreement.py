@@ -14,11 +14,11 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from hw.errors import InputError
-from quant.onnx_weights import load_model
-from quant.operations import shown
-from quant.pretrained import FloatWeights
-from quant.squeezenet import SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.quant.onnx_weights import load_model
+from fireflow.quant.operations import shown
+from fireflow.quant.pretrained import FloatWeights
+from fireflow.quant.squeezenet import SqueezeNet
 
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest value of conv10's maps.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from hw.errors import InputError
-from quant.build import centred, rebuilt
-from quant.model_file import Model
+from fireflow.hw.errors import InputError
+from fireflow.quant.build import centred, rebuilt
+from fireflow.quant.model_file import Model
 
 
 @torch.no_grad()
@@ -47,7 +47,9 @@ def average(models: Sequence[tuple[Path, Model, float]]) -> Model:
     total = sum(share for _path, _model, share in models)
     network = centred(first)
     states = [(centred(model).state_dict(), share / total) for _path, model, share in models]
-    mean = {name: sum(share * state[name].double() for state, share in states) for name in network.state_dict()}
+    mean = {
+        name: sum(share * state[name].double() for state, share in states) for name in network.state_dict()
+    }
     return replace(first, network=rebuilt(network, network.spec, mean), card={})
 
 

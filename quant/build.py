@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hw.errors import InputError
-from hw.picture_options import PictureOptions, with_size
-from hw.preprocessing import Preprocessing
-from quant import agreement, calibrate
-from quant.data import ImageSet
-from quant.decoded import decode_to_array
-from quant.layers import mark_calibrated, quantizers
-from quant.model_file import SUFFIX, Model, load_model
-from quant.precision import Policy
-from quant.pretrained import FloatWeights, fold_preprocessing, load_weights
-from quant.squeezenet import SqueezeNet, SqueezeNetSpec
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_options import PictureOptions, with_size
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant import agreement, calibrate
+from fireflow.quant.data import ImageSet
+from fireflow.quant.decoded import decode_to_array
+from fireflow.quant.layers import mark_calibrated, quantizers
+from fireflow.quant.model_file import SUFFIX, Model, load_model
+from fireflow.quant.precision import Policy
+from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_weights
+from fireflow.quant.squeezenet import SqueezeNet, SqueezeNetSpec
 
 ASSUMED = "assumed"
 """In the card of a network from a weight file: sentences on what the file does not tell."""

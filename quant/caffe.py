@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hw.errors import InputError
-from quant.caffe_format import V1_TYPES, parse, unknown_field
-from quant.caffe_layers import Layer, operation
-from quant.caffe_pictures import layer_told, nothing_told, shape_told
-from quant.family import Raw
-from quant.input_record import Told
-from quant.operations import Step, listed, shown
-from quant.wiring import name_layers
+from fireflow.hw.errors import InputError
+from fireflow.quant.caffe_format import V1_TYPES, parse, unknown_field
+from fireflow.quant.caffe_layers import Layer, operation
+from fireflow.quant.caffe_pictures import layer_told, nothing_told, shape_told
+from fireflow.quant.family import Raw
+from fireflow.quant.input_record import Told
+from fireflow.quant.operations import Step, listed, shown
+from fireflow.quant.wiring import name_layers
 
 _TRAIN, _TEST = 0, 1
 _SOURCES = {

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.errors import InputError
-from quant.caffe_format import unknown_field, value
-from quant.operations import (
+from fireflow.hw.errors import InputError
+from fireflow.quant.caffe_format import unknown_field, value
+from fireflow.quant.operations import (
     Add,
     Average,
     Concat,

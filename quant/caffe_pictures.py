@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hw.errors import InputError
-from hw.preprocessing import CAFFE
-from quant.caffe_format import unknown_field, value
-from quant.caffe_layers import Layer
-from quant.input_record import Told
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import CAFFE
+from fireflow.quant.caffe_format import unknown_field, value
+from fireflow.quant.caffe_layers import Layer
+from fireflow.quant.input_record import Told
 
 _AUTHORS = Told(guess=CAFFE, whose="SqueezeNet's authors have it")
 _TOOLS = Told(guess=CAFFE, whose="Caffe's tools store pictures (BGR, squashed to 256x256)")

@@ -14,10 +14,10 @@ from brevitas.graph.equalize import EqualizeGraph
 from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
-from hw.errors import InputError
-from quant.layers import quantizers, set_scale
-from quant.precision import Policy
-from quant.squeezenet import SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.quant.layers import quantizers, set_scale
+from fireflow.quant.precision import Policy
+from fireflow.quant.squeezenet import SqueezeNet
 
 _CANDIDATES = 60
 _SAMPLES_PER_BATCH = 1 << 15

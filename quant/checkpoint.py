@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from hw.errors import InputError
-from hw.files import atomic_file
-from quant.layers import mark_calibrated, quantizers
-from quant.recipe import Recipe
-from quant.squeezenet import SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file
+from fireflow.quant.layers import mark_calibrated, quantizers
+from fireflow.quant.recipe import Recipe
+from fireflow.quant.squeezenet import SqueezeNet
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")

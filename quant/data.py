@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hw.classes import ClassMatch, ImageClass, folder_class, match_classes
-from hw.errors import InputError
-from hw.images import MAX_FILE_BYTES
-from hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, find, none_found
-from hw.pixels import MAX_PIXELS, PictureError
+from fireflow.hw.classes import ClassMatch, ImageClass, folder_class, match_classes
+from fireflow.hw.errors import InputError
+from fireflow.hw.images import MAX_FILE_BYTES
+from fireflow.hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, find, none_found
+from fireflow.hw.pixels import MAX_PIXELS, PictureError
 
 LABELS = "labels.csv"
 

@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.progress import track
 from torch.nn import functional
 
-from hw.classes import ImageClass
-from hw.errors import InputError
-from hw.files import read_json
-from hw.images import decoders
-from hw.pixels import READING
-from hw.preprocessing import Preprocessing
-from hw.tools.cache import cache_folder, made_once
-from quant.data import DamagedImage, ImageSet
+from fireflow.hw.classes import ImageClass
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_json
+from fireflow.hw.images import decoders
+from fireflow.hw.pixels import READING
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.tools.cache import cache_folder, made_once
+from fireflow.quant.data import DamagedImage, ImageSet
 
 _SCHEMA = 1
 _PIXELS, _FACTS = "images.uint8", "facts.json"

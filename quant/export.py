@@ -21,9 +21,9 @@ from qonnx.transformation.general import (
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
 
-from hw.errors import InputError
-from hw.files import atomic_file
-from quant.squeezenet import SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file
+from fireflow.quant.squeezenet import SqueezeNet
 
 _OPSET = 13
 

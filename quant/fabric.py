@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from hw.errors import InputError
-from quant.recipe import Precision
+from fireflow.hw.errors import InputError
+from fireflow.quant.recipe import Precision
 
 
 def open_fabric(

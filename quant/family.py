@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.errors import InputError
-from hw.preprocessing import Preprocessing
-from quant.input_record import Told
-from quant.precision import FIRE_NUMBERS
-from quant.squeezenet import FireWidths, PoolBorder, SqueezeNetSpec, Version
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.input_record import Told
+from fireflow.quant.precision import FIRE_NUMBERS
+from fireflow.quant.squeezenet import FireWidths, PoolBorder, SqueezeNetSpec, Version
 
 MAX_BYTES = 1 << 30
 """No weight file may hold or unpack to more than this; SqueezeNet needs 5 MB, AlexNet 244 MB."""

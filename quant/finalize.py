@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hw.errors import InputError
-from quant.layers import bits_of, scale_of
-from quant.squeezenet import Connection, SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.quant.layers import bits_of, scale_of
+from fireflow.quant.squeezenet import Connection, SqueezeNet
 
 THRESHOLD_SHIFT = 0.2
 """Largest change of a threshold by `_keep_thresholds_off_integers`, in units of the accumulator."""

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from quant.layers import is_quantized, largest_integer, scale_parameter
-from quant.squeezenet import Fire, PoolBorder, SqueezeNet
+from fireflow.quant.layers import is_quantized, largest_integer, scale_parameter
+from fireflow.quant.squeezenet import Fire, PoolBorder, SqueezeNet
 
 
 class FusedSqueezeNet(nn.Module):

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hw.classes import ClassMatch, ImageClass, classes_of, folder_class
-from hw.errors import InputError
-from hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
-from quant.build import calibration_batches, rebuilt, to_float
-from quant.data import ImageSet
-from quant.model_file import Model
+from fireflow.hw.classes import ClassMatch, ImageClass, classes_of, folder_class
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
+from fireflow.quant.build import calibration_batches, rebuilt, to_float
+from fireflow.quant.data import ImageSet
+from fireflow.quant.model_file import Model
 
 _HEAD = ("conv10.weight", "conv10.bias")
 _PICTURES = 64

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hw.errors import InputError
-from hw.picture_options import FLAGS, PictureOptions, with_size
-from hw.preprocessing import NAMED, Preprocessing, Triple, read_preprocessing
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_options import FLAGS, PictureOptions, with_size
+from fireflow.hw.preprocessing import NAMED, Preprocessing, Triple, read_preprocessing
 
 _NEEDED = ("mean", "std", "source_order")
 _WORDS = {

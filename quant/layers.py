@@ -13,7 +13,7 @@ from brevitas.inject.enum import StatsOp
 from brevitas.quant import Int8WeightPerChannelFloat, Uint8ActPerTensorFloat
 from torch import Tensor, nn
 
-from quant.precision import Policy
+from fireflow.quant.precision import Policy
 
 
 class LearnedWeight(Int8WeightPerChannelFloat):  # type: ignore[misc]

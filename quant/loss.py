@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from quant.recipe import Recipe
+from fireflow.quant.recipe import Recipe
 
 
 class Network(Protocol):

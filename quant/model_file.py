@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hw import fields
-from hw.errors import InputError
-from hw.packing import read_arrays, write_arrays
-from hw.preprocessing import Preprocessing
-from quant.finalize import integer_weight
-from quant.layers import bits_of, mark_calibrated, quantizers, scale_of, scale_parameter
-from quant.precision import parse_policy
-from quant.squeezenet import SqueezeNet, SqueezeNetSpec
+from fireflow.hw import fields
+from fireflow.hw.errors import InputError
+from fireflow.hw.packing import read_arrays, write_arrays
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.finalize import integer_weight
+from fireflow.quant.layers import bits_of, mark_calibrated, quantizers, scale_of, scale_parameter
+from fireflow.quant.precision import parse_policy
+from fireflow.quant.squeezenet import SqueezeNet, SqueezeNetSpec
 
 SCHEMA = 1
 SUFFIX = ".fireq"

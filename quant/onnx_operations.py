@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from hw.errors import InputError
-from quant.onnx_shapes import BATCH, Dimension, Shape
-from quant.operations import (
+from fireflow.hw.errors import InputError
+from fireflow.quant.onnx_shapes import BATCH, Dimension, Shape
+from fireflow.quant.operations import (
     Add,
     Average,
     Concat,

@@ -14,10 +14,10 @@ from typing import Any
 
 import onnx
 
-from hw.errors import InputError
-from hw.preprocessing import Preprocessing
-from quant.input_record import Told, all_told
-from quant.operations import shown
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.input_record import Told, all_told
+from fireflow.quant.operations import shown
 
 KEY = "preprocessing"
 """A metadata entry with the JSON of a `Preprocessing` tells all of it."""

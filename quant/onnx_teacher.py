@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 
 class OnnxTeacher:

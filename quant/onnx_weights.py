@@ -13,15 +13,15 @@ import numpy.typing as npt
 import onnx
 from onnx import external_data_helper, numpy_helper
 
-from hw.errors import InputError
-from hw.preprocessing import TORCHVISION
-from quant.family import MAX_BYTES, Raw
-from quant.input_record import Told
-from quant.onnx_operations import Node, operation
-from quant.onnx_pictures import metadata_told
-from quant.onnx_shapes import Shape, as_shape, computed_shape, shape_of_tensor
-from quant.operations import Step, shown
-from quant.wiring import name_layers
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import TORCHVISION
+from fireflow.quant.family import MAX_BYTES, Raw
+from fireflow.quant.input_record import Told
+from fireflow.quant.onnx_operations import Node, operation
+from fireflow.quant.onnx_pictures import metadata_told
+from fireflow.quant.onnx_shapes import Shape, as_shape, computed_shape, shape_of_tensor
+from fireflow.quant.operations import Step, shown
+from fireflow.quant.wiring import name_layers
 
 _MOST_NODES = 2000
 _OLDEST_OPSET = 7

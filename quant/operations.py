@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 _LONGEST_NAME, _LONGEST_VALUE = 60, 200
 

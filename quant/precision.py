@@ -10,8 +10,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hw.errors import InputError
-from hw.files import atomic_file, read_json
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file, read_json
 
 MAX_WEIGHT_BITS = 6
 MAX_ACTIVATION_BITS = 8

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hw.errors import InputError
-from hw.files import atomic_file
-from hw.picture_options import PictureOptions
-from hw.preprocessing import Preprocessing
-from quant.caffe import read_caffemodel
-from quant.family import MAX_BYTES, Array, Raw, infer_spec
-from quant.input_record import Told, all_told, settle
-from quant.onnx_weights import read_onnx
-from quant.operations import shown
-from quant.precision import FIRE_NUMBERS
-from quant.squeezenet import PoolBorder, SqueezeNetSpec
-from quant.torch_weights import OTHER_ENDINGS, read_safetensors, read_torch
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file
+from fireflow.hw.picture_options import PictureOptions
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.caffe import read_caffemodel
+from fireflow.quant.family import MAX_BYTES, Array, Raw, infer_spec
+from fireflow.quant.input_record import Told, all_told, settle
+from fireflow.quant.onnx_weights import read_onnx
+from fireflow.quant.operations import shown
+from fireflow.quant.precision import FIRE_NUMBERS
+from fireflow.quant.squeezenet import PoolBorder, SqueezeNetSpec
+from fireflow.quant.torch_weights import OTHER_ENDINGS, read_safetensors, read_torch
 
 _METADATA = "__fireflow__"
 

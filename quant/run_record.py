@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.files import atomic_file, read_json
-from quant.decoded import DecodedImages
-from quant.recipe import Recipe
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file, read_json
+from fireflow.quant.decoded import DecodedImages
+from fireflow.quant.recipe import Recipe
 
 RUN_RECORD = "run.json"
 DECIDING_TOOLS = ("fireflow", "numpy", "torch", "brevitas")

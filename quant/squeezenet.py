@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw.errors import InputError
-from hw.fields import whole
-from quant.layers import quant_conv, quant_relu
-from quant.precision import Policy
+from fireflow.hw.errors import InputError
+from fireflow.hw.fields import whole
+from fireflow.quant.layers import quant_conv, quant_relu
+from fireflow.quant.precision import Policy
 
 Version = Literal["1.0", "1.1"]
 Bypass = Literal["none", "simple", "complex"]
@@ -35,7 +35,11 @@ class FireWidths:
     expand3x3: int
 
     def __post_init__(self) -> None:
-        for name, width in (("squeeze", self.squeeze), ("expand1x1", self.expand1x1), ("expand3x3", self.expand3x3)):
+        for name, width in (
+            ("squeeze", self.squeeze),
+            ("expand1x1", self.expand1x1),
+            ("expand3x3", self.expand3x3),
+        ):
             whole(f"fires: {name}", width, 1, MAX_WIDTH)
 
     @property

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from hw.errors import InputError
-from quant.torch_file import SAVE, Stranger
+from fireflow.hw.errors import InputError
+from fireflow.quant.torch_file import SAVE, Stranger
 
 _WRAPPER = r"(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)*"
 """Modules that only pass on, and no layer of a SqueezeNet is called so: of parallel and compiled networks."""

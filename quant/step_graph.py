@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quant.operations import (
+from fireflow.quant.operations import (
     Add,
     Average,
     Concat,

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import torch
 from torch.serialization import safe_globals
 
-from hw.errors import InputError
-from quant.family import MAX_BYTES
+from fireflow.hw.errors import InputError
+from fireflow.quant.family import MAX_BYTES
 
 SAVE = 'save its state dict: torch.save(net.state_dict(), "weights.pth")'
 """What makes every network of torch readable, in the program that has it."""

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
-from hw.errors import InputError, plain
-from hw.preprocessing import TORCHVISION
-from quant.family import Raw
-from quant.precision import FIRE_NUMBERS
-from quant.state_dicts import Found, find_network, network_keys
-from quant.torch_file import SAVE, read_torch_file
+from fireflow.hw.errors import InputError, plain
+from fireflow.hw.preprocessing import TORCHVISION
+from fireflow.quant.family import Raw
+from fireflow.quant.precision import FIRE_NUMBERS
+from fireflow.quant.state_dicts import Found, find_network, network_keys
+from fireflow.quant.torch_file import SAVE, read_torch_file
 
 OTHER_ENDINGS = (".ckpt", ".bin", ".tar")
 """That people give to checkpoints (the last as .pth.tar), besides .pth and .pt."""

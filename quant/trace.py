@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from quant.finalize import accumulator_scale, integer_weight
-from quant.layers import bits_of, scale_of
-from quant.squeezenet import Connection, Fire, SqueezeNet
+from fireflow.quant.finalize import accumulator_scale, integer_weight
+from fireflow.quant.layers import bits_of, scale_of
+from fireflow.quant.squeezenet import Connection, Fire, SqueezeNet
 
 Int64Array = npt.NDArray[np.int64]
 _BATCH = 4

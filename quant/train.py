@@ -21,16 +21,16 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from hw.errors import InputError
-from quant.checkpoint import load_checkpoint, save_checkpoint
-from quant.decoded import DecodedImages, augment, to_pixels
-from quant.fabric import open_fabric
-from quant.finalize import integer_head_bias
-from quant.fused import FusedSqueezeNet
-from quant.loss import Loss
-from quant.onnx_teacher import OnnxTeacher
-from quant.recipe import Recipe
-from quant.squeezenet import SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.quant.checkpoint import load_checkpoint, save_checkpoint
+from fireflow.quant.decoded import DecodedImages, augment, to_pixels
+from fireflow.quant.fabric import open_fabric
+from fireflow.quant.finalize import integer_head_bias
+from fireflow.quant.fused import FusedSqueezeNet
+from fireflow.quant.loss import Loss
+from fireflow.quant.onnx_teacher import OnnxTeacher
+from fireflow.quant.recipe import Recipe
+from fireflow.quant.squeezenet import SqueezeNet
 
 _WARMUP = 0.03
 _GROWTH = 0.85

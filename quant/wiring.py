@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.errors import InputError
-from quant.family import Raw
-from quant.input_record import Told
-from quant.operations import (
+from fireflow.hw.errors import InputError
+from fireflow.quant.family import Raw
+from fireflow.quant.input_record import Told
+from fireflow.quant.operations import (
     Add,
     Average,
     Concat,
@@ -30,9 +30,9 @@ from quant.operations import (
     shown,
     wrong,
 )  # fmt: skip
-from quant.precision import FIRE_NUMBERS
-from quant.squeezenet import PoolBorder, Version
-from quant.step_graph import PICTURE, Layer, StepGraph, connect
+from fireflow.quant.precision import FIRE_NUMBERS
+from fireflow.quant.squeezenet import PoolBorder, Version
+from fireflow.quant.step_graph import PICTURE, Layer, StepGraph, connect
 
 # Borders of a pool as (first, last) padding of an axis and rounding up: those that a 3x3 pool of stride 2 has by
 # another name too. Rounding up is a row of padding at the end: (n + 1 - 3) // 2 is (n - 3) / 2 rounded up.

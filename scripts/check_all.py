@@ -19,20 +19,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hw.compare import compare
-from hw.errors import InputError
-from hw.finn.convert import to_graph
-from hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
-from hw.finn.lowering import lower
-from hw.simulator import Simulator
-from quant.build import calibration_batches, float_network, to_quantized
-from quant.data import find_data_folder, open_images
-from quant.export import export
-from quant.finalize import finalize
-from quant.model_file import Model
-from quant.precision import PRESETS
-from quant.pretrained import load_weights
-from quant.squeezenet import ARCHITECTURES, SqueezeNet
+from fireflow.hw.compare import compare
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
+from fireflow.hw.finn.lowering import lower
+from fireflow.hw.simulator import Simulator
+from fireflow.quant.build import calibration_batches, float_network, to_quantized
+from fireflow.quant.data import find_data_folder, open_images
+from fireflow.quant.export import export
+from fireflow.quant.finalize import finalize
+from fireflow.quant.model_file import Model
+from fireflow.quant.precision import PRESETS
+from fireflow.quant.pretrained import load_weights
+from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet
 
 WEIGHTS = {"1.0": "squeezenet_v1_0.npz", "1.1": "squeezenet_v1_1.npz"}
 IMAGES = "imagenet_sample1000_sq256q95.zip"

@@ -24,23 +24,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from host.cli import main as fireflow
-from host.cli.bench_driver import Recorded
-from host.cli.bench_serve import resident_mib
-from host.cli.output import table
-from host.design import Design
-from host.devices.base import DeviceError
-from host.devices.faults import OUTCOMES, Fault
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from host.sources import open_source
-from hw.bundle import Bundle
-from hw.simulator import Simulator
-from quant.data import find_data_folder
-from quant.zoo import shipped_path
+from fireflow.host.cli import main as fireflow
+from fireflow.host.cli.bench_driver import Recorded
+from fireflow.host.cli.bench_serve import resident_mib
+from fireflow.host.cli.output import table
+from fireflow.host.design import Design
+from fireflow.host.devices.base import DeviceError
+from fireflow.host.devices.faults import OUTCOMES, Fault
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.host.sources import open_source
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.simulator import Simulator
+from fireflow.quant.data import find_data_folder
+from fireflow.quant.zoo import shipped_path
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 MODEL, IMAGES = "squeezenet1_1-w4a4-imagenette", "imagenette224_val.zip"
 DEADLINE_S, SLACK_S, AUDIT = 0.5, 0.25, 32

@@ -29,22 +29,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
-from host.cli import main as fireflow
-from host.cli.background import served
-from host.cli.bench_driver import python_path
-from host.cli.output import table
-from host.design import Design
-from host.devices.faults import OUTCOMES, Fault
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from host.service import Service, make_app
-from hw.bundle import Bundle
-from hw.simulator import Simulator
-from quant.zoo import shipped_path
+from fireflow.host.cli import main as fireflow
+from fireflow.host.cli.background import served
+from fireflow.host.cli.bench_driver import python_path
+from fireflow.host.cli.output import table
+from fireflow.host.design import Design
+from fireflow.host.devices.faults import OUTCOMES, Fault
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.host.service import Service, make_app
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.simulator import Simulator
+from fireflow.quant.zoo import shipped_path
 from scripts.hostile_clients import ask, request
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "squeezenet1_1-w4a4-imagenette"
@@ -267,7 +267,7 @@ def hostile(
 ) -> HostileRow:
     """A service of its own process between hostile and honest clients."""
     module = [sys.executable, "-m"]
-    command = [*module, "host.cli", "serve", str(bundle), "--port", "0", *options]
+    command = [*module, "fireflow", "serve", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

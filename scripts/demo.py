@@ -12,8 +12,8 @@ from pathlib import Path
 
 from skimage.data import data_dir
 
-from host.cli import main as fireflow
-from host.cli.inputs import default_model, stem_of
+from fireflow.host.cli import main as fireflow
+from fireflow.host.cli.inputs import default_model, stem_of
 
 PHOTOS = ("chelsea.png", "coffee.png")
 

@@ -22,11 +22,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hw import boards, ops  # noqa: E402
-from hw.bundle import Bundle  # noqa: E402
-from hw.dataflow import cost, fit  # noqa: E402
-from hw.dataflow.counts import errors  # noqa: E402
-from hw.dataflow.layers import (  # noqa: E402
+from fireflow.hw import boards, ops  # noqa: E402
+from fireflow.hw.bundle import Bundle  # noqa: E402
+from fireflow.hw.dataflow import cost, fit  # noqa: E402
+from fireflow.hw.dataflow.counts import errors  # noqa: E402
+from fireflow.hw.dataflow.layers import (  # noqa: E402
     Add,
     Concat,
     Fifo,
@@ -40,9 +40,9 @@ from hw.dataflow.layers import (  # noqa: E402
     WidthConverter,
     Window,
 )
-from hw.dataflow.stream import Stream  # noqa: E402
-from hw.files import atomic_file  # noqa: E402
-from hw.rtl.count import count_layers  # noqa: E402
+from fireflow.hw.dataflow.stream import Stream  # noqa: E402
+from fireflow.hw.files import atomic_file  # noqa: E402
+from fireflow.hw.rtl.count import count_layers  # noqa: E402
 
 TABLE = ROOT / "hw" / "dataflow" / "kernel_measurements.json"
 PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import PIL.Image
 
-from host.cli import main as fireflow
-from host.cli.background import served
-from host.cli.inputs import default_model
-from host.driver import Accelerator
-from host.service import Service, make_app
+from fireflow.host.cli import main as fireflow
+from fireflow.host.cli.background import served
+from fireflow.host.cli.inputs import default_model
+from fireflow.host.driver import Accelerator
+from fireflow.host.service import Service, make_app
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH, HEIGHT, COLOURS = 980, 480, 128

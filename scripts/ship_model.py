@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from host.cli import main as fireflow
-from host.cli.card import source_record
-from hw.errors import InputError
-from quant.model_file import load_model, save_model
-from quant.zoo import shipped_path
+from fireflow.host.cli import main as fireflow
+from fireflow.host.cli.card import source_record
+from fireflow.hw.errors import InputError
+from fireflow.quant.model_file import load_model, save_model
+from fireflow.quant.zoo import shipped_path
 
 MAX_BYTES = 1 << 20
 

@@ -15,9 +15,9 @@ from skimage.data import data_dir
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the networks of the tests are
 
-from hw.bundle import Bundle, Golden, Manifest
-from hw.graph import Graph
-from hw.preprocessing import Preprocessing
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.graph import Graph
+from fireflow.hw.preprocessing import Preprocessing
 from tests.hw.networks import squeezenet
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png")

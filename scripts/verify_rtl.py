@@ -13,7 +13,7 @@ from pathlib import Path
 
 from skimage.data import data_dir
 
-from host.cli import main as fireflow
+from fireflow.host.cli import main as fireflow
 
 CASES = (
     ("squeezenet1_1-w4a4-imagenette", "PYNQ-Z2"),

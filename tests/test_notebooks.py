@@ -18,8 +18,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from hw.bundle import Bundle, Golden, Manifest
-from hw.preprocessing import Preprocessing
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.preprocessing import Preprocessing
 from tests.hw.networks import pictures, squeezenet
 
 ROOT = Path(__file__).parents[1]

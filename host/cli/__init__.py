@@ -15,14 +15,14 @@ import sys
 import warnings
 from typing import Mapping, Sequence
 
-from host.cli.errors import (
+from fireflow.host.cli.errors import (
     ThreadErrors,
     internal_error,
     missing_part,
     needs_newer_python,
     one_line,
 )
-from hw.errors import InputError, plain
+from fireflow.hw.errors import InputError, plain
 
 DONE, CHECK_FAILED, BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -100,7 +100,7 @@ def _run(arguments: Sequence[str]) -> int:
     for command, line in COMMANDS.items():
         child = commands.add_parser(command, help=line, description=line[0].upper() + line[1:] + ".")
         if command == name:
-            module = importlib.import_module(f"host.cli.{command}")
+            module = importlib.import_module(f"fireflow.host.cli.{command}")
             module.add_arguments(child)
     args = parser.parse_args(arguments)
     # It warns of a CUDA compiler without a GPU, which nothing here needs.

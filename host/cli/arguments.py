@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw.picture_options import PictureOptions
+from fireflow.hw.picture_options import PictureOptions
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer

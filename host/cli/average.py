@@ -6,11 +6,11 @@ import argparse
 import sys
 from dataclasses import replace
 
-from host.cli import arguments
-from host.cli.card import new_card, source_record
-from host.cli.inputs import check_suffix, find_model, split_share
-from host.cli.output import print_model
-from host.cli.overwrite import check_model
+from fireflow.host.cli import arguments
+from fireflow.host.cli.card import new_card, source_record
+from fireflow.host.cli.inputs import check_suffix, find_model, split_share
+from fireflow.host.cli.output import print_model
+from fireflow.host.cli.overwrite import check_model
 
 _OF_A_RUN = ("start", "recipe", "data")
 
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Averages and writes the network."""
     check_suffix(args.output, ".fireq")
-    from quant.average import average
-    from quant.model_file import load_model, save_model
+    from fireflow.quant.average import average
+    from fireflow.quant.model_file import load_model, save_model
 
     models = []
     for text in args.networks:

@@ -21,7 +21,7 @@ def served(app: Any, **options: Any) -> Iterator[int]:
     Raises:
         RuntimeError: the server does not start or end.
     """
-    from host.service.server import make_server
+    from fireflow.host.service.server import make_server
 
     server = make_server(app, **options)
     thread = threading.Thread(target=server.run, name="fireflow-http", daemon=True)

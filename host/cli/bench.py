@@ -16,13 +16,14 @@ from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from host.cli import arguments, bench_driver, bench_serve, bench_training
-from host.cli.bench_worker import FILES
-from host.cli.inputs import MODEL_HELP, fireq_or_default
-from host.cli.output import print_json, progress, table
+import fireflow
+from fireflow.host.cli import arguments, bench_driver, bench_serve, bench_training
+from fireflow.host.cli.bench_worker import FILES
+from fireflow.host.cli.inputs import MODEL_HELP, fireq_or_default
+from fireflow.host.cli.output import print_json, progress, table
 
 if TYPE_CHECKING:
-    from quant.model_file import Model
+    from fireflow.quant.model_file import Model
 
 MAX_GROWTH_BYTES = 16 << 20
 """Peak memory may differ by this between a short and a long stream; the images alone are more."""
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _simulator(args: argparse.Namespace) -> int:
     """Fails if integers differ or the memory of the fast simulator grows with the images."""
-    from quant.model_file import load_model
+    from fireflow.quant.model_file import load_model
 
     path = fireq_or_default(args.model)
     model = load_model(path)
@@ -105,9 +106,9 @@ def _write_inputs(model: Model, folder: Path, count: int) -> None:
     """The network in every form, and the images."""
     import torch
 
-    from host.cli.flow import lower_qonnx, qonnx_manifest, synthetic_images, write_qonnx
-    from hw.finn.lowering import lower
-    from quant.build import to_float
+    from fireflow.host.cli.flow import lower_qonnx, qonnx_manifest, synthetic_images, write_qonnx
+    from fireflow.hw.finn.lowering import lower
+    from fireflow.quant.build import to_float
 
     qonnx = folder / FILES["qonnx"]
     write_qonnx(model, qonnx)
@@ -175,13 +176,13 @@ class _Worker:
             "folder": str(folder),
             **{k: v for k, v in asdict(row).items() if isinstance(v, (int, str))},
         }
-        root = Path(__file__).resolve().parent.parent.parent
+        root = Path(fireflow.__file__).resolve().parents[1]
         inner = 1 if row.engine == "fast" else row.threads  # the simulator's threads are not those of BLAS
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(inner))
         places = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "host.cli.bench_worker", json.dumps(request)],
+            [sys.executable, "-m", "fireflow.host.cli.bench_worker", json.dumps(request)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

@@ -1,7 +1,7 @@
 """`fireflow bench driver`: frames per second on the virtual board, beside FINN+'s own driver.
 
 This file is also the program that measures under `pynq`, in the environment of another Python:
-`python -m host.cli.bench_driver BUNDLE FRAMES INTERVAL LATENCY` prints its rows as JSON.
+`python -m fireflow.host.cli.bench_driver BUNDLE FRAMES INTERVAL LATENCY` prints its rows as JSON.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
-from host.cli import arguments
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import print_json, table
-from host.design import Design
-from host.devices.fabric import Fabric, Memory
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from hw.bundle import Bundle
-from hw.errors import InputError
+import fireflow
+from fireflow.host.cli import arguments
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.output import print_json, table
+from fireflow.host.design import Design
+from fireflow.host.devices.fabric import Fabric, Memory
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(fireflow.__file__).resolve().parents[1]
 BOARD = "KV260"
 LEAST_SHARE, MOST_CPU_MS = 0.95, 0.5
 _OURS, _OURS_PYNQ, _FINN = "fireflow", "fireflow, under pynq", "FINN+ 1.6.1, under pynq"
@@ -208,7 +209,7 @@ def _elsewhere(python: Path, bundle: Path, frames: int, interval: float, latency
     command = [
         str(python),
         "-m",
-        "host.cli.bench_driver",
+        "fireflow.host.cli.bench_driver",
         str(bundle),
         str(frames),
         str(interval),
@@ -225,10 +226,10 @@ def _elsewhere(python: Path, bundle: Path, frames: int, interval: float, latency
 
 
 def _under_pynq(bundle: Bundle, frames: int, interval: float, latency: float, folder: Path) -> list[Row]:
-    from host.devices.machine import Machine, virtual_bitstream
-    from host.devices.overlay import family_of
-    from host.devices.pynq import PynqDevice
-    from host.devices.pynq_virtual import make_board
+    from fireflow.host.devices.machine import Machine, virtual_bitstream
+    from fireflow.host.devices.overlay import family_of
+    from fireflow.host.devices.pynq import PynqDevice
+    from fireflow.host.devices.pynq_virtual import make_board
 
     family = family_of(BOARD)
     bitstream = folder / "bench.bit"

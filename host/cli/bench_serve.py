@@ -1,7 +1,7 @@
 """`fireflow bench serve`: many clients at the HTTP service, beside the bare driver.
 
 This file is also the clients' program, in a process of its own so that they do not slow the service down:
-`python -m host.cli.bench_serve PORT CLIENTS SECONDS FILE` prints what they saw as JSON.
+`python -m fireflow.host.cli.bench_serve PORT CLIENTS SECONDS FILE` prints what they saw as JSON.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
-from host.cli import arguments
-from host.cli.bench_driver import ROOT, Recorded, board, python_path, times
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import print_json, table
-from host.cli.unsaid import needed
-from host.driver import Accelerator
-from hw.bundle import Bundle
-from hw.errors import InputError
+from fireflow.host.cli import arguments
+from fireflow.host.cli.bench_driver import ROOT, Recorded, board, python_path, times
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.output import print_json, table
+from fireflow.host.cli.unsaid import needed
+from fireflow.host.driver import Accelerator
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 MAX_GROWTH_MIB = 32.0
 """What the service may hold more at the end than when all clients had their first answers."""
@@ -158,8 +158,8 @@ def _form(data: bytes) -> tuple[str, bytes]:
 def _measure(
     bundle: Bundle, requests: Requests, args: argparse.Namespace, interval: float, latency: float
 ) -> Row:
-    from host.cli.background import served
-    from host.service import Service, make_app
+    from fireflow.host.cli.background import served
+    from fireflow.host.service import Service, make_app
 
     device, design = board(bundle, interval, latency, Recorded(requests.images, requests.scores))
     with Accelerator(bundle, device, design=design, deadline_s=30) as accelerator:
@@ -215,7 +215,7 @@ def _clients(port: int, count: int, seconds: float, requests: Requests) -> dict[
         command = [
             sys.executable,
             "-m",
-            "host.cli.bench_serve",
+            "fireflow.host.cli.bench_serve",
             str(port),
             str(count),
             str(seconds),

@@ -7,16 +7,16 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
-from host.cli import arguments
-from host.cli.inputs import MODEL_HELP, fireq_or_default
-from host.cli.output import print_json, progress, table
-from hw.errors import InputError
+from fireflow.host.cli import arguments
+from fireflow.host.cli.inputs import MODEL_HELP, fireq_or_default
+from fireflow.host.cli.output import print_json, progress, table
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from quant.recipe import Recipe
-    from quant.squeezenet import SqueezeNet
+    from fireflow.quant.recipe import Recipe
+    from fireflow.quant.squeezenet import SqueezeNet
 
 BREVITAS, BREVITAS_COMPILED, FUSED = "Brevitas", "Brevitas, quantizers compiled", "train --compile"
 WAYS = (BREVITAS, BREVITAS_COMPILED, FUSED)
@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
     """Measures."""
     import torch
 
-    from quant.fabric import open_fabric
-    from quant.memory import keep_freed_memory
-    from quant.model_file import load_model
-    from quant.recipe import Recipe
+    from fireflow.quant.fabric import open_fabric
+    from fireflow.quant.memory import keep_freed_memory
+    from fireflow.quant.model_file import load_model
+    from fireflow.quant.recipe import Recipe
 
     path = fireq_or_default(args.model)
     network = load_model(path).network
@@ -87,8 +87,8 @@ def _step(way: str, start: SqueezeNet, recipe: Recipe, fabric: Fabric) -> Callab
 
     import torch
 
-    from quant.build import to_float
-    from quant.train import objective
+    from fireflow.quant.build import to_float
+    from fireflow.quant.train import objective
 
     student, teacher = copy.deepcopy(start), to_float(start)
     student.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 import numpy as np
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 FILES = {
     "bundle": "model.fire",
@@ -62,8 +62,8 @@ def _measure(call: Call, prepare: Call, images: Array, row: Mapping[str, Any]) -
 
 def _stream(folder: Path, images: Array, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Runs `images` over and over as one stream, as an evaluation does; keeps no scores."""
-    from hw.bundle import Bundle
-    from hw.simulator import Simulator
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.simulator import Simulator
 
     simulator = Simulator(Bundle.load(folder / FILES["bundle"]).graph, row["threads"], row["batch"])
     pictures = (images[number % len(images)].copy() for number in range(row["images"]))
@@ -71,15 +71,15 @@ def _stream(folder: Path, images: Array, row: Mapping[str, Any]) -> Iterator[dic
 
 
 def _fast(folder: Path, row: Mapping[str, Any]) -> tuple[Call, Call]:
-    from hw.bundle import Bundle
-    from hw.simulator import Simulator
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.simulator import Simulator
 
     graph = Bundle.load(folder / FILES["bundle"]).graph
     return Simulator(graph, threads=row["threads"], batch=row["batch"]).run, _as_it_is
 
 
 def _interpreter(folder: Path, row: Mapping[str, Any]) -> tuple[Call, Call]:
-    from hw.bundle import Bundle
+    from fireflow.hw.bundle import Bundle
 
     return Bundle.load(folder / FILES["bundle"]).graph.run, _as_it_is
 
@@ -92,7 +92,7 @@ def _qonnx(folder: Path, row: Mapping[str, Any]) -> tuple[Call, Call]:
 
 
 def _finn(folder: Path, row: Mapping[str, Any]) -> tuple[Call, Call]:
-    from hw.finn.environment import finn
+    from fireflow.hw.finn.environment import finn
 
     with finn():
         from finn.core.onnx_exec import execute_onnx

@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host.cli import arguments, toolchains, unsaid, vendor
-from host.cli.inputs import find_model
-from host.cli.output import print_json, table
-from host.cli.overwrite import check_bundle, check_hardware, timed
-from hw.boards import RESOURCES
-from hw.errors import InputError
+from fireflow.host.cli import arguments, toolchains, unsaid, vendor
+from fireflow.host.cli.inputs import find_model
+from fireflow.host.cli.output import print_json, table
+from fireflow.host.cli.overwrite import check_bundle, check_hardware, timed
+from fireflow.hw.boards import RESOURCES
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hw.boards import Board
-    from hw.bundle import Bundle
-    from hw.dataflow.folding import Plan
-    from hw.dataflow.hardware import Hardware
+    from fireflow.hw.boards import Board
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.dataflow.folding import Plan
+    from fireflow.hw.dataflow.hardware import Hardware
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the verdict, then writes the bundle with folding, FIFO depths and RTL; 1 if it does not fit."""
-    from host.cli.flow import load_bundle
-    from host.cli.inputs import check_suffix
-    from hw.bundle import SUFFIX
+    from fireflow.host.cli.flow import load_bundle
+    from fireflow.host.cli.inputs import check_suffix
+    from fireflow.hw.bundle import SUFFIX
 
     began = time.process_time()
     output = check_suffix(args.output, SUFFIX)
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         rtl, extra = None, {}
         if not args.no_rtl:
-            from hw.rtl.stitch import stitch
+            from fireflow.hw.rtl.stitch import stitch
 
             design = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl")
             rtl = design.folder
@@ -109,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
-    from hw.boards import board
-    from hw.dataflow.folding import fold_as_given
-    from hw.files import read_json
+    from fireflow.hw.boards import board
+    from fireflow.hw.dataflow.folding import fold_as_given
+    from fireflow.hw.files import read_json
 
     chosen = board(args.board)
     if args.clock_mhz is not None and not args.clock_mhz > 0:
@@ -137,7 +137,7 @@ def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
 def _folded(
     args: argparse.Namespace, bundle: Bundle, chosen: Board, spare: str | None, limits: Mapping[str, float]
 ) -> Plan:
-    from hw.dataflow.folding import fold_fastest, fold_for_rate
+    from fireflow.hw.dataflow.folding import fold_fastest, fold_for_rate
 
     options: dict[str, Any] = {"budget": args.budget, "spare": spare, "limits": limits}
     if args.target_fps is not None:
@@ -146,8 +146,8 @@ def _folded(
 
 
 def _hardware(plan: Plan) -> Hardware:
-    from hw.dataflow.hardware import Hardware
-    from hw.dataflow.layers import Fifo
+    from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.dataflow.layers import Fifo
 
     depths = {layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)}
     return Hardware(
@@ -167,7 +167,7 @@ def _hardware(plan: Plan) -> Hardware:
 
 def verdict(plan: Plan, hardware: Hardware) -> str:
     """What a user wants to know before anything slow runs."""
-    from hw.boards import LABELS
+    from fireflow.hw.boards import LABELS
 
     board, used = plan.board, plan.used
     rows = []

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, Mapping
 
-from hw.errors import InputError
-from hw.files import atomic_file, sha256
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file, sha256
 
 _TOOLS = ("fireflow", "numpy", "torch", "brevitas", "onnx", "qonnx", "finn-plus")
 MODEL_CARD = "MODEL_CARD.md"

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from hw.classes import classes_of, match_classes
-from hw.errors import InputError
-from hw.labels import read_labels
+from fireflow.hw.classes import classes_of, match_classes
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import read_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quant.data import ImageSet
-    from quant.model_file import Model
+    from fireflow.quant.data import ImageSet
+    from fireflow.quant.model_file import Model
 
 DATA, KEEP, NEW = "data", "keep", "new"
 HEADS = (DATA, KEEP, NEW)
@@ -57,7 +57,7 @@ def network_labels(
     Raises:
         InputError: `asked` is no list of its classes.
     """
-    from quant.head import labels_of_data
+    from fireflow.quant.head import labels_of_data
 
     classes = model.network.spec.num_classes
     if asked is not None:
@@ -104,9 +104,9 @@ def with_head(
     Raises:
         InputError: no data has labels, or the start does not have their classes.
     """
-    from quant.data import head_rows
-    from quant.head import head_of_data, new_head
-    from quant.recipe import Recipe
+    from fireflow.quant.data import head_rows
+    from fireflow.quant.head import head_of_data, new_head
+    from fireflow.quant.recipe import Recipe
 
     if head == KEEP:
         return start, None, None
@@ -128,7 +128,7 @@ def aligned(teacher: Model, place: Path, model: Model, labelled: ImageSet | None
     One without labels keeps the classes of the data, if there is a head of these, else its own: that they are the
     network's is then for the user to know, and is noted.
     """
-    from quant.head import cut_head, head_of_data
+    from fireflow.quant.head import cut_head, head_of_data
 
     classes, own = model.network.spec.num_classes, teacher.network.spec.num_classes
     if teacher.labels and model.labels:

@@ -13,19 +13,20 @@ import tempfile
 from pathlib import Path
 from typing import Any, Mapping
 
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import progress
-from host.design import load
-from host.remote import ANSWER_S, FOLDER, Board
-from hw import fields
-from hw.bundle import Bundle
-from hw.contents import MANIFEST, copy_listed
-from hw.errors import InputError
-from hw.files import MAX_JSON_BYTES, parse_json, read_bytes
+import fireflow
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.output import progress
+from fireflow.host.design import load
+from fireflow.host.remote import ANSWER_S, FOLDER, Board
+from fireflow.hw import fields
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.contents import MANIFEST, copy_listed
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import MAX_JSON_BYTES, parse_json, read_bytes
 
 INSTALL_S = 900.0
 """For what takes a board minutes: pip, and the self test."""
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(fireflow.__file__).resolve().parents[1]
 _PYNQ_PYTHON = "/usr/local/share/pynq-venv/bin/python3"
 # What a login on a PYNQ image sets, and a command over SSH does not.
 _PROFILE = "for f in /etc/profile.d/xrt_setup.sh /etc/profile.d/boardname.sh; do [ ! -f $f ] || . $f; done; "
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     board.ask(f"cd {FOLDER} && {quoted} {install} {shlex.quote(wheel.name)}", INSTALL_S)
     root_first = "" if args.device != "pynq" else '$([ "$(id -u)" = 0 ] || echo sudo -n -E) '
     output = board.ask(
-        f'{_PROFILE}cd {FOLDER} && {root_first}env PYTHONPATH="$PWD/site" {quoted} -m host.selftest '
+        f'{_PROFILE}cd {FOLDER} && {root_first}env PYTHONPATH="$PWD/site" {quoted} -m fireflow.host.selftest '
         f"{shlex.quote(name)} {shlex.quote(args.device)}",
         INSTALL_S,
     )

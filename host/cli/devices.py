@@ -10,16 +10,16 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from host.cli import arguments
-from host.cli.simulate import built, engine
-from host.cli.unsaid import Unsaid, completed
-from hw.errors import InputError
+from fireflow.host.cli import arguments
+from fireflow.host.cli.simulate import built, engine
+from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from host.devices import Device
-    from host.driver import Accelerator
-    from hw.bundle import Bundle
-    from hw.types import Array, Int64Array
+    from fireflow.host.devices import Device
+    from fireflow.host.driver import Accelerator
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.types import Array, Int64Array
 
 DEADLINE_S, RTL_DEADLINE_S = 2.0, 3600.0
 """Seconds for a transfer; a frame of a whole network takes RTL simulation minutes."""
@@ -59,7 +59,7 @@ def open_accelerator(args: argparse.Namespace, bundle: Bundle) -> Accelerator:
         InputError: an argument outside its range, or a bundle that does not fit the device.
         DeviceError: the device is not there.
     """
-    from host.driver import Accelerator
+    from fireflow.host.driver import Accelerator
 
     if args.engine != "fast" and args.device != "virtual":
         raise InputError(
@@ -80,14 +80,14 @@ def open_accelerator(args: argparse.Namespace, bundle: Bundle) -> Accelerator:
 
 def load_completed(args: argparse.Namespace) -> Bundle:
     """The bundle that the arguments name, with what they say of it."""
-    from hw.bundle import Bundle
+    from fireflow.hw.bundle import Bundle
 
     return completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
 
 
 def _virtual(bundle: Bundle, folder: Path, name: str) -> Device:
-    from host.design import Design
-    from host.devices.virtual import VirtualDevice
+    from fireflow.host.design import Design
+    from fireflow.host.devices.virtual import VirtualDevice
 
     design = Design.of_bundle(bundle)
     score = rtl_score(bundle, folder) if name == "rtl" else engine(bundle, name, 1, 1)
@@ -102,8 +102,8 @@ def rtl_score(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
     Raises:
         InputError: the bundle was not built, or there is no Verilator or C++ compiler.
     """
-    from hw.rtl.regenerate import regenerate
-    from hw.rtl.simulate import build, simulate
+    from fireflow.hw.rtl.regenerate import regenerate
+    from fireflow.hw.rtl.simulate import build, simulate
 
     hardware = built(bundle, folder)
     dataflow = hardware.dataflow(bundle.graph)

@@ -6,10 +6,10 @@ import argparse
 import platform
 from typing import Any
 
-from host.cli import arguments, systems
-from host.cli.card import version_of
-from host.cli.output import print_json, table
-from hw.errors import InputError
+from fireflow.host.cli import arguments, systems
+from fireflow.host.cli.card import version_of
+from fireflow.host.cli.output import print_json, table
+from fireflow.hw.errors import InputError
 
 # distribution, extra that brings it, what it adds
 _PACKAGES = (

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Mapping, Sequence
 
-from hw.errors import plain
+import fireflow
+from fireflow.hw.errors import plain
 
 PART_OF: Mapping[str, str] = {
     **dict.fromkeys(
@@ -64,7 +65,7 @@ NEWEST_FIRST = (3, 11)
 """The Python that everything but the NumPy-only part needs."""
 _WORKSTATION = ("quant", "hw/bitstream", "hw/finn", "hw/report", "hw/rtl", "hw/tools", "hw/dataflow")
 _SECRETS, _HIDDEN = ("--token",), "..."
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(fireflow.__file__).parent
 
 
 def needs_newer_python(error: BaseException, command: str) -> str | None:
@@ -85,7 +86,7 @@ def needs_newer_python(error: BaseException, command: str) -> str | None:
 
 def _is_workstation(place: Path) -> bool:
     try:
-        name = place.resolve().relative_to(_ROOT).as_posix()
+        name = place.relative_to(_ROOT).as_posix()
     except ValueError:
         return False
     return name.startswith(tuple(f"{folder}/" for folder in _WORKSTATION))
@@ -99,7 +100,7 @@ def internal_error(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _log(error: BaseException, arguments: Sequence[str]) -> str:
     """Writes the traceback; says where, and what to do with it."""
-    from host.cli import version
+    from fireflow.host.cli import version
 
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     head = f"fireflow {version()}, Python {sys.version}\narguments: {_without_secrets(arguments)!r}\n\n"

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from host.cli import arguments
-from host.cli.classes import Notes
-from host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
-from host.cli.output import print_json, progress, table, tell_left_out
-from host.cli.simulate import engine
-from host.cli.unsaid import Unsaid, needed
-from host.scores import ranks
-from hw.errors import InputError
-from hw.labels import read_labels
-from hw.preprocessing import Preprocessing
+from fireflow.host.cli import arguments
+from fireflow.host.cli.classes import Notes
+from fireflow.host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
+from fireflow.host.cli.output import print_json, progress, table, tell_left_out
+from fireflow.host.cli.simulate import engine
+from fireflow.host.cli.unsaid import Unsaid, needed
+from fireflow.host.scores import ranks
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import read_labels
+from fireflow.hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
-    from quant.data import ImageSet
-    from quant.squeezenet import SqueezeNet
+    from fireflow.hw.types import Array, Int64Array
+    from fireflow.quant.data import ImageSet
+    from fireflow.quant.squeezenet import SqueezeNet
 
 _Score = Callable[["Array"], "Array"]
 _FAST, _INTERPRETER, _BREVITAS, _TORCH = "fast", "interpreter", "brevitas", "torch"
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints top-1, top-5 and the time per image."""
-    from quant.data import open_images
+    from fireflow.quant.data import open_images
 
     path = find_model(args.model)
     images = open_images(args.data)
@@ -133,7 +133,7 @@ def _decoded(
     images: ImageSet, preprocessing: Preprocessing, batch: int
 ) -> Iterator[tuple[Int64Array, Array]]:
     """(positions, uint8 (N, S, S, 3)) of the pictures that can be decoded, a batch at a time."""
-    from quant.data import DamagedImage
+    from fireflow.quant.data import DamagedImage
 
     def decode(position: int) -> Any:
         try:
@@ -159,7 +159,7 @@ def _scorer(
     kind = kind_of(path)
     wanted, pictures = args.engine, arguments.picture_options(args)
     if kind not in (BUNDLE, QONNX):
-        from quant.build import load_network
+        from fireflow.quant.build import load_network
 
         model = load_network(path, pictures, notes.add, args.weights_key)
         network = model.network
@@ -171,7 +171,7 @@ def _scorer(
             name = _TORCH if network.policy is None else _BREVITAS
             classes = network.spec.num_classes
             return _torch(network, args.threads), model.preprocessing, classes, model.labels, name
-    from host.cli.flow import load_bundle, lower_model
+    from fireflow.host.cli.flow import load_bundle, lower_model
 
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host.cli import arguments
-from host.cli.card import MODEL_CARD, write_card
-from host.cli.inputs import FIREQ, MODEL_HELP, check_suffix, find_model, kind_of, stem_of
-from host.cli.output import print_json
-from host.cli.overwrite import check_export
-from hw.errors import InputError
-from hw.files import atomic_file
-from hw.types import narrowest_dtype
+from fireflow.host.cli import arguments
+from fireflow.host.cli.card import MODEL_CARD, write_card
+from fireflow.host.cli.inputs import FIREQ, MODEL_HELP, check_suffix, find_model, kind_of, stem_of
+from fireflow.host.cli.output import print_json
+from fireflow.host.cli.overwrite import check_export
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file
+from fireflow.hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
-    from hw.types import Array
-    from quant.squeezenet import SqueezeNet
+    from fireflow.hw.types import Array
+    from fireflow.quant.squeezenet import SqueezeNet
 
 _ENDING = ".qonnx.onnx"
 
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{source}: must be a quantized .fireq file, not {source.name}; run `fireflow quantize`"
         )
-    from host.cli.flow import real_images, synthetic_images, write_qonnx
-    from quant.model_file import load_model
+    from fireflow.host.cli.flow import real_images, synthetic_images, write_qonnx
+    from fireflow.quant.model_file import load_model
 
     model = load_model(source)
     size = model.preprocessing.size
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_golden(network: SqueezeNet, images: Array, path: Path) -> list[str]:
     """Writes images, quantized activations and scores as Brevitas computes them; gives the tensors' names."""
-    from quant.trace import brevitas_trace
+    from fireflow.quant.trace import brevitas_trace
 
     trace = brevitas_trace(network, images).tensors
     kept = {n: a for n, a in trace.items() if n.endswith(".act") or n == "scores"}

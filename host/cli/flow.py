@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from host.cli.card import new_card, source_record, tool_versions
-from host.cli.inputs import BUNDLE, FIREQ, QONNX, kind_of, stem_of
-from host.cli.output import tell_left_out
-from host.cli.unsaid import Unsaid, completed
-from hw.bundle import Bundle, Golden, Manifest
-from hw.errors import InputError
-from hw.npz import map_npy
-from hw.preprocessing import Preprocessing
+from fireflow.host.cli.card import new_card, source_record, tool_versions
+from fireflow.host.cli.inputs import BUNDLE, FIREQ, QONNX, kind_of, stem_of
+from fireflow.host.cli.output import tell_left_out
+from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.errors import InputError
+from fireflow.hw.npz import map_npy
+from fireflow.hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from hw.types import Array
-    from quant.model_file import Model
+    from fireflow.hw.types import Array
+    from fireflow.quant.model_file import Model
 
 _METADATA = "fireflow"
 NOTHING = Unsaid()
@@ -36,8 +36,8 @@ def write_qonnx(model: Model, path: Path) -> None:
     """
     import onnx
 
-    from hw.files import atomic_file
-    from quant.export import export
+    from fireflow.hw.files import atomic_file
+    from fireflow.quant.export import export
 
     with atomic_file(path) as temporary:
         export(model.network, temporary)
@@ -53,7 +53,7 @@ def qonnx_manifest(path: Path) -> Manifest:
     Raises:
         InputError: the file is missing or damaged.
     """
-    from hw.finn.load import load
+    from fireflow.hw.finn.load import load
 
     proto = load(path).model
     text = next((prop.value for prop in proto.metadata_props if prop.key == _METADATA), None)
@@ -86,8 +86,8 @@ def lower_qonnx(
     Raises:
         InputError: the file breaks a rule of `hw.finn.lowering`, or the images do not fit.
     """
-    from hw.finn.convert import to_graph
-    from hw.finn.lowering import lower
+    from fireflow.hw.finn.convert import to_graph
+    from fireflow.hw.finn.lowering import lower
 
     graph = to_graph(lower(path, record), name or stem_of(path))
     pictures = synthetic_images(1, graph.input_type.shape)
@@ -141,7 +141,7 @@ def load_bundle(path: Path, said: Unsaid = NOTHING) -> Bundle:
     """
     kind = kind_of(path)
     if kind == FIREQ:
-        from quant.model_file import load_model
+        from fireflow.quant.model_file import load_model
 
         return lower_model(load_model(path), name=stem_of(path))
     if kind == QONNX:
@@ -166,7 +166,7 @@ def real_images(path: Path, preprocessing: Preprocessing | None, limit: int) -> 
     Raises:
         InputError: no picture there can be decoded, or the network does not say what it wants.
     """
-    from quant.data import open_images
+    from fireflow.quant.data import open_images
 
     if path.suffix.lower() == ".npy":
         return read_arrays(path)[:limit]

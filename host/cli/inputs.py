@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 FIREQ, QONNX, BUNDLE, WEIGHTS = "model", "qonnx", "bundle", "weights"
 
@@ -49,7 +49,7 @@ def find_model(text: str) -> Path:
     path = Path(text)
     if path.exists():
         return path
-    from quant.zoo import shipped, shipped_path
+    from fireflow.quant.zoo import shipped, shipped_path
 
     names = shipped()
     if text in names:
@@ -60,7 +60,7 @@ def find_model(text: str) -> Path:
 
 def default_model() -> Path:
     """The file of the shipped model that stands where none is named, `quant.zoo.DEFAULT`."""
-    from quant.zoo import DEFAULT, shipped_path
+    from fireflow.quant.zoo import DEFAULT, shipped_path
 
     return shipped_path(DEFAULT)
 

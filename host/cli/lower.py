@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from host.cli import arguments, unsaid
-from host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
-from host.cli.output import print_json
-from host.cli.overwrite import check_bundle
-from hw.bundle import Manifest
-from hw.errors import InputError
+from fireflow.host.cli import arguments, unsaid
+from fireflow.host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
+from fireflow.host.cli.output import print_json
+from fireflow.host.cli.overwrite import check_bundle
+from fireflow.hw.bundle import Manifest
+from fireflow.hw.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +35,11 @@ def run(args: argparse.Namespace) -> int:
         )
     from dataclasses import replace
 
-    from host.cli.flow import bundle_manifest, lower_file, lower_model, real_images
+    from fireflow.host.cli.flow import bundle_manifest, lower_file, lower_model, real_images
 
     started, said = time.perf_counter(), unsaid.Unsaid.of(args)
     if kind == FIREQ:
-        from quant.model_file import load_model
+        from fireflow.quant.model_file import load_model
 
         model = load_model(source)
         said.refuse_said(source, Manifest(model.preprocessing, model.labels))

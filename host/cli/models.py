@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from host.cli import arguments
-from host.cli.output import print_json, table
-from hw.packing import read_arrays
+from fireflow.host.cli import arguments
+from fireflow.host.cli.output import print_json, table
+from fireflow.hw.packing import read_arrays
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def _accuracy(measured: list[dict[str, Any]]) -> str:
 
 
 def _models() -> list[dict[str, Any]]:
-    from quant.zoo import shipped, shipped_path
+    from fireflow.quant.zoo import shipped, shipped_path
 
     rows = []
     for name in shipped():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
 
-from hw.picture_files import add_left_out, left_out_line
+from fireflow.hw.picture_files import add_left_out, left_out_line
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
-from host.cli.card import check_card_file
-from hw.errors import InputError
-from hw.files import read_json
+from fireflow.host.cli.card import check_card_file
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_json
 
 if TYPE_CHECKING:
-    from hw.bundle import Bundle
-    from hw.dataflow.hardware import Hardware
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.dataflow.hardware import Hardware
 
 LONG_S = 60.0
 _TOOK = "took"
@@ -62,7 +62,7 @@ def check_model(path: Path, force: bool, inputs: Iterable[Path] = ()) -> None:
     """
     if not path.exists():
         return
-    from hw.packing import read_arrays
+    from fireflow.hw.packing import read_arrays
 
     try:
         _arrays, meta = read_arrays(path)
@@ -131,7 +131,7 @@ def check_hardware(path: Path, force: bool, hardware: Hardware) -> None:
     """
     if not (path / "hardware.json").is_file():
         return
-    from hw.dataflow.hardware import Hardware
+    from fireflow.hw.dataflow.hardware import Hardware
 
     try:
         old = Hardware.from_json(read_json(path / "hardware.json"))
@@ -156,7 +156,7 @@ def check_export(path: Path, golden: Path, card: Path) -> None:
         InputError: a file of another origin is there.
     """
     if path.exists():
-        from host.cli.flow import qonnx_manifest
+        from fireflow.host.cli.flow import qonnx_manifest
 
         try:
             ours = bool(qonnx_manifest(path).tools)

@@ -6,13 +6,13 @@ import argparse
 import time
 from pathlib import Path
 
-from host.cli import arguments
-from host.cli.card import new_card, source_record
-from host.cli.classes import Notes, network_labels
-from host.cli.inputs import check_suffix
-from host.cli.output import print_model, tell_left_out
-from host.cli.overwrite import check_model
-from hw.errors import InputError
+from fireflow.host.cli import arguments
+from fireflow.host.cli.card import new_card, source_record
+from fireflow.host.cli.classes import Notes, network_labels
+from fireflow.host.cli.inputs import check_suffix
+from fireflow.host.cli.output import print_model, tell_left_out
+from fireflow.host.cli.overwrite import check_model
+from fireflow.hw.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Quantizes and writes the model."""
     check_model(check_suffix(args.output, ".fireq"), args.force, [args.weights])
-    from quant.build import ASSUMED, calibration_batches, load_network, to_quantized
-    from quant.data import open_images
-    from quant.finalize import finalize
-    from quant.model_file import Model, save_model
-    from quant.precision import load_policy
+    from fireflow.quant.build import ASSUMED, calibration_batches, load_network, to_quantized
+    from fireflow.quant.data import open_images
+    from fireflow.quant.finalize import finalize
+    from fireflow.quant.model_file import Model, save_model
+    from fireflow.quant.precision import load_policy
 
     started = time.perf_counter()
     policy = load_policy(args.policy)

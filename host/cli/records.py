@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, TextIO
 
-from host.cli.overwrite import Loss, check_losses
-from hw.errors import InputError
+from fireflow.host.cli.overwrite import Loss, check_losses
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from host.scores import Guess
-    from host.sources import Picture
+    from fireflow.host.scores import Guess
+    from fireflow.host.sources import Picture
 
 _LINE_PIXELS = 14
 _COLUMNS = ("picture", "rank", "class", "label", "score", "integer", "ms")

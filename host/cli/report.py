@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.overwrite import check_page
-from host.cli.toolchains import RECORD
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.overwrite import check_page
+from fireflow.host.cli.toolchains import RECORD
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page."""
-    from host.cli.simulate import built
-    from hw.bundle import Bundle
-    from hw.files import atomic_file, parse_json
-    from hw.report import report_page
+    from fireflow.host.cli.simulate import built
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.files import atomic_file, parse_json
+    from fireflow.hw.report import report_page
 
     bundle = Bundle.load(args.bundle)
     built(bundle, args.bundle)

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
-from host.cli import arguments
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import print_json, table
-from host.cli.overwrite import timed
+from fireflow.host.cli import arguments
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.output import print_json, table
+from fireflow.host.cli.overwrite import timed
 
 if TYPE_CHECKING:
-    from hw.boards import Board, Resources
-    from hw.dataflow.counts import Counts
-    from hw.dataflow.network import Dataflow
+    from fireflow.hw.boards import Board, Resources
+    from fireflow.hw.dataflow.counts import Counts
+    from fireflow.hw.dataflow.network import Dataflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the counts and puts them into the bundle; 1 if by them it does not fit its budget."""
-    from host.cli.simulate import built
-    from hw.boards import board
-    from hw.bundle import Bundle
-    from hw.dataflow.cost import costs, total
-    from hw.dataflow.counts import Counts
-    from hw.finn.estimate import finn_estimate
-    from hw.rtl.count import count_layers
-    from hw.tools.yosys import wasm_version
+    from fireflow.host.cli.simulate import built
+    from fireflow.hw.boards import board
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.dataflow.cost import costs, total
+    from fireflow.hw.dataflow.counts import Counts
+    from fireflow.hw.finn.estimate import finn_estimate
+    from fireflow.hw.rtl.count import count_layers
+    from fireflow.hw.tools.yosys import wasm_version
 
     began = time.perf_counter()
     bundle = Bundle.load(args.bundle)
@@ -85,8 +85,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _layers(flow: Dataflow, counts: Counts, modelled: Mapping[str, Resources]) -> str:
     """Layer by layer: of each resource the count, what the model expects, and what FINN does where it says."""
-    from hw.boards import LABELS
-    from hw.dataflow.counts import FINN_RESOURCES
+    from fireflow.hw.boards import LABELS
+    from fireflow.hw.dataflow.counts import FINN_RESOURCES
 
     used = [name for name in LABELS if any(getattr(own, name) for own in counts.counted.values())]
     headings = ["layer", "kind"]
@@ -108,8 +108,8 @@ def _layers(flow: Dataflow, counts: Counts, modelled: Mapping[str, Resources]) -
 
 
 def _totals(counts: Counts, modelled: Mapping[str, Resources], board: Board) -> str:
-    from hw.boards import LABELS
-    from hw.dataflow.counts import errors
+    from fireflow.hw.boards import LABELS
+    from fireflow.hw.dataflow.counts import errors
 
     finn = counts.finn_total()
     rows = []
@@ -142,7 +142,7 @@ def _totals(counts: Counts, modelled: Mapping[str, Resources], board: Board) -> 
 def _document(
     counts: Counts, modelled: Mapping[str, Resources], board: Board, budget: float, fits: bool
 ) -> dict[str, Any]:
-    from hw.dataflow.counts import errors
+    from fireflow.hw.dataflow.counts import errors
 
     document = counts.to_json()
     for name, own in document["layers"].items():

@@ -11,19 +11,19 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
-from host.cli import arguments, devices, unsaid
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import print_json, table, tell_left_out
-from host.cli.records import Writer, annotate, open_writer
-from host.cli.unsaid import needed, pictures_or_arrays
-from host.devices import DeviceError
-from host.scores import Guess, best
-from host.sources import SOURCE_HELP, Picture, Source, open_source
-from host.streams import StreamStopped
-from hw.errors import InputError
+from fireflow.host.cli import arguments, devices, unsaid
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.output import print_json, table, tell_left_out
+from fireflow.host.cli.records import Writer, annotate, open_writer
+from fireflow.host.cli.unsaid import needed, pictures_or_arrays
+from fireflow.host.devices import DeviceError
+from fireflow.host.scores import Guess, best
+from fireflow.host.sources import SOURCE_HELP, Picture, Source, open_source
+from fireflow.host.streams import StreamStopped
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from host.driver import Accelerator, Frame
+    from fireflow.host.driver import Accelerator, Frame
 
 _LIVE_ROWS = 12
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from host.cli import arguments, devices, unsaid
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.unsaid import needed
-from host.devices import DeviceError
-from hw.errors import InputError
+from fireflow.host.cli import arguments, devices, unsaid
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.unsaid import needed
+from fireflow.host.devices import DeviceError
+from fireflow.hw.errors import InputError
 
 TOKEN_VARIABLE = "FIREFLOW_TOKEN"
 _SWITCH_S = 1e-3
@@ -75,11 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; what was accepted is answered."""
-    from host.service import Policy, Service, make_app
-    from host.service.connections import Limits
-    from host.service.decoding import give_memory_back
-    from host.service.policy import is_loopback
-    from host.service.server import listen, make_server
+    from fireflow.host.service import Policy, Service, make_app
+    from fireflow.host.service.connections import Limits
+    from fireflow.host.service.decoding import give_memory_back
+    from fireflow.host.service.policy import is_loopback
+    from fireflow.host.service.server import listen, make_server
 
     if not 0 <= args.port < 1 << 16:
         raise InputError(f"serve: the port must be 0 to 65535, not {args.port}; choose another")
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _token(args: argparse.Namespace) -> str | None:
     """From the file, the command line or the variable, in this order."""
-    from host.service.policy import read_token
+    from fireflow.host.service.policy import read_token
 
     if args.token_file is not None:
         return read_token(args.token_file)

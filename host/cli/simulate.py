@@ -9,20 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
-from host.cli import arguments, unsaid
-from host.cli.inputs import BUNDLE_HELP
-from host.cli.output import cycles_bar, print_json, progress, table, tell_left_out
-from host.cli.unsaid import Unsaid, completed, pictures_or_arrays
-from host.pictures import find_pictures, prepared, read_picture
-from host.scores import Guess, best
-from hw.bundle import Bundle
-from hw.errors import InputError
-from hw.simulator import Simulator
+from fireflow.host.cli import arguments, unsaid
+from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.output import cycles_bar, print_json, progress, table, tell_left_out
+from fireflow.host.cli.unsaid import Unsaid, completed, pictures_or_arrays
+from fireflow.host.pictures import find_pictures, prepared, read_picture
+from fireflow.host.scores import Guess, best
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.errors import InputError
+from fireflow.hw.simulator import Simulator
 
 if TYPE_CHECKING:
-    from hw.dataflow.hardware import Hardware
-    from hw.preprocessing import Preprocessing
-    from hw.types import Array, Int64Array
+    from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.preprocessing import Preprocessing
+    from fireflow.hw.types import Array, Int64Array
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,8 +93,8 @@ def rtl_engine(bundle: Bundle, folder: Path, scratch: Path) -> Callable[[Array],
     Raises:
         InputError: the bundle was not built, or its RTL is not what this version generates.
     """
-    from hw.rtl.regenerate import regenerate
-    from hw.rtl.simulate import simulate
+    from fireflow.hw.rtl.regenerate import regenerate
+    from fireflow.hw.rtl.simulate import simulate
 
     hardware = built(bundle, folder)
     dataflow, design = hardware.dataflow(bundle.graph), regenerate(bundle, folder, scratch)

@@ -173,7 +173,7 @@ def _version(program: str) -> str | None:
 
 
 def _verilator() -> str | None:
-    from host.cli.card import version_of
+    from fireflow.host.cli.card import version_of
 
     return version_of("verilator") or _version("verilator")
 
@@ -182,8 +182,8 @@ def _open_tool(name: str, program: str) -> str | None:
     """Of the folder of open tools if there is one, else of PATH."""
     if sys.version_info < (3, 11):
         return None
-    from hw.bitstream.toolbox import VARIABLE, Toolbox
-    from hw.errors import InputError
+    from fireflow.hw.bitstream.toolbox import VARIABLE, Toolbox
+    from fireflow.hw.errors import InputError
 
     try:
         return str(Toolbox.find().versions.get(name, "present"))
@@ -196,6 +196,6 @@ def _open_tool(name: str, program: str) -> str | None:
 def _vivado() -> str | None:
     if sys.version_info < (3, 11) or not (_place("vivado") or _named("XILINX_VIVADO")):
         return None
-    from hw.bitstream.vivado import Vivado
+    from fireflow.hw.bitstream.vivado import Vivado
 
     return Vivado.find().version

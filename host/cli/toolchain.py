@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from host.cli import arguments
-from host.cli.output import print_json, table
+from fireflow.host.cli import arguments
+from fireflow.host.cli.output import print_json, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Installs, or prints the tools."""
-    from hw.bitstream.process import ToolError
-    from hw.bitstream.toolbox import VARIABLE, Toolbox, default_folder, install
+    from fireflow.hw.bitstream.process import ToolError
+    from fireflow.hw.bitstream.toolbox import VARIABLE, Toolbox, default_folder, install
 
     if args.action == "where":
         found = Toolbox.find()

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
-from host.cli import vendor
-from hw.contents import BITSTREAM_RECORD
+from fireflow.host.cli import vendor
+from fireflow.hw.contents import BITSTREAM_RECORD
 
 if TYPE_CHECKING:
-    from hw.bitstream.steps import Status
-    from hw.bundle import Bundle
-    from hw.dataflow.hardware import Hardware
-    from hw.rtl.stitch import Design
+    from fireflow.hw.bitstream.steps import Status
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.rtl.stitch import Design
 
 NAMES = ("none", "open", "vivado", "finn")
 CHECKS = ("none", "routed", "bits", "all")
@@ -104,12 +104,12 @@ def build(
 
 
 def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardware, design: Design) -> Built:
-    from hw.bitstream import open_flow, routing
-    from hw.bitstream.recover import Database
-    from hw.bitstream.simulate import check_step
-    from hw.bitstream.steps import run_steps
-    from hw.bitstream.toolbox import Toolbox
-    from hw.boards import board
+    from fireflow.hw.bitstream import open_flow, routing
+    from fireflow.hw.bitstream.recover import Database
+    from fireflow.hw.bitstream.simulate import check_step
+    from fireflow.hw.bitstream.steps import run_steps
+    from fireflow.hw.bitstream.toolbox import Toolbox
+    from fireflow.hw.boards import board
 
     chosen, toolbox, flow = board(hardware.board), Toolbox.find(), hardware.dataflow(bundle.graph)
     shell, content = vendor.with_shell(bundle, hardware, design, chosen)
@@ -159,12 +159,12 @@ def _open(args: argparse.Namespace, name: str, bundle: Bundle, hardware: Hardwar
 
 def failures() -> tuple[type[Exception], ...]:
     """What a build can fail with that is no fault of the input."""
-    from hw.bitstream.errors import CheckError
-    from hw.bitstream.process import ToolError
-    from hw.bitstream.recover import RecoveryError
-    from hw.tools.cxx import BuildError
-    from hw.tools.verilator import SimulationError
-    from hw.tools.yosys import SynthesisError
+    from fireflow.hw.bitstream.errors import CheckError
+    from fireflow.hw.bitstream.process import ToolError
+    from fireflow.hw.bitstream.recover import RecoveryError
+    from fireflow.hw.tools.cxx import BuildError
+    from fireflow.hw.tools.verilator import SimulationError
+    from fireflow.hw.tools.yosys import SynthesisError
 
     return CheckError, ToolError, RecoveryError, BuildError, SimulationError, SynthesisError
 
@@ -178,8 +178,8 @@ def files(built: Built, name: str, bundle: Bundle, hardware: Hardware, folder: P
         hardware: with the clock of the bitstream.
         folder: for files that are written here.
     """
-    from host.design import Design as HostDesign
-    from host.devices.overlay import family_of, render_hwh
+    from fireflow.host.design import Design as HostDesign
+    from fireflow.host.devices.overlay import family_of, render_hwh
 
     hwh, record = folder / f"{name}.hwh", folder / RECORD
     host_design = HostDesign.of(bundle.graph, hardware)
@@ -190,7 +190,7 @@ def files(built: Built, name: str, bundle: Bundle, hardware: Hardware, folder: P
 
 def summary(built: Built, hardware: Hardware) -> str:
     """The bitstream in a few lines."""
-    from hw.boards import board
+    from fireflow.hw.boards import board
 
     record = built.record
     if record["toolchain"] != "open":

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from host.cli import arguments
-from host.cli.card import MODEL_CARD, write_card
-from host.cli.classes import HEADS, KEEP, NEW, Notes, aligned, start_labels, with_head
-from host.cli.inputs import FIREQ, find_model, kind_of, split_share
-from host.cli.output import print_model, tell_left_out
-from host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
-from hw.errors import InputError
-from hw.picture_options import PictureOptions
-from hw.preprocessing import NAMED
+from fireflow.host.cli import arguments
+from fireflow.host.cli.card import MODEL_CARD, write_card
+from fireflow.host.cli.classes import HEADS, KEEP, NEW, Notes, aligned, start_labels, with_head
+from fireflow.host.cli.inputs import FIREQ, find_model, kind_of, split_share
+from fireflow.host.cli.output import print_model, tell_left_out
+from fireflow.host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_options import PictureOptions
+from fireflow.hw.preprocessing import NAMED
 
 if TYPE_CHECKING:
-    from quant.data import ImageSet
-    from quant.model_file import Model
-    from quant.precision import Policy
-    from quant.recipe import Recipe
-    from quant.train import Share
+    from fireflow.quant.data import ImageSet
+    from fireflow.quant.model_file import Model
+    from fireflow.quant.precision import Policy
+    from fireflow.quant.recipe import Recipe
+    from fireflow.quant.train import Share
 
 SECONDS_A_LINE = 60.0
 
@@ -143,12 +143,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
-    from quant.build import ASSUMED, load_network
-    from quant.fabric import emulates_bf16
-    from quant.memory import keep_freed_memory
-    from quant.onnx_teacher import OnnxTeacher
-    from quant.precision import load_policy
-    from quant.train import train
+    from fireflow.quant.build import ASSUMED, load_network
+    from fireflow.quant.fabric import emulates_bf16
+    from fireflow.quant.memory import keep_freed_memory
+    from fireflow.quant.onnx_teacher import OnnxTeacher
+    from fireflow.quant.precision import load_policy
+    from fireflow.quant.train import train
 
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"{args.output}: the output must be a folder, not a file; give another name")
@@ -259,7 +259,7 @@ class _Lines:
 
 def _open_data(args: argparse.Namespace) -> list[tuple[Path, ImageSet, float]]:
     """Path, images and share of each --data, without what --exclude names."""
-    from quant.data import open_images
+    from fireflow.quant.data import open_images
 
     excluded = {name for path in args.exclude for name in open_images(path).names}
     sets = []
@@ -275,8 +275,8 @@ def _teachers(
     args: argparse.Namespace, start: Model, model: Model, labelled: ImageSet | None, notes: Notes
 ) -> list[Model]:
     """The networks that --teacher names, else the start, with the classes of `model`."""
-    from quant.build import load_network, with_input_size
-    from quant.head import head_of_data
+    from fireflow.quant.build import load_network, with_input_size
+    from fireflow.quant.head import head_of_data
 
     if args.teacher:
         files = [_teacher_file(args, text) for text in args.teacher]
@@ -297,7 +297,7 @@ def _teachers(
 
 def _key_in(args: argparse.Namespace, path: Path) -> str | None:
     """--weights-key for a teacher, whose file need not hold several networks where that of START does."""
-    from quant.torch_weights import networks_in
+    from fireflow.quant.torch_weights import networks_in
 
     return args.weights_key if args.weights_key is not None and len(networks_in(path)) > 1 else None
 
@@ -331,8 +331,8 @@ def _decode(
     notes: Notes,
 ) -> list[Share]:
     """The data as training wants it: pictures of one size, labels as the network numbers them."""
-    from quant.decoded import decode_to_array
-    from quant.train import Share
+    from fireflow.quant.decoded import decode_to_array
+    from fireflow.quant.train import Share
 
     size, classes = model.preprocessing.size, model.network.spec.num_classes
     side = args.decode_size or round(size * 8 / 7)
@@ -356,7 +356,7 @@ def _decode(
 def _recipe(args: argparse.Namespace, distillation: float, pictures: int) -> Recipe:
     from pydantic import ValidationError
 
-    from quant.recipe import Recipe
+    from fireflow.quant.recipe import Recipe
 
     given = {name: getattr(args, name, None) for name in Recipe.model_fields}
     fields = {name: value for name, value in given.items() if value is not None}
@@ -379,7 +379,7 @@ def _recipe(args: argparse.Namespace, distillation: float, pictures: int) -> Rec
 
 def _network(args: argparse.Namespace, model: Model, policy: Policy | None, images: ImageSet) -> Any:
     """The network to train, on centred pixels."""
-    from quant.build import calibration_batches, centred, to_float, to_quantized
+    from fireflow.quant.build import calibration_batches, centred, to_float, to_quantized
 
     if policy is None:
         return to_float(centred(model))
@@ -390,8 +390,8 @@ def _network(args: argparse.Namespace, model: Model, policy: Policy | None, imag
 
 
 def _write(args: argparse.Namespace, model: Model, made: Run) -> None:
-    from quant.finalize import finalize
-    from quant.model_file import save_model
+    from fireflow.quant.finalize import finalize
+    from fireflow.quant.model_file import save_model
 
     if model.network.policy is not None:
         model = replace(model, network=finalize(model.network))

@@ -14,19 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
-from host.cli.card import MODEL_CARD, check_card_file, source_record, tool_versions
-from host.cli.overwrite import duration
-from hw.errors import InputError
-from hw.files import sha256
+from fireflow.host.cli.card import MODEL_CARD, check_card_file, source_record, tool_versions
+from fireflow.host.cli.overwrite import duration
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import sha256
 
 if TYPE_CHECKING:
-    from quant.data import ImageSet
-    from quant.decoded import DecodedImages
-    from quant.model_file import Model
-    from quant.onnx_teacher import OnnxTeacher
-    from quant.precision import Policy
-    from quant.recipe import Recipe
-    from quant.run_record import RunRecord
+    from fireflow.quant.data import ImageSet
+    from fireflow.quant.decoded import DecodedImages
+    from fireflow.quant.model_file import Model
+    from fireflow.quant.onnx_teacher import OnnxTeacher
+    from fireflow.quant.precision import Policy
+    from fireflow.quant.recipe import Recipe
+    from fireflow.quant.run_record import RunRecord
 
 MODEL_FILE = "model.fireq"
 FLOAT = "float"
@@ -59,7 +59,7 @@ def describe(
         decoded: the same pictures, decoded, with the labels of the network.
         recipe: how.
     """
-    from quant.run_record import RunRecord, pictures_of_run, recipe_of_run
+    from fireflow.quant.run_record import RunRecord, pictures_of_run, recipe_of_run
 
     bits = FLOAT if policy is None else policy.model_dump(mode="json")
     calibrates = policy is not None and model.network.policy != policy
@@ -110,8 +110,8 @@ class Run:
     """
 
     def __init__(self, folder: Path, wanted: RunRecord, restart: bool, force: bool) -> None:
-        from quant.checkpoint import CHECKPOINT, steps_done
-        from quant.run_record import RunRecord, record_of_card, told
+        from fireflow.quant.checkpoint import CHECKPOINT, steps_done
+        from fireflow.quant.run_record import RunRecord, record_of_card, told
 
         self.folder, self.record, self._lost_told = folder, wanted, ""
         self._checkpoint, self._model = folder / CHECKPOINT, folder / MODEL_FILE
@@ -156,7 +156,7 @@ class Run:
 
     def _lost(self, stored: RunRecord | None) -> str:
         """What a new beginning loses, and how long it took."""
-        from quant.checkpoint import steps_done
+        from fireflow.quant.checkpoint import steps_done
 
         parts = []
         with contextlib.suppress(InputError):  # damaged: nothing to lose
@@ -170,7 +170,7 @@ class Run:
 
     def begin(self) -> None:
         """Writes the record before the first step; of a run that begins anew, removes what the one before left."""
-        from quant.run_record import RUN_RECORD
+        from fireflow.quant.run_record import RUN_RECORD
 
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._lost_told:
@@ -228,7 +228,7 @@ def kept(folder: Path) -> Iterator[None]:
     Raises:
         InputError: a file could not be written.
     """
-    from quant.checkpoint import steps_done
+    from fireflow.quant.checkpoint import steps_done
 
     try:
         yield
@@ -249,7 +249,7 @@ def _now() -> str:
 
 def _card_in(path: Path) -> dict[str, Any]:
     """The card in a .fireq file, {} if it has none or is damaged."""
-    from hw.packing import read_arrays
+    from fireflow.hw.packing import read_arrays
 
     try:
         _arrays, meta = read_arrays(path)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host.arrays import ArrayInput, pictures_fix
-from host.cli.inputs import stem_of
-from hw.bundle import Bundle, Manifest
-from hw.errors import InputError
-from hw.labels import read_labels
-from hw.preprocessing import Preprocessing, read_preprocessing
+from fireflow.host.arrays import ArrayInput, pictures_fix
+from fireflow.host.cli.inputs import stem_of
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import read_labels
+from fireflow.hw.preprocessing import Preprocessing, read_preprocessing
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from host.cli.toolchains import Built
-    from hw.bitstream.steps import Outcome
-    from hw.bitstream.vivado import Options
-    from hw.boards import Board
-    from hw.bundle import Bundle
-    from hw.dataflow.hardware import Hardware
-    from hw.rtl.stitch import Design
+    from fireflow.host.cli.toolchains import Built
+    from fireflow.hw.bitstream.steps import Outcome
+    from fireflow.hw.bitstream.vivado import Options
+    from fireflow.hw.boards import Board
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.rtl.stitch import Design
 
 _HOUR_S = 3600.0
 
@@ -58,8 +58,8 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         InputError: the tool is missing, options do not go together, or a folder for scripts is taken.
     """
-    from hw.bitstream import finn_flow
-    from hw.bitstream import vivado as flow
+    from fireflow.hw.bitstream import finn_flow
+    from fireflow.hw.bitstream import vivado as flow
 
     _options(args)
     if args.scripts_only:
@@ -81,11 +81,11 @@ def vivado(
         InputError: no Vivado, or options that do not go together.
         ToolError: it failed, or its result misses a check.
     """
-    from host.cli.toolchains import Built, show
-    from hw.bitstream import vivado as flow
-    from hw.bitstream.steps import run_steps
-    from hw.boards import board
-    from hw.clocks import reachable_mhz
+    from fireflow.host.cli.toolchains import Built, show
+    from fireflow.hw.bitstream import vivado as flow
+    from fireflow.hw.bitstream.steps import run_steps
+    from fireflow.hw.boards import board
+    from fireflow.hw.clocks import reachable_mhz
 
     options = _options(args)
     tool = None if args.scripts_only or args.results else flow.Vivado.find()
@@ -139,11 +139,11 @@ def finn(
         InputError: it, Vivado or Vitis HLS is missing, or options that do not go together.
         ToolError: it failed, or its result misses its timing.
     """
-    from host.cli.toolchains import Built, show
-    from hw.bitstream import finn_flow
-    from hw.bitstream.steps import run_steps
-    from hw.finn.hand_over import hand_over
-    from hw.rtl.shell import content_hash
+    from fireflow.host.cli.toolchains import Built, show
+    from fireflow.hw.bitstream import finn_flow
+    from fireflow.hw.bitstream.steps import run_steps
+    from fireflow.hw.finn.hand_over import hand_over
+    from fireflow.hw.rtl.shell import content_hash
 
     options = _options(args)
     builder = None if args.scripts_only or args.results else finn_flow.FinnBuilder.find()
@@ -197,7 +197,7 @@ def summary(built: Built, hardware: Hardware) -> str:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    from hw.bitstream.vivado import Options
+    from fireflow.hw.bitstream.vivado import Options
 
     if args.scripts_only and args.results:
         raise InputError("results: must come without --scripts-only, not with it; leave one of them out")
@@ -209,7 +209,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 def with_shell(bundle: Bundle, hardware: Hardware, design: Design, chosen: Board) -> tuple[Design, str]:
     """The accelerator in its shell, and the hash that it tells."""
-    from hw.rtl.shell import content_hash, write_shell
+    from fireflow.hw.rtl.shell import content_hash, write_shell
 
     content, folder = content_hash(design), design.folder.with_name("shell")
     return write_shell(design, hardware.dataflow(bundle.graph), chosen, content, folder), content
@@ -217,8 +217,8 @@ def with_shell(bundle: Bundle, hardware: Hardware, design: Design, chosen: Board
 
 def build_folder(bundle: Bundle, content: str, toolchain: str) -> Path:
     """Where the steps of this build stay."""
-    from hw.names import file_stem
-    from hw.tools.cache import cache_folder
+    from fireflow.hw.names import file_stem
+    from fireflow.hw.tools.cache import cache_folder
 
     folder = cache_folder("builds") / f"{file_stem(bundle.graph.name)}-{content[:16]}-{toolchain}"
     print(f"building in {folder}; what is done there is kept when this is interrupted", file=sys.stderr)
@@ -233,7 +233,7 @@ def _check_target(folder: Path) -> None:
 
 
 def _deliver(made: Path, target: Path, toolchain: str) -> None:
-    from hw.files import atomic_directory
+    from fireflow.hw.files import atomic_directory
 
     with atomic_directory(target) as folder:
         shutil.copytree(made, folder, dirs_exist_ok=True)

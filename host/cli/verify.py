@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from host.cli import arguments, unsaid
-from host.cli.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of
-from host.cli.output import print_json
-from host.cli.overwrite import timed
-from hw.errors import InputError
+from fireflow.host.cli import arguments, unsaid
+from fireflow.host.cli.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of
+from fireflow.host.cli.output import print_json
+from fireflow.host.cli.overwrite import timed
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.compare import Table
-    from hw.graph import Graph
-    from hw.types import Array
+    from fireflow.hw.compare import Table
+    from fireflow.hw.graph import Graph
+    from fireflow.hw.types import Array
 
 REFERENCE = "interpreter"
 BREVITAS = "Brevitas"
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if args.rtl:
         return _verify_rtl(source, args)
     if kind_of(source) == FIREQ:
-        from host.cli.flow import write_qonnx
-        from quant.model_file import load_model
+        from fireflow.host.cli.flow import write_qonnx
+        from fireflow.quant.model_file import load_model
 
         model = load_model(source)
         with tempfile.TemporaryDirectory() as folder:
@@ -73,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verify(path: Path, network: Any, args: argparse.Namespace) -> int:
-    from host.cli.flow import real_images, said_of, synthetic_images
-    from hw.compare import compare
-    from hw.finn.agreement import agreement_of
-    from hw.finn.convert import to_graph
-    from hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
-    from hw.finn.lowering import lower
-    from hw.simulator import Simulator
+    from fireflow.host.cli.flow import real_images, said_of, synthetic_images
+    from fireflow.hw.compare import compare
+    from fireflow.hw.finn.agreement import agreement_of
+    from fireflow.hw.finn.convert import to_graph
+    from fireflow.hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
+    from fireflow.hw.finn.lowering import lower
+    from fireflow.hw.simulator import Simulator
 
     manifest, said = said_of(path, unsaid.Unsaid.of(args))
     record = said.record()
@@ -132,7 +132,7 @@ def _brevitas(network: Any, images: Array) -> tuple[Mapping[str, Array], str]:
     """Integers of the float32 network; of the scores, whose sums float32 cannot hold, in float64."""
     import torch
 
-    from quant.trace import brevitas_trace, rounding_differences
+    from fireflow.quant.trace import brevitas_trace, rounding_differences
 
     single = brevitas_trace(network, images)
     double = brevitas_trace(network, images, torch.float64)
@@ -146,13 +146,13 @@ def _brevitas(network: Any, images: Array) -> tuple[Mapping[str, Array], str]:
 
 def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     """The RTL of a built bundle: each layer from the integers that it should read, then all of them stitched."""
-    from host.cli.flow import real_images, synthetic_images
-    from host.cli.output import cycles_bar
-    from host.cli.simulate import built
-    from hw.bundle import Bundle
-    from hw.compare import compare
-    from hw.rtl.regenerate import regenerate
-    from hw.rtl.simulate import check_layers, layer_bench, simulate
+    from fireflow.host.cli.flow import real_images, synthetic_images
+    from fireflow.host.cli.output import cycles_bar
+    from fireflow.host.cli.simulate import built
+    from fireflow.hw.bundle import Bundle
+    from fireflow.hw.compare import compare
+    from fireflow.hw.rtl.regenerate import regenerate
+    from fireflow.hw.rtl.simulate import check_layers, layer_bench, simulate
 
     if kind_of(folder) != BUNDLE:
         raise InputError(

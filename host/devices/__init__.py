@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host.devices.base import Buffer, Clocks, Device, DeviceError, DeviceLost, DeviceTimeout, Registers
-from hw.errors import InputError
+from fireflow.host.devices.base import (
+    Buffer,
+    Clocks,
+    Device,
+    DeviceError,
+    DeviceLost,
+    DeviceTimeout,
+    Registers,
+)
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from host.design import Design
-    from hw.graph import Graph
+    from fireflow.host.design import Design
+    from fireflow.hw.graph import Graph
 
 __all__ = [
     "Buffer",
@@ -30,11 +38,11 @@ def open_device(text: str, design: Design, graph: Graph) -> Device:
         InputError: another word.
     """
     if text == "virtual":
-        from host.devices.virtual import VirtualDevice
+        from fireflow.host.devices.virtual import VirtualDevice
 
         return VirtualDevice(design, graph)
     if text == "pynq" or text.startswith("remote:"):
-        from host.devices.pynq import PynqDevice, remote_device
+        from fireflow.host.devices.pynq import PynqDevice, remote_device
 
         return PynqDevice(design, None if text == "pynq" else remote_device(text[len("remote:") :]))
     raise InputError(f"device: must be virtual, pynq or remote:ADDRESS, not {text!r}; choose one")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Mapping
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 INPUT_DMA, OUTPUT_DMA = "idma0", "odma0"
 """Names of FINN's two IODMA blocks; their VLNV is numbered and cannot be searched for."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host.devices.base import DeviceError
+from fireflow.host.devices.base import DeviceError
 
 if TYPE_CHECKING:
-    from host.devices.base import Registers
+    from fireflow.host.devices.base import Registers
 
 CONTROL, ADDRESS_LOW, ADDRESS_HIGH, FRAMES = 0x00, 0x10, 0x14, 0x1C
 START, DONE, IDLE, READY = 1, 2, 4, 8

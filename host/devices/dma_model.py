@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from host.devices.dma import (
+from fireflow.host.devices.dma import (
     ACCELERATOR,
     ADDRESS_HIGH,
     ADDRESS_LOW,

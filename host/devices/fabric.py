@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 
 import numpy as np
 
-from host.devices.base import DeviceLost
-from host.devices.dma import ADDRESS_LOW, BUS_ERROR, CONTROL, NUMBER, START
-from host.devices.dma_model import DmaModel, Job
-from host.devices.faults import Fault
-from host.transfers import tag_bytes
+from fireflow.host.devices.base import DeviceLost
+from fireflow.host.devices.dma import ADDRESS_LOW, BUS_ERROR, CONTROL, NUMBER, START
+from fireflow.host.devices.dma_model import DmaModel, Job
+from fireflow.host.devices.faults import Fault
+from fireflow.host.transfers import tag_bytes
 
 if TYPE_CHECKING:
-    from host.design import Design
-    from hw.types import Array, Int64Array
+    from fireflow.host.design import Design
+    from fireflow.hw.types import Array, Int64Array
 
 PAGE = 4096
 _BUS_HANG_S = 4.0

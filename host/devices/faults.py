@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from host.devices.base import DeviceError, DeviceLost, DeviceTimeout
-from hw.errors import InputError
+from fireflow.host.devices.base import DeviceError, DeviceLost, DeviceTimeout
+from fireflow.hw.errors import InputError
 
 FAULTS: Mapping[str, str] = {
     "input ignored": "the input DMA does not react to start, and stays idle",

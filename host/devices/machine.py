@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
-from host.devices.overlay import DMA_RANGE, ZYNQ, Family, bit_data, bit_file, virtual_payload
+from fireflow.host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
+from fireflow.host.devices.overlay import DMA_RANGE, ZYNQ, Family, bit_data, bit_file, virtual_payload
 
 if TYPE_CHECKING:
-    from host.design import Design
-    from host.devices.fabric import Fabric
-    from hw.types import Array
+    from fireflow.host.design import Design
+    from fireflow.host.devices.fabric import Fabric
+    from fireflow.hw.types import Array
 
 MAGIC = b"VIRTUAL "
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Mapping
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
-from host.devices.base import INPUT_DMA, OUTPUT_DMA
-from hw.clocks import PLL_MHZ, divisors
-from hw.errors import InputError
-from hw.files import atomic_file, sha256
+from fireflow.host.devices.base import INPUT_DMA, OUTPUT_DMA
+from fireflow.hw.clocks import PLL_MHZ, divisors
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_file, sha256
 
 if TYPE_CHECKING:
-    from host.design import Design
+    from fireflow.host.design import Design
 
 DMA_RANGE = 1 << 16
 

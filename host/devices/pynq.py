@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from host.devices.base import (
+from fireflow.host.devices.base import (
     INPUT_DMA,
     OUTPUT_DMA,
     Buffer,
@@ -20,11 +20,11 @@ from host.devices.base import (
     Registers,
     short,
 )
-from host.devices.overlay import DMA_RANGE, dma_addresses, family_of, place_overlay, same_board
-from hw.errors import InputError
+from fireflow.host.devices.overlay import DMA_RANGE, dma_addresses, family_of, place_overlay, same_board
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from host.design import Design
+    from fireflow.host.design import Design
 
 LARGEST_BUFFER = (1 << 31) - 1
 REMOTE_PORT = 7967

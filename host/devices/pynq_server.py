@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import numpy as np
 
 if TYPE_CHECKING:
-    from host.devices.machine import Machine
+    from fireflow.host.devices.machine import Machine
 
 _CHUNK_BYTES = 1 << 20
 _FIRMWARE = "/lib/firmware/"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 if TYPE_CHECKING:
-    from host.devices.machine import Machine
-    from host.devices.overlay import Family
+    from fireflow.host.devices.machine import Machine
+    from fireflow.host.devices.overlay import Family
 
 _NUMBER = itertools.count()
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Callable, Sequence
 
 import numpy as np
 
-from host.devices.base import Buffer, Clocks, Device, DeviceError, Registers
-from host.devices.fabric import Fabric, Memory
-from hw.simulator import Simulator
+from fireflow.host.devices.base import Buffer, Clocks, Device, DeviceError, Registers
+from fireflow.host.devices.fabric import Fabric, Memory
+from fireflow.hw.simulator import Simulator
 
 if TYPE_CHECKING:
-    from host.design import Design
-    from host.devices.faults import Fault
-    from hw.graph import Graph
-    from hw.types import Array, Int64Array
+    from fireflow.host.design import Design
+    from fireflow.host.devices.faults import Fault
+    from fireflow.hw.graph import Graph
+    from fireflow.hw.types import Array, Int64Array
 
 MEMORY_BASE = 0x8_0000_0000
 """Above 4 GiB, where a ZynqMP has the upper part of its memory: both words of an address matter."""

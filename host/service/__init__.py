@@ -1,7 +1,7 @@
 """An accelerator for many clients over HTTP: what `fireflow serve` runs."""
 
-from host.service.app import make_app
-from host.service.policy import Policy
-from host.service.service import Service
+from fireflow.host.service.app import make_app
+from fireflow.host.service.policy import Policy
+from fireflow.host.service.service import Service
 
 __all__ = ["Policy", "Service", "make_app"]

@@ -8,18 +8,18 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Awaitable, Callable
 
-from host.service.decoding import FORM, RAW
-from host.service.lanes import Refused
-from host.service.page import PAGE
-from host.service.policy import OPEN, SECURITY_HEADERS, Policy, page_headers
-from host.service.service import Left, Service
-from hw.errors import InputError
+from fireflow.host.service.decoding import FORM, RAW
+from fireflow.host.service.lanes import Refused
+from fireflow.host.service.page import PAGE
+from fireflow.host.service.policy import OPEN, SECURITY_HEADERS, Policy, page_headers
+from fireflow.host.service.service import Left, Service
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from host.service.service import Receive
+    from fireflow.host.service.service import Receive
 
     Handler = Callable[[Request, Receive], Awaitable[Response]]
 

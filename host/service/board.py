@@ -8,15 +8,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from host.devices.base import DeviceError, DeviceTimeout, short
-from host.service.lanes import Lane, Refused, Work
-from host.transfers import PHASES, Finished
-from hw.errors import InputError
+from fireflow.host.devices.base import DeviceError, DeviceTimeout, short
+from fireflow.host.service.lanes import Lane, Refused, Work
+from fireflow.host.transfers import PHASES, Finished
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from host.driver import Accelerator
+    from fireflow.host.driver import Accelerator
 
 _ATTEMPTS = 3
 """How often a picture goes to the device; each time after a fault that was not the picture's."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
-from host.service.forms import form_file
-from host.service.lanes import Lane, Refused, Work
-from hw.images import NO_FORMAT, decoding_bytes, opened
-from hw.pixels import PictureError
+from fireflow.host.service.forms import form_file
+from fireflow.host.service.lanes import Lane, Refused, Work
+from fireflow.hw.images import NO_FORMAT, decoding_bytes, opened
+from fireflow.hw.pixels import PictureError
 
 if TYPE_CHECKING:
-    from host.driver import Accelerator
-    from hw.types import Array
+    from fireflow.host.driver import Accelerator
+    from fireflow.hw.types import Array
 
 RAW, FORM = "application/octet-stream", "multipart/form-data"
 _SMALL_BYTES = 4 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from host.service.lanes import Refused
+from fireflow.host.service.lanes import Refused
 
 _MOST_PARTS = 8
 

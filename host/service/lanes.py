@@ -6,10 +6,10 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Callable
 
-from host.transfers import Finished
+from fireflow.host.transfers import Finished
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 
 class Refused(Exception):

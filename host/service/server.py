@@ -7,9 +7,9 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from host.service.app import HEAD_BYTES
-from host.service.connections import LIMITS, Guard, Limits
-from hw.errors import InputError
+from fireflow.host.service.app import HEAD_BYTES
+from fireflow.host.service.connections import LIMITS, Guard, Limits
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     import uvicorn

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Mapping, Tuple, Unio
 
 import numpy as np
 
-from host.devices.base import DeviceError
-from host.scores import best
-from host.service.board import Board
-from host.service.decoding import Decoder
-from host.service.lanes import Refused, Work
-from host.transfers import PHASES, Finished
+from fireflow.host.devices.base import DeviceError
+from fireflow.host.scores import best
+from fireflow.host.service.board import Board
+from fireflow.host.service.decoding import Decoder
+from fireflow.host.service.lanes import Refused, Work
+from fireflow.host.transfers import PHASES, Finished
 
 if TYPE_CHECKING:
-    from host.driver import Accelerator
+    from fireflow.host.driver import Accelerator
 
     Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 

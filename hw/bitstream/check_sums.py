@@ -5,8 +5,8 @@ Source: AMD UG470 (7 Series FPGAs Configuration), chapter 5; the places are thos
 
 from __future__ import annotations
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.recover.packets import CMD, CRC, FDRI, RCRC, body_words, crc, register_writes
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.recover.packets import CMD, CRC, FDRI, RCRC, body_words, crc, register_writes
 
 _WRITE_CRC = 0x30000001  # one word to the register CRC
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.recover.database import Database
-from hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, WORDS, read_bitstream
-from hw.bitstream.routed import Routed
-from hw.files import read_tool_json
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, WORDS, read_bitstream
+from fireflow.hw.bitstream.routed import Routed
+from fireflow.hw.files import read_tool_json
 
 
 def synthesized(netlist: Path) -> None:

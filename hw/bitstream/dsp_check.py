@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.recover.database import Database
-from hw.bitstream.recover.dsp import INPUTS, INVERTIBLE, REGISTERS, dsp_modes, pins_of
-from hw.bitstream.recover.features import Features
-from hw.bitstream.recover.netlist import Netlist
-from hw.bitstream.routed import Cell, Routed
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.bitstream.recover.dsp import INPUTS, INVERTIBLE, REGISTERS, dsp_modes, pins_of
+from fireflow.hw.bitstream.recover.features import Features
+from fireflow.hw.bitstream.recover.netlist import Netlist
+from fireflow.hw.bitstream.routed import Cell, Routed
 
 _DEFAULTS = {"A_INPUT": "DIRECT", "B_INPUT": "DIRECT", "USE_DPORT": "FALSE", "USE_SIMD": "ONE48"}
 

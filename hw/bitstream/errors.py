@@ -1,6 +1,6 @@
 """What refuses a wrong bitstream."""
 
-from hw.errors import plain
+from fireflow.hw.errors import plain
 
 
 class CheckError(RuntimeError):

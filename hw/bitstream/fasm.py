@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.recover.database import Database
-from hw.bitstream.recover.packets import WORDS
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.bitstream.recover.packets import WORDS
 
 _LINE = re.compile(
     r"([^.\s]+)\.([^\s\[=]+)(?:\[(\d+)(?::(\d+))?\])?(?:\s*=\s*(?:\d+'([bh])([0-9a-fA-F_]+)|(\d+)))?\s*$"

@@ -7,24 +7,24 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hw.bitstream import checks
-from hw.bitstream.check_sums import with_check_sums
-from hw.bitstream.dsp_check import check_dsps
-from hw.bitstream.errors import CheckError
-from hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
-from hw.bitstream.process import Headlines
-from hw.bitstream.recover.database import Database
-from hw.bitstream.recover.features import features_of_fasm
-from hw.bitstream.routed import Routed
-from hw.bitstream.routing import FASM, REPORT, ROUTED, Options, route
-from hw.bitstream.steps import Step, Work
-from hw.bitstream.tie_offs import tie_off
-from hw.bitstream.toolbox import Toolbox
-from hw.clocks import reachable_mhz
-from hw.errors import InputError
-from hw.files import read_tool_json
-from hw.rtl.stitch import Design
-from hw.tools.yosys import (
+from fireflow.hw.bitstream import checks
+from fireflow.hw.bitstream.check_sums import with_check_sums
+from fireflow.hw.bitstream.dsp_check import check_dsps
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.fasm import Assembler, read_fasm, write_fasm, write_frames
+from fireflow.hw.bitstream.process import Headlines
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.bitstream.recover.features import features_of_fasm
+from fireflow.hw.bitstream.routed import Routed
+from fireflow.hw.bitstream.routing import FASM, REPORT, ROUTED, Options, route
+from fireflow.hw.bitstream.steps import Step, Work
+from fireflow.hw.bitstream.tie_offs import tie_off
+from fireflow.hw.bitstream.toolbox import Toolbox
+from fireflow.hw.clocks import reachable_mhz
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_tool_json
+from fireflow.hw.rtl.stitch import Design
+from fireflow.hw.tools.yosys import (
     CELLS,
     Resources,
     count_cells,

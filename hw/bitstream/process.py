@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hw.files import PathLike
+from fireflow.hw.files import PathLike
 
 _GRACE_S = 5.0
 _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.errors import CheckError
 
 _BEL = re.compile(r"X(\d+)Y(\d+)/(\w+?)(?:_X(\d+)Y(\d+))?\.(\w+)")
 _INDEXED = re.compile(r"(.+)\[(\d+)\]$")

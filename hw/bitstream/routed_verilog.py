@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.recover.netlist import bus, lut
-from hw.bitstream.routed import Cell, Routed
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.recover.netlist import bus, lut
+from fireflow.hw.bitstream.routed import Cell, Routed
 
 
 def verilog(routed: Routed, ps7_ports: Mapping[str, Any], top: str = "routed") -> str:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.process import Headlines
-from hw.bitstream.steps import Work
-from hw.bitstream.toolbox import Toolbox
-from hw.errors import InputError
-from hw.files import read_tool_json
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.process import Headlines
+from fireflow.hw.bitstream.steps import Work
+from fireflow.hw.bitstream.toolbox import Toolbox
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_tool_json
 
 PLACERS, ROUTERS = ("static", "heap"), ("router2", "router1")
 FASM, ROUTED, REPORT = "design.fasm", "routed.json", "report.json"
@@ -145,7 +145,9 @@ def stalled_seeds(folder: Path) -> dict[int, int]:
         folder: of the step that `route` was the work of.
     """
     path = folder / _STALLED
-    return {int(seed): int(overused) for seed, overused in read_tool_json(path).items()} if path.exists() else {}
+    return (
+        {int(seed): int(overused) for seed, overused in read_tool_json(path).items()} if path.exists() else {}
+    )
 
 
 def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.open_flow import BITSTREAM
-from hw.bitstream.recover import Database, recover
-from hw.bitstream.routed import Routed
-from hw.bitstream.routed_verilog import verilog
-from hw.bitstream.routing import ROUTED
-from hw.bitstream.steps import Step, Work
-from hw.dataflow.network import Dataflow
-from hw.dataflow.stream import Stream
-from hw.files import read_tool_json
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.open_flow import BITSTREAM
+from fireflow.hw.bitstream.recover import Database, recover
+from fireflow.hw.bitstream.routed import Routed
+from fireflow.hw.bitstream.routed_verilog import verilog
+from fireflow.hw.bitstream.routing import ROUTED
+from fireflow.hw.bitstream.steps import Step, Work
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.files import read_tool_json
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 MODELS = Path(__file__).parent / "sim"
 _BUS_BYTES = 8

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hw.bitstream.process import Usage, run_logged
-from hw.errors import InputError
-from hw.files import PathLike, atomic_directory, read_tool_json
-from hw.tools.cache import content_key, is_as_listed, listing
+from fireflow.hw.bitstream.process import Usage, run_logged
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import PathLike, atomic_directory, read_tool_json
+from fireflow.hw.tools.cache import content_key, is_as_listed, listing
 
 RECORD = "step.json"
 """In the folder of each finished step: its key, what it took, and the sizes and hashes of its files."""
@@ -189,7 +189,9 @@ def _record(place: Path, key: str) -> Usage | None:
     """
     try:
         record = read_tool_json(place / RECORD)
-        return Usage.from_json(record) if record["key"] == key and is_as_listed(place, record["files"]) else None
+        return (
+            Usage.from_json(record) if record["key"] == key and is_as_listed(place, record["files"]) else None
+        )
     except (InputError, KeyError, TypeError, ValueError):
         return None
 

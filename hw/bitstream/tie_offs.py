@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.fasm import Feature
-from hw.bitstream.recover.database import Database
-from hw.bitstream.recover.dsp import INPUTS, pins_of
-from hw.bitstream.routed import Cell, Routed
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.fasm import Feature
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.bitstream.recover.dsp import INPUTS, pins_of
+from fireflow.hw.bitstream.routed import Cell, Routed
 
 _PIN = re.compile(r"DSP_(\d)_([A-Z]+\d*)\.DSP_(GND|VCC)_[LR]")
 _NAMES = ("GND", "VCC")

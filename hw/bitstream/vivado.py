@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw.bitstream.process import ToolError
-from hw.bitstream.steps import Step, Work
-from hw.bitstream.vivado_reports import (
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.steps import Step, Work
+from fireflow.hw.bitstream.vivado_reports import (
     Figures,
     check_bitstream,
     check_description,
@@ -28,14 +28,14 @@ from hw.bitstream.vivado_reports import (
     first_error,
     judge,
 )
-from hw.bitstream.zynq import settings
-from hw.boards import Board
-from hw.clocks import reachable_mhz
-from hw.errors import InputError
-from hw.files import PathLike, read_tool_json
-from hw.rtl.shell import ZYNQ7
-from hw.rtl.stitch import Design
-from hw.tools.cache import content_key
+from fireflow.hw.bitstream.zynq import settings
+from fireflow.hw.boards import Board
+from fireflow.hw.clocks import reachable_mhz
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import PathLike, read_tool_json
+from fireflow.hw.rtl.shell import ZYNQ7
+from fireflow.hw.rtl.stitch import Design
+from fireflow.hw.tools.cache import content_key
 
 SCRIPTS = Path(__file__).with_name("tcl")
 OLDEST = (2021, 1)

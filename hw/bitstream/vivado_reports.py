@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from hw.bitstream.process import ToolError
-from hw.bitstream.zynq import CONTROL_RANGE, SYSTEMS
-from hw.boards import Board, Resources
-from hw.clocks import reachable_mhz
-from hw.files import PathLike
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.zynq import CONTROL_RANGE, SYSTEMS
+from fireflow.hw.boards import Board, Resources
+from fireflow.hw.clocks import reachable_mhz
+from fireflow.hw.files import PathLike
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 # Rows of `report_utilization`: 7-series, UltraScale+. A block RAM tile is a RAMB36.

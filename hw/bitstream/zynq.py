@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hw.boards import Board
-from hw.errors import InputError
-from hw.rtl.shell import SHELL
+from fireflow.hw.boards import Board
+from fireflow.hw.errors import InputError
+from fireflow.hw.rtl.shell import SHELL
 
 CONTROL_RANGE = 0x2_0000
 """Bytes of its registers: 64 KiB for the input's DMA, 64 KiB for the output's."""

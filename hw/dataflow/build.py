@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping
 
 import numpy as np
 
-from hw.dataflow.layers import (
+from fireflow.hw.dataflow.layers import (
     Add,
     Concat,
     Fork,
@@ -24,17 +24,17 @@ from hw.dataflow.layers import (
     WidthConverter,
     Window,
 )
-from hw.dataflow.memory import buffer_kind, rom_kind
-from hw.dataflow.network import Dataflow
-from hw.dataflow.stream import Stream, divisor
-from hw.errors import InputError
-from hw.graph import Graph, Node
-from hw.ops import Add as AddOp
-from hw.ops import Bias, Conv, GlobalSum, Relu
-from hw.ops import Concat as ConcatOp
-from hw.ops import MaxPool as MaxPoolOp
-from hw.ops import Threshold as ThresholdOp
-from hw.types import TensorType
+from fireflow.hw.dataflow.memory import buffer_kind, rom_kind
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.stream import Stream, divisor
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add as AddOp
+from fireflow.hw.ops import Bias, Conv, GlobalSum, Relu
+from fireflow.hw.ops import Concat as ConcatOp
+from fireflow.hw.ops import MaxPool as MaxPoolOp
+from fireflow.hw.ops import Threshold as ThresholdOp
+from fireflow.hw.types import TensorType
 
 Folding = Mapping[str, Mapping[str, Any]]
 

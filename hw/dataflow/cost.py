@@ -12,9 +12,9 @@ from functools import lru_cache, singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from hw.boards import Resources
-from hw.dataflow import memory
-from hw.dataflow.layers import (
+from fireflow.hw.boards import Resources
+from fireflow.hw.dataflow import memory
+from fireflow.hw.dataflow.layers import (
     Add,
     Concat,
     Fifo,
@@ -28,11 +28,11 @@ from hw.dataflow.layers import (
     WidthConverter,
     Window,
 )
-from hw.dataflow.products import FACTOR_BITS, product
-from hw.errors import InputError
+from fireflow.hw.dataflow.products import FACTOR_BITS, product
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.dataflow.network import Dataflow
+    from fireflow.hw.dataflow.network import Dataflow
 
 TABLE = Path(__file__).with_name("costs.json")
 FITTED = ("lut", "ff")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
-from hw import fields
-from hw.boards import RESOURCES, Resources
-from hw.errors import InputError
+from fireflow.hw import fields
+from fireflow.hw.boards import RESOURCES, Resources
+from fireflow.hw.errors import InputError
 
 FINN_RESOURCES = ("lut", "bram36", "uram", "dsp")
 """Those that FINN has formulas for."""

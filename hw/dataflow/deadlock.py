@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.dataflow.layers import Fifo, Fork, Layer
-from hw.dataflow.network import Dataflow, Edge
-from hw.dataflow.timing import Model, StepModel, model
+from fireflow.hw.dataflow.layers import Fifo, Fork, Layer
+from fireflow.hw.dataflow.network import Dataflow, Edge
+from fireflow.hw.dataflow.timing import Model, StepModel, model
 
 _ANY_FAMILY = "xcup"  # how many words a layer needs does not depend on how long it takes
 

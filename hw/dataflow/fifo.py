@@ -19,12 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Mapping
 
-from hw.dataflow.deadlock import Deadlock, deadlock
-from hw.dataflow.layers import Fork, MatMul
-from hw.dataflow.maxplus import occupancy
-from hw.dataflow.schedule import Stage, Timing, settle
-from hw.dataflow.timing import Times
-from hw.errors import InputError
+from fireflow.hw.dataflow.deadlock import Deadlock, deadlock
+from fireflow.hw.dataflow.layers import Fork, MatMul
+from fireflow.hw.dataflow.maxplus import occupancy
+from fireflow.hw.dataflow.schedule import Stage, Timing, settle
+from fireflow.hw.dataflow.timing import Times
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     pass

@@ -14,12 +14,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hw.boards import LABELS, RESOURCES, Board, Resources
-from hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
-from hw.dataflow.program import Program, first
-from hw.dataflow.ways import KERNELS, Way, Ways, within
-from hw.errors import InputError
-from hw.graph import Graph
+from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources
+from fireflow.hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
+from fireflow.hw.dataflow.program import Program, first
+from fireflow.hw.dataflow.ways import KERNELS, Way, Ways, within
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph
 
 ENDLESS = 1e3
 """A share that no network needs."""
@@ -235,13 +235,13 @@ class _Search:
         if picked is None:
             return None
         return {
-            name: max(zip(ways, columns[name]), key=lambda pair: picked[pair[1]])[0]
+            name: max(zip(ways, columns[name], strict=True), key=lambda pair: picked[pair[1]])[0]
             for name, ways in options.items()
         }
 
 
 def _by(ways: Sequence[Way], columns: Sequence[int], key: str) -> dict[int, list[int]]:
     result: dict[int, list[int]] = {}
-    for way, column in zip(ways, columns):
+    for way, column in zip(ways, columns, strict=True):
         result.setdefault(getattr(way, key), []).append(column)
     return result

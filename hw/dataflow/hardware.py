@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, Mapping
 
-from hw import fields
-from hw.boards import Resources, board
-from hw.dataflow.build import to_dataflow
-from hw.errors import InputError
+from fireflow.hw import fields
+from fireflow.hw.boards import Resources, board
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.dataflow.build import Folding
-    from hw.dataflow.network import Dataflow
-    from hw.graph import Graph
+    from fireflow.hw.dataflow.build import Folding
+    from fireflow.hw.dataflow.network import Dataflow
+    from fireflow.hw.graph import Graph
 
 MAX_DEPTH = 1 << 24
 """Words of a FIFO: more bits than any FPGA has."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 import numpy as np
 
-from hw import ops
-from hw.dataflow import memory as memories
-from hw.dataflow.stream import Stream, divisor
-from hw.errors import InputError
-from hw.types import signed_bits
+from fireflow.hw import ops
+from fireflow.hw.dataflow import memory as memories
+from fireflow.hw.dataflow.stream import Stream, divisor
+from fireflow.hw.errors import InputError
+from fireflow.hw.types import signed_bits
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class Window(Layer):
 
     @property
     def cycles(self) -> int:
-        from hw.dataflow.timing import model  # the window's schedule is what timing knows
+        from fireflow.hw.dataflow.timing import model  # the window's schedule is what timing knows
 
         return model(self, "xcup").interval  # of a window the same in every family
 

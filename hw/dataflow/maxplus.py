@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 NEVER = -(1 << 50)
 """Earlier than anything: no constraint."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
-from hw.dataflow.layers import Fifo, Layer
-from hw.dataflow.memory import buffer_kind
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
+from fireflow.hw.dataflow.layers import Fifo, Layer
+from fireflow.hw.dataflow.memory import buffer_kind
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 
 @dataclass(frozen=True)

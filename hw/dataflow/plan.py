@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Mapping
 
-from hw.boards import RESOURCES, Board, Resources
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.cost import costs, total
-from hw.dataflow.fifo import fifo_depths
-from hw.dataflow.schedule import Timing
-from hw.errors import InputError
+from fireflow.hw.boards import RESOURCES, Board, Resources
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.cost import costs, total
+from fireflow.hw.dataflow.fifo import fifo_depths
+from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from hw.dataflow.network import Dataflow
-    from hw.graph import Graph
+    from fireflow.hw.dataflow.network import Dataflow
+    from fireflow.hw.graph import Graph
 
 BUDGET = 0.8
 """Share of each resource that may be used: what is left lets placement and routing succeed."""

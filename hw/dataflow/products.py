@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hw.dataflow.layers import MatMul
-from hw.dataflow.memory import LUTS_PER_BRAM36, bram36
-from hw.dataflow.stream import divisors
+from fireflow.hw.dataflow.layers import MatMul
+from fireflow.hw.dataflow.memory import LUTS_PER_BRAM36, bram36
+from fireflow.hw.dataflow.stream import divisors
 
 FACTOR_BITS = {"xc7": 25, "xcup": 27}
 """Width of the multiplier's wide operand: DSP48E1 and DSP48E2."""

@@ -9,10 +9,10 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from hw.boards import RESOURCES, Board, Resources
+from fireflow.hw.boards import RESOURCES, Board, Resources
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 TIME_LIMIT_S = 60.0
 RELATIVE_GAP = 0.01

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 
-from hw.dataflow.layers import Layer, MatMul, Pad, WidthConverter, Window
-from hw.dataflow.maxplus import NEVER
-from hw.dataflow.network import Dataflow, Edge
-from hw.dataflow.timing import Model, Times, model
+from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, WidthConverter, Window
+from fireflow.hw.dataflow.maxplus import NEVER
+from fireflow.hw.dataflow.network import Dataflow, Edge
+from fireflow.hw.dataflow.timing import Model, Times, model
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

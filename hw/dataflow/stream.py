@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hw.errors import InputError
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.types import TensorType
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from hw.dataflow.layers import (
+from fireflow.hw.dataflow.layers import (
     Concat,
     Fifo,
     Head,
@@ -27,11 +27,11 @@ from hw.dataflow.layers import (
     WidthConverter,
     Window,
 )
-from hw.dataflow.maxplus import NEVER, earliest, latest
-from hw.dataflow.products import product
+from fireflow.hw.dataflow.maxplus import NEVER, earliest, latest
+from fireflow.hw.dataflow.products import product
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from hw.boards import RESOURCES, Resources
-from hw.dataflow.build import Workbench, ours_can
-from hw.dataflow.cost import cost, total
-from hw.dataflow.layers import Fork, WidthConverter, Window
-from hw.dataflow.memory import KINDS, buffer_kind
-from hw.dataflow.schedule import estimated_interval
-from hw.dataflow.stream import Stream, divisors
-from hw.ops import Conv, GlobalSum, Threshold
-from hw.ops import MaxPool as MaxPoolOp
+from fireflow.hw.boards import RESOURCES, Resources
+from fireflow.hw.dataflow.build import Workbench, ours_can
+from fireflow.hw.dataflow.cost import cost, total
+from fireflow.hw.dataflow.layers import Fork, WidthConverter, Window
+from fireflow.hw.dataflow.memory import KINDS, buffer_kind
+from fireflow.hw.dataflow.schedule import estimated_interval
+from fireflow.hw.dataflow.stream import Stream, divisors
+from fireflow.hw.ops import Conv, GlobalSum, Threshold
+from fireflow.hw.ops import MaxPool as MaxPoolOp
 
 if TYPE_CHECKING:
-    from hw.graph import Graph, Node
-    from hw.types import Array, TensorType
+    from fireflow.hw.graph import Graph, Node
+    from fireflow.hw.types import Array, TensorType
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.errors import InputError
-from hw.finn import checks, environment
-from hw.finn.convert import to_graph
-from hw.finn.execute import Images, Tensors, written_trace
-from hw.finn.load import load
-from hw.finn.lowered import LoweredModel
-from hw.finn.passes import MAX_BIAS_ERROR
-from hw.finn.qonnx_file import quantizer
-from hw.finn.read import read_model
-from hw.graph import Graph, Node
-from hw.ops import Conv
-from hw.preprocessing import Preprocessing
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn import checks, environment
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.execute import Images, Tensors, written_trace
+from fireflow.hw.finn.load import load
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.passes import MAX_BIAS_ERROR
+from fireflow.hw.finn.qonnx_file import quantizer
+from fireflow.hw.finn.read import read_model
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Conv
+from fireflow.hw.preprocessing import Preprocessing
 
 Integers: TypeAlias = "NDArray[np.int64]"
 Reals: TypeAlias = "NDArray[np.float64]"

@@ -9,8 +9,16 @@ import onnx
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.errors import InputError
-from hw.finn.qonnx_file import AVERAGES, attribute, feeds_quantizer, head, is_weight, place, quantizer
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.qonnx_file import (
+    AVERAGES,
+    attribute,
+    feeds_quantizer,
+    head,
+    is_weight,
+    place,
+    quantizer,
+)
 
 MIN_WEIGHT_BITS, MAX_WEIGHT_BITS = 2, 6
 MAX_ACTIVATION_BITS = 8

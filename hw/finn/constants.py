@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from hw.errors import InputError
-from hw.finn.qonnx_file import place
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.qonnx_file import place
 
 SHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Operations that only change the shape; behind the average they change nothing."""

@@ -10,10 +10,10 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from hw.finn.lowered import LoweredModel
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
-from hw.types import TensorType
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.types import TensorType
 
 
 def to_graph(lowered: LoweredModel, name: str = "network") -> Graph:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hw.dataflow.layers import Fifo, Layer, MatMul, Threshold, WidthConverter, Window
-from hw.dataflow.memory import RAM_STYLES
-from hw.finn.environment import finn
-from hw.finn.generate import NEVER, FinnNode, finn_node, integers
+from fireflow.hw.dataflow.layers import Fifo, Layer, MatMul, Threshold, WidthConverter, Window
+from fireflow.hw.dataflow.memory import RAM_STYLES
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.finn.generate import NEVER, FinnNode, finn_node, integers
 
 
 def finn_estimate(layer: Layer, part: str) -> dict[str, float] | None:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx as execute_qonnx
 
-from hw.errors import InputError
-from hw.finn import checks, environment, naming
-from hw.finn.load import load
-from hw.finn.lowered import LoweredModel
-from hw.finn.passes import ACCUMULATOR_LIMIT
-from hw.finn.pixels import as_input
-from hw.finn.read import read_model
-from hw.preprocessing import Preprocessing
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn import checks, environment, naming
+from fireflow.hw.finn.load import load
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.passes import ACCUMULATOR_LIMIT
+from fireflow.hw.finn.pixels import as_input
+from fireflow.hw.finn.read import read_model
+from fireflow.hw.preprocessing import Preprocessing
 
 Images: TypeAlias = NDArray[np.uint8]
 Tensors: TypeAlias = dict[str, NDArray[Any]]

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from onnx import AttributeProto, GraphProto, NodeProto
 
-from hw.errors import InputError
-from hw.finn.qonnx_file import attribute, place
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.qonnx_file import attribute, place
 
 _MAX_WINDOW = 1 << 12
 """Of kernels, strides, dilations and padding. Pictures have at most 16384 pixels on a side."""

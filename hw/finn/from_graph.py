@@ -12,12 +12,12 @@ from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.basic import qonnx_make_model
 
-from hw.errors import InputError
-from hw.finn.environment import finn
-from hw.finn.lowered import LoweredModel
-from hw.finn.ranges import annotate, smallest_type
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.ranges import annotate, smallest_type
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

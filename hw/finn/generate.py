@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
-from hw.dataflow.memory import RAM_STYLES
-from hw.errors import InputError
-from hw.files import PathLike
-from hw.finn.environment import finn
-from hw.finn.library import library_root, library_text
-from hw.finn.wrappers import mvau_top, tied_top
-from hw.packing import pack_bits
-from hw.types import signed_bits
+from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
+from fireflow.hw.dataflow.memory import RAM_STYLES
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import PathLike
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.finn.library import library_root, library_text
+from fireflow.hw.finn.wrappers import mvau_top, tied_top
+from fireflow.hw.packing import pack_bits
+from fireflow.hw.types import signed_bits
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 LIBRARY = "finn"
 """The folder of FINN's library files, beside the modules of the layers."""

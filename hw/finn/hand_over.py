@@ -15,16 +15,16 @@ from typing import Any
 from onnx import NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.dataflow.hardware import Hardware
-from hw.dataflow.layers import Fifo, MatMul, Threshold, WidthConverter, Window
-from hw.dataflow.network import Dataflow
-from hw.errors import InputError
-from hw.files import PathLike
-from hw.finn.environment import finn
-from hw.finn.from_graph import to_model
-from hw.finn.kernels import REGISTERED, to_hardware_layers
-from hw.graph import Graph
-from hw.ops import GlobalSum
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.dataflow.layers import Fifo, MatMul, Threshold, WidthConverter, Window
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import PathLike
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.finn.from_graph import to_model
+from fireflow.hw.finn.kernels import REGISTERED, to_hardware_layers
+from fireflow.hw.graph import Graph
+from fireflow.hw.ops import GlobalSum
 
 FINN = "finn.custom_op.fpgadataflow"
 BOARDS: Mapping[str, str] = {

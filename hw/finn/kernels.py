@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.dataflow.layers import Concat, Fork, Head, Layer, MaxPool
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.finn.environment import finn
-from hw.rtl.kernels import Kernel, kernel
+from fireflow.hw.dataflow.layers import Concat, Fork, Head, Layer, MaxPool
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.rtl.kernels import Kernel, kernel
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper

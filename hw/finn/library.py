@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 # Verilator and slang refuse a constant function inside a generate block. The number of leaves below a node of the
 # adder tree is counted by a function of the module instead.

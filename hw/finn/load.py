@@ -14,10 +14,10 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.general import SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
 
-from hw.errors import InputError
-from hw.finn.constants import FOLDED, SHAPING, fold
-from hw.finn.forms import check_forms
-from hw.finn.unsupported import SUPPORTED, check_operations
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.constants import FOLDED, SHAPING, fold
+from fireflow.hw.finn.forms import check_forms
+from fireflow.hw.finn.unsupported import SUPPORTED, check_operations
 
 QONNX = "qonnx.custom_op.general"
 QUANT_DOMAINS = (QONNX, "onnx.brevitas", "finn.custom_op.general", "finn")

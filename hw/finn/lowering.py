@@ -34,13 +34,13 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
 
-from hw.finn import environment, naming, passes
-from hw.finn.agreement import check_agreement, describe, pictures
-from hw.finn.convert import to_graph
-from hw.finn.load import load
-from hw.finn.lowered import LoweredModel
-from hw.finn.ranges import annotate
-from hw.preprocessing import Preprocessing
+from fireflow.hw.finn import environment, naming, passes
+from fireflow.hw.finn.agreement import check_agreement, describe, pictures
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.load import load
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.ranges import annotate
+from fireflow.hw.preprocessing import Preprocessing
 
 Step: TypeAlias = "Callable[[ModelWrapper], None] | Transformation"
 

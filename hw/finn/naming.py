@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.finn.qonnx_file import AVERAGES, feeds_quantizer, is_weight
+from fireflow.hw.finn.qonnx_file import AVERAGES, feeds_quantizer, is_weight
 
 _QONNX_KINDS = {"Conv": "conv", "MaxPool": "pool", "Concat": "concat", "Add": "add"}
 _QONNX_KINDS |= dict.fromkeys(AVERAGES, "sum")

@@ -16,8 +16,8 @@ from onnx import NodeProto, helper
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.errors import InputError
-from hw.finn.qonnx_file import head, is_weight, place, quantizer
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.qonnx_file import head, is_weight, place, quantizer
 
 OUTPUT_SCALE = "fireflow.output_scale"
 """Metadata of the lowered model: real scores are its output times this."""

@@ -10,9 +10,9 @@ from onnx import NodeProto, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.quant import quant
 
-from hw.errors import InputError
-from hw.finn.qonnx_file import attribute, is_weight, place, quantizer
-from hw.preprocessing import Preprocessing
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.qonnx_file import attribute, is_weight, place, quantizer
+from fireflow.hw.preprocessing import Preprocessing
 
 Floats: TypeAlias = "NDArray[np.float32]"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
 

@@ -7,12 +7,12 @@ from onnx import numpy_helper
 from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.transformation.infer_datatypes import InferDataTypes
 
-from hw.errors import InputError
-from hw.finn.convert import to_graph
-from hw.finn.lowered import LoweredModel
-from hw.finn.passes import ACCUMULATOR_LIMIT
-from hw.ops import Add, Bias, Conv, GlobalSum, Relu, Threshold
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.passes import ACCUMULATOR_LIMIT
+from fireflow.hw.ops import Add, Bias, Conv, GlobalSum, Relu, Threshold
+from fireflow.hw.types import TensorType
 
 
 def annotate(lowered: LoweredModel) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.finn.load import load
-from hw.finn.pixels import absorb_pixels
-from hw.finn.simplify import simplify
-from hw.preprocessing import Preprocessing
+from fireflow.hw.finn.load import load
+from fireflow.hw.finn.pixels import absorb_pixels
+from fireflow.hw.finn.simplify import simplify
+from fireflow.hw.preprocessing import Preprocessing
 
 
 def read_model(path: str | Path, record: Preprocessing | None = None) -> ModelWrapper:

@@ -12,12 +12,12 @@ from qonnx.custom_op.general.quant import quant
 from qonnx.transformation.general import RemoveUnusedTensors, SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
 
-from hw.errors import InputError
-from hw.finn import constants
-from hw.finn.constants import SHAPING
-from hw.finn.load import QUANT_DOMAINS, opset
-from hw.finn.qonnx_file import AVERAGES, attribute, place, quantizer
-from hw.finn.unsupported import SUPPORTED, check_operations, refusal
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn import constants
+from fireflow.hw.finn.constants import SHAPING
+from fireflow.hw.finn.load import QUANT_DOMAINS, opset
+from fireflow.hw.finn.qonnx_file import AVERAGES, attribute, place, quantizer
+from fireflow.hw.finn.unsupported import SUPPORTED, check_operations, refusal
 
 _OPSET = 13
 """The oldest in which the lowering's own operations mean what they mean today."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from onnx import NodeProto
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 
 SUPPORTED = (
     "Add",

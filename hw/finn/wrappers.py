@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hw.dataflow.layers import Layer, MatMul
-from hw.dataflow.memory import RAM_STYLES
+from fireflow.hw.dataflow.layers import Layer, MatMul
+from fireflow.hw.dataflow.memory import RAM_STYLES
 
 _AXILITE_INPUTS = ("AWVALID", "AWADDR", "WVALID", "WDATA", "WSTRB", "BREADY", "ARVALID", "ARADDR", "RREADY")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Sequence
 
-from hw.errors import InputError
-from hw.ops.base import Op
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.ops.base import Op
+from fireflow.hw.types import TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

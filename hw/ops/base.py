@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.types import MAX_ELEMENTS, MAX_SIDE, TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.types import MAX_ELEMENTS, MAX_SIDE, TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 
 @dataclass(frozen=True, eq=False)

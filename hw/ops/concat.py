@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Sequence
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.ops.base import Op, image_type
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.ops.base import Op, image_type
+from fireflow.hw.types import TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

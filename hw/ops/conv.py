@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.ops.base import Op, image_type, integers, padded, whole, wholes
-from hw.types import TensorType, signed_bits
+from fireflow.hw.errors import InputError
+from fireflow.hw.ops.base import Op, image_type, integers, padded, whole, wholes
+from fireflow.hw.types import TensorType, signed_bits
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
-from hw.ops.base import Op, image_type
-from hw.types import TensorType
+from fireflow.hw.ops.base import Op, image_type
+from fireflow.hw.types import TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

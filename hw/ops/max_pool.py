@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.ops.base import Op, image_type, padded, wholes
-from hw.types import INT64, TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.ops.base import Op, image_type, padded, wholes
+from fireflow.hw.types import INT64, TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

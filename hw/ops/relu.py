@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from hw.ops.base import Op
-from hw.types import TensorType
+from fireflow.hw.ops.base import Op
+from fireflow.hw.types import TensorType
 
 if TYPE_CHECKING:
-    from hw.types import Int64Array
+    from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

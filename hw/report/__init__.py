@@ -13,16 +13,16 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from hw import fields
-from hw.boards import LABELS, RESOURCES, Board, Resources, board
-from hw.bundle import Bundle
-from hw.dataflow.cost import costs, total
-from hw.dataflow.counts import FINN_RESOURCES, Counts, errors
-from hw.dataflow.hardware import Hardware
-from hw.dataflow.layers import Add, Fifo, Head, Layer, MatMul, MaxPool
-from hw.dataflow.network import Dataflow
-from hw.dataflow.schedule import Timing
-from hw.errors import InputError
+from fireflow.hw import fields
+from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources, board
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.dataflow.cost import costs, total
+from fireflow.hw.dataflow.counts import FINN_RESOURCES, Counts, errors
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.dataflow.layers import Add, Fifo, Head, Layer, MatMul, MaxPool
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

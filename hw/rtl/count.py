@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from hw import boards
-from hw.dataflow.layers import Layer
-from hw.rtl.kernels import Kernel
-from hw.rtl.stitch import write_layer
-from hw.tools import yosys
-from hw.tools.cache import content_key
+from fireflow.hw import boards
+from fireflow.hw.dataflow.layers import Layer
+from fireflow.hw.rtl.kernels import Kernel
+from fireflow.hw.rtl.stitch import write_layer
+from fireflow.hw.tools import yosys
+from fireflow.hw.tools.cache import content_key
 
 Progress = Callable[[str, int, int], None]
 

@@ -14,13 +14,13 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from hw.dataflow.layers import Add, Concat, Fifo, Fork, Head, Layer, MaxPool, WidthConverter
-from hw.dataflow.memory import RAM_STYLES, rom_kind
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.packing import pack_bits
-from hw.tools.axi_stream import Port
-from hw.types import signed_bits
+from fireflow.hw.dataflow.layers import Add, Concat, Fifo, Fork, Head, Layer, MaxPool, WidthConverter
+from fireflow.hw.dataflow.memory import RAM_STYLES, rom_kind
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.packing import pack_bits
+from fireflow.hw.tools.axi_stream import Port
+from fireflow.hw.types import signed_bits
 
 RTL = Path(__file__).parent
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.dataflow.layers import MatMul
-from hw.dataflow.memory import RAM_STYLES
-from hw.dataflow.products import product
-from hw.errors import InputError
-from hw.packing import pack_bits
-from hw.rtl.kernels import Kernel
-from hw.tools.axi_stream import Port
+from fireflow.hw.dataflow.layers import MatMul
+from fireflow.hw.dataflow.memory import RAM_STYLES
+from fireflow.hw.dataflow.products import product
+from fireflow.hw.errors import InputError
+from fireflow.hw.packing import pack_bits
+from fireflow.hw.rtl.kernels import Kernel
+from fireflow.hw.tools.axi_stream import Port
 
 DSP_VERSIONS = {"xc7": 1, "xcup": 2}
 

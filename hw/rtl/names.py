@@ -12,11 +12,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
-from hw.dataflow.layers import Layer
-from hw.dataflow.network import Dataflow
-from hw.finn.generate import module_name
-from hw.names import name_hash
-from hw.rtl.kernels import RTL
+from fireflow.hw.dataflow.layers import Layer
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.finn.generate import module_name
+from fireflow.hw.names import name_hash
+from fireflow.hw.rtl.kernels import RTL
 
 _PLAIN = re.compile(r"\w[\w.-]*", re.ASCII)
 _LONGEST = 150  # with FINN's endings still the name of a file

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw import fields
-from hw.bundle import RTL, Bundle
-from hw.contents import BITSTREAM_RECORD
-from hw.errors import InputError
-from hw.files import parse_json, sha256
-from hw.rtl.stitch import Design, stitch
+from fireflow.hw import fields
+from fireflow.hw.bundle import RTL, Bundle
+from fireflow.hw.contents import BITSTREAM_RECORD
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import parse_json, sha256
+from fireflow.hw.rtl.stitch import Design, stitch
 
 
 def regenerate(bundle: Bundle, path: Path, scratch: Path) -> Design:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards import Board
-from hw.bundle import sources_hash
-from hw.dataflow.layers import Head
-from hw.dataflow.network import Dataflow
-from hw.dataflow.schedule import Timing
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.files import PathLike, sha256
-from hw.rtl.kernels import RTL
-from hw.rtl.stitch import KERNELS, SOURCES, Design, seal
+from fireflow.hw.boards import Board
+from fireflow.hw.bundle import sources_hash
+from fireflow.hw.dataflow.layers import Head
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import PathLike, sha256
+from fireflow.hw.rtl.kernels import RTL
+from fireflow.hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 
 SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
 """The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hw.dataflow.layers import Layer, Pad
-from hw.dataflow.network import Dataflow
-from hw.dataflow.stream import Stream
-from hw.files import PathLike
-from hw.finn.generate import module_name
-from hw.rtl.names import modules, safe_layers
-from hw.rtl.stitch import Design, seal, write_layer
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.dataflow.layers import Layer, Pad
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.files import PathLike
+from fireflow.hw.finn.generate import module_name
+from fireflow.hw.rtl.names import modules, safe_layers
+from fireflow.hw.rtl.stitch import Design, seal, write_layer
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 Progress = Callable[[int, float], None]
 MVU_MODEL = Path(__file__).parent / "finn" / "mvu_model.sv"

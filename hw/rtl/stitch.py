@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
-from hw.dataflow.network import Dataflow, Edge
-from hw.dataflow.stream import Stream
-from hw.files import PathLike
-from hw.finn.generate import generate, module_name
-from hw.rtl.kernels import Kernel, kernel
-from hw.rtl.matmul import matmul_kernel
-from hw.rtl.names import safe_dataflow
-from hw.tools.axi_stream import Port
-from hw.tools.yosys import family
+from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
+from fireflow.hw.dataflow.network import Dataflow, Edge
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.files import PathLike
+from fireflow.hw.finn.generate import generate, module_name
+from fireflow.hw.rtl.kernels import Kernel, kernel
+from fireflow.hw.rtl.matmul import matmul_kernel
+from fireflow.hw.rtl.names import safe_dataflow
+from fireflow.hw.tools.axi_stream import Port
+from fireflow.hw.tools.yosys import family
 
 TOP = "accelerator"
 KERNELS = "fireflow"

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, ContextManager, Iterable, Iterator
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.graph import Graph
-from hw.simulator.lanes import IMAGES, packed_tensors
-from hw.simulator.plan import make_plan
-from hw.simulator.program import Program
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph
+from fireflow.hw.simulator.lanes import IMAGES, packed_tensors
+from fireflow.hw.simulator.plan import make_plan
+from fireflow.hw.simulator.program import Program
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 # Images that one thread carries through the network together: enough to spread the cost of a NumPy call, few
 # enough for the narrow tensors to stay in the cache.

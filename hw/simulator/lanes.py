@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hw.simulator.levels import Levels, fit_levels
-from hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, Step, target_of
+from fireflow.hw.simulator.levels import Levels, fit_levels
+from fireflow.hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, Step, target_of
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 LANES = 4
 IMAGES = 3

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.types import narrowest_dtype
+from fireflow.hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 
 @dataclass(frozen=True, eq=False)

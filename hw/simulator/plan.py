@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Relu, Threshold
-from hw.simulator.levels import Levels, fit_levels
-from hw.types import narrowest_dtype
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Relu, Threshold
+from fireflow.hw.simulator.levels import Levels, fit_levels
+from fireflow.hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from hw.simulator.lanes import BIAS, IMAGES, LANES, MAGIC, UNUSED, levels_in_lanes, spread
-from hw.simulator.levels import Levels
-from hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, PoolStep, Step, Window, exact_type
-from hw.simulator.tape import Tape, emit_by_channel, emit_count, emit_max_pool, split
+from fireflow.hw.simulator.lanes import BIAS, IMAGES, LANES, MAGIC, UNUSED, levels_in_lanes, spread
+from fireflow.hw.simulator.levels import Levels
+from fireflow.hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, PoolStep, Step, Window, exact_type
+from fireflow.hw.simulator.tape import Tape, emit_by_channel, emit_count, emit_max_pool, split
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 # What a tile's pixels and accumulators may take together: around the size of an L2 cache and its share of
 # the L3.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import numpy as np
 
-from hw.ops import MaxPool
-from hw.simulator.levels import Levels
+from fireflow.hw.ops import MaxPool
+from fireflow.hw.simulator.levels import Levels
 
 if TYPE_CHECKING:
-    from hw.types import Array
+    from fireflow.hw.types import Array
 
 # Elements that per-channel constants are repeated to: long runs are fast, and this one fits in the L1 cache.
 RUN = 4096

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.packing import pack_bits, unpack_bits
+from fireflow.hw.errors import InputError
+from fireflow.hw.packing import pack_bits, unpack_bits
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
-from hw.errors import InputError
-from hw.files import atomic_directory, atomic_file, read_tool_json, sha256
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_directory, atomic_file, read_tool_json, sha256
 
 LOCKS = ".locks"
 """In each cache, for each entry: an empty file that processes lock while they make it, and the entry's seal."""

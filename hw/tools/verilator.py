@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 import numpy as np
 
-from hw.errors import InputError
-from hw.tools.axi_stream import Port, bindings, module_ports, streams
-from hw.tools.cache import cache_folder, content_key, made_once
-from hw.tools.cxx import Toolchain
+from fireflow.hw.errors import InputError
+from fireflow.hw.tools.axi_stream import Port, bindings, module_ports, streams
+from fireflow.hw.tools.cache import cache_folder, content_key, made_once
+from fireflow.hw.tools.cxx import Toolchain
 
 if TYPE_CHECKING:
-    from hw.types import Array, Int64Array
+    from fireflow.hw.types import Array, Int64Array
 
     # A probability for each cycle, or a pattern (1 = stalled) that repeats.
     Stall = float | Sequence[int]

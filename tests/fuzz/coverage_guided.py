@@ -23,7 +23,7 @@ def main(name: str, corpus: str, runs: str, seed: str) -> None:
     warnings.simplefilter(
         "ignore"
     )  # of libraries about damaged files; a user's terminal does not show them either
-    with atheris.instrument_imports(include=["quant", "hw", "host"], enable_loader_override=False):
+    with atheris.instrument_imports(include=["fireflow"], enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
 
         target = TARGETS[name]

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from host.service.app import make_app
-from host.service.policy import Policy
-from host.service.service import Service
-from hw.errors import InputError
+from fireflow.host.service.app import make_app
+from fireflow.host.service.policy import Policy
+from fireflow.host.service.service import Service
+from fireflow.hw.errors import InputError
 from tests.host.boards import accelerator
 from tests.hw.networks import pictures
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 from tests.fuzz import mutators
 
 Seeds = Callable[[], Sequence[bytes]]

@@ -16,13 +16,13 @@ import numpy as np
 import PIL.features
 from PIL import Image
 
-from hw.bundle import Bundle, Manifest
-from hw.errors import InputError
-from hw.files import read_json
-from hw.graph import Graph
-from hw.packing import read_arrays
-from hw.preprocessing import CAFFE, Preprocessing, read_preprocessing
-from hw.simulator import Simulator
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_json
+from fireflow.hw.graph import Graph
+from fireflow.hw.packing import read_arrays
+from fireflow.hw.preprocessing import CAFFE, Preprocessing, read_preprocessing
+from fireflow.hw.simulator import Simulator
 from tests.fuzz import mutators, service_target, tool_targets
 from tests.fuzz.target import Target, as_file, scratch
 from tests.host.boards import bundle
@@ -41,7 +41,7 @@ def _bytes_of(write: Callable[[Path], object], name: str) -> bytes:
 
 def _weights(ending: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
-        from quant.pretrained import load_weights
+        from fireflow.quant.pretrained import load_weights
 
         return load_weights(as_file(f"weights{ending}", data), CAFFE)
 
@@ -74,8 +74,8 @@ def _float_seeds(ending: str) -> Sequence[bytes]:
 
 @cache
 def _fireq_seeds() -> Sequence[bytes]:
-    from quant.model_file import Model, save_model
-    from quant.squeezenet import SqueezeNet
+    from fireflow.quant.model_file import Model, save_model
+    from fireflow.quant.squeezenet import SqueezeNet
     from tests.host.tiny import RECORD, SPEC
 
     network = SqueezeNet(SPEC).eval()
@@ -85,7 +85,7 @@ def _fireq_seeds() -> Sequence[bytes]:
 
 
 def _fireq(data: bytes) -> object:
-    from quant.model_file import load_model
+    from fireflow.quant.model_file import load_model
 
     return load_model(as_file("model.fireq", data))
 
@@ -98,7 +98,7 @@ def _checked_json(check: Callable[[Any], object]) -> Callable[[bytes], object]:
 
 
 def _policy(document: Any) -> object:
-    from quant.precision import parse_policy
+    from fireflow.quant.precision import parse_policy
 
     return parse_policy("policy.json", document)
 
@@ -211,7 +211,7 @@ def _pictures(kind: str) -> Sequence[bytes]:
 
 def _picture(ending: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
-        from host.pictures import read_picture
+        from fireflow.host.pictures import read_picture
 
         return read_picture(as_file(f"picture.{ending}", data), _SMALL)
 
@@ -234,14 +234,14 @@ def _archive_seeds() -> Sequence[bytes]:
 
 
 def _training_archive(data: bytes) -> object:
-    from quant.data import open_images
+    from fireflow.quant.data import open_images
 
     images = open_images(as_file("images.zip", data))
     return [picture.size for _position, picture in images.images()], images.fingerprint()
 
 
 def _run_archive(data: bytes) -> object:
-    from host.sources import open_source
+    from fireflow.host.sources import open_source
 
     return [
         picture.pixels.shape for picture in open_source(str(as_file("source.zip", data)), _SMALL, workers=1)
@@ -250,7 +250,7 @@ def _run_archive(data: bytes) -> object:
 
 def _numbers(ending: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
-        from host.sources import open_source
+        from fireflow.host.sources import open_source
 
         source = open_source(str(as_file(f"images{ending}", data)), _SMALL, workers=1)
         return [picture.pixels.shape for picture in source]
@@ -269,7 +269,7 @@ def _number_seeds(ending: str) -> Sequence[bytes]:
 
 
 def _stream(data: bytes) -> object:
-    from host.streams import StreamStopped, stdin_frames
+    from fireflow.host.streams import StreamStopped, stdin_frames
 
     with open(as_file("stream", data), "rb") as file:
         try:
@@ -291,8 +291,8 @@ def _stream_seeds() -> Sequence[bytes]:
 
 
 def _qonnx(data: bytes) -> object:
-    from hw.finn.convert import to_graph
-    from hw.finn.lowering import lower
+    from fireflow.hw.finn.convert import to_graph
+    from fireflow.hw.finn.lowering import lower
 
     return to_graph(lower(as_file("net.onnx", data)))
 
@@ -308,7 +308,7 @@ _LABEL_SEEDS = (b"a\nb\nc d\n", b"class_index,class_name\n0,a\n1,b\n2,c\n", b'["
 
 
 def _labels(data: bytes) -> object:
-    from hw.labels import read_labels
+    from fireflow.hw.labels import read_labels
 
     ending = (".txt", ".csv", ".json")[(data[:1] == b"[" and 2) or (data[:5] == b"class" and 1) or 0]
     return read_labels(str(as_file(f"labels{ending}", data)), 3)

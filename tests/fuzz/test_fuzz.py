@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.errors import InputError
+from fireflow.hw.errors import InputError
 from scripts.fuzz import fuzz
 from tests.fuzz import mutators
 from tests.fuzz.target import Target

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hw.bitstream.errors import CheckError
-from hw.errors import InputError
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.errors import InputError
 from tests.fuzz.target import Target, as_file
 
 
 def _hwh(data: bytes) -> object:
-    from host.devices.overlay import dma_addresses
+    from fireflow.host.devices.overlay import dma_addresses
 
     return dma_addresses(as_file("design.hwh", data))
 
 
 def _hwh_seeds() -> Sequence[bytes]:
-    from host.devices.overlay import family_of, render_hwh
+    from fireflow.host.devices.overlay import family_of, render_hwh
     from tests.host.boards import design
 
     return tuple(render_hwh(design(), family_of(board)).encode() for board in ("Pynq-Z2", "Ultra96"))
 
 
 def _bit(data: bytes) -> object:
-    from host.devices.overlay import bit_data, bit_part
+    from fireflow.host.devices.overlay import bit_data, bit_part
 
     return bit_part(data), bit_data(data)
 
 
 def _bit_seeds() -> Sequence[bytes]:
-    from host.devices.overlay import bit_file
+    from fireflow.host.devices.overlay import bit_file
 
     return (bit_file("top", "xc7z020clg400", b"\xaa\x99\x55\x66" + bytes(24)),)
 
 
 def _packets(data: bytes) -> object:
-    from hw.bitstream.recover.packets import body_words, register_writes
+    from fireflow.hw.bitstream.recover.packets import body_words, register_writes
 
     _start, words = body_words(data, "design.bit")
     return [(register, len(payload)) for _place, register, payload in register_writes(words, "design.bit")]
@@ -47,7 +47,7 @@ def _packet_seeds() -> Sequence[bytes]:
 
 
 def _fasm(data: bytes) -> object:
-    from hw.bitstream.fasm import read_fasm
+    from fireflow.hw.bitstream.fasm import read_fasm
 
     return read_fasm(as_file("design.fasm", data))
 
@@ -60,8 +60,8 @@ def _fasm_seeds() -> Sequence[bytes]:
 
 
 def _reports(data: bytes) -> object:
-    from hw.bitstream import vivado_reports as reports
-    from hw.bitstream.process import ToolError
+    from fireflow.hw.bitstream import vivado_reports as reports
+    from fireflow.hw.bitstream.process import ToolError
 
     path, refused = as_file("report.rpt", data), []
     for read in (reports.read_timing, reports.read_utilization, reports.read_power_w, reports.check_routed):

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from host.design import Design
-from host.devices.base import Device
-from host.devices.fabric import Fabric, Memory
-from host.devices.faults import Fault
-from host.devices.overlay import ZYNQ, family_of
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from hw.bundle import Bundle, Golden, Manifest
-from hw.graph import Graph, Node
-from hw.ops import Conv, GlobalSum, MaxPool, Threshold
-from hw.preprocessing import Preprocessing
-from hw.simulator import Simulator
-from hw.types import TensorType
+from fireflow.host.design import Design
+from fireflow.host.devices.base import Device
+from fireflow.host.devices.fabric import Fabric, Memory
+from fireflow.host.devices.faults import Fault
+from fireflow.host.devices.overlay import ZYNQ, family_of
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Conv, GlobalSum, MaxPool, Threshold
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.simulator import Simulator
+from fireflow.hw.types import TensorType
 from tests.hw.networks import pictures
 
 LABELS = tuple(f"class {number}" for number in range(5))
@@ -74,8 +74,8 @@ def open_board(*faults: Fault, **options: Any) -> tuple[Device, Fabric]:
     if not name:
         device = VirtualDevice(design(), graph(), faults=faults, **options)
         return device, device.fabric
-    from host.devices.machine import Machine, virtual_bitstream
-    from host.devices.pynq import PynqDevice
+    from fireflow.host.devices.machine import Machine, virtual_bitstream
+    from fireflow.host.devices.pynq import PynqDevice
 
     remote, _, name = name.rpartition(":")
     family = family_of(name)
@@ -87,13 +87,13 @@ def open_board(*faults: Fault, **options: Any) -> tuple[Device, Fabric]:
     fabric = Fabric(built, options.pop("score", Simulator(graph()).run), memory, faults=faults, **options)
     machine = Machine(fabric, family, name)
     if remote:
-        from host.devices.pynq import remote_device
-        from host.devices.pynq_server import Server
+        from fireflow.host.devices.pynq import remote_device
+        from fireflow.host.devices.pynq_server import Server
 
         fabric.server = Server(machine)
         board = remote_device(f"127.0.0.1:{fabric.server.port}")
     else:
-        from host.devices.pynq_virtual import make_board
+        from fireflow.host.devices.pynq_virtual import make_board
 
         board = make_board(machine)
     return PynqDevice(built, board), fabric

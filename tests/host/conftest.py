@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from host.cli import main
+from fireflow.host.cli import main
 from tests.host.tiny import write_pictures, write_weights
 
 

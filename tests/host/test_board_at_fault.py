@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from host.audits import Audits
-from host.cover import Cover
-from host.design import Design
-from host.devices import DeviceError, DeviceTimeout
-from host.devices.faults import OUTCOMES, Fault
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from host.pending import Pending
-from host.session import Session
-from hw.bundle import Bundle
+from fireflow.host.audits import Audits
+from fireflow.host.cover import Cover
+from fireflow.host.design import Design
+from fireflow.host.devices import DeviceError, DeviceTimeout
+from fireflow.host.devices.faults import OUTCOMES, Fault
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.host.pending import Pending
+from fireflow.host.session import Session
+from fireflow.hw.bundle import Bundle
 from tests.host.boards import accelerator, bundle, graph, open_board
 from tests.hw.networks import pictures
 

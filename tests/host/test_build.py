@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 from skimage.data import data_dir
 
-from host.cli import build, main, toolchains
-from hw.bundle import RTL, Bundle, Golden, Manifest
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.plan import Plan
-from hw.dataflow.schedule import Timing
-from hw.preprocessing import Preprocessing
-from hw.rtl import simulate
-from hw.rtl.stitch import SOURCES
-from hw.simulator import Simulator
+from fireflow.host.cli import build, main, toolchains
+from fireflow.hw.bundle import RTL, Bundle, Golden, Manifest
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.plan import Plan
+from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.rtl import simulate
+from fireflow.hw.rtl.stitch import SOURCES
+from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet
 
 SIZE = 32
@@ -131,7 +131,9 @@ def build_folded(lowered: Path, tmp_path: Path, text: str, *more: str) -> int:
 def test_a_given_folding_is_built(lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_folded(lowered, tmp_path, json.dumps(FOLDING), "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["interval_cycles"] == Timing(to_dataflow(Bundle.load(lowered).graph, FOLDING), "xc7").interval
+    assert (
+        found["interval_cycles"] == Timing(to_dataflow(Bundle.load(lowered).graph, FOLDING), "xc7").interval
+    )
     assert found["folding"] == FOLDING
     hardware = Bundle.load(tmp_path / "a.fire").hardware
     assert hardware is not None

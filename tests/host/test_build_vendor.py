@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.cli import main
-from host.design import load
-from host.devices.overlay import dma_addresses, place_overlay
-from hw.bundle import Bundle, Golden, Manifest
-from hw.preprocessing import Preprocessing
+from fireflow.host.cli import main
+from fireflow.host.design import load
+from fireflow.host.devices.overlay import dma_addresses, place_overlay
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.preprocessing import Preprocessing
 from tests.hw.bitstream.vivado_mock import HERE, install
 from tests.hw.networks import squeezenet
 

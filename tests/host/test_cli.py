@@ -15,19 +15,20 @@ import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-import host.cli.train
-from host.cli import COMMANDS, INTERNAL_ERROR, main
-from host.cli.card import render_card
-from host.cli.evaluate import measure
-from host.cli.inputs import split_share
-from host.cli.output import table
-from host.scores import best, ranks
-from hw.bundle import Bundle
-from hw.errors import InputError
-from hw.preprocessing import Preprocessing
-from quant.data import open_images
-from quant.fabric import emulates_bf16
-from quant.model_file import load_model
+import fireflow
+import fireflow.host.cli.train
+from fireflow.host.cli import COMMANDS, INTERNAL_ERROR, main
+from fireflow.host.cli.card import render_card
+from fireflow.host.cli.evaluate import measure
+from fireflow.host.cli.inputs import split_share
+from fireflow.host.cli.output import table
+from fireflow.host.scores import best, ranks
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.data import open_images
+from fireflow.quant.fabric import emulates_bf16
+from fireflow.quant.model_file import load_model
 from tests.quant.classifiers import colours
 
 
@@ -47,7 +48,7 @@ def test_help_needs_numpy_only() -> None:
     heavy = ["torch", "brevitas", "onnx", "qonnx", "finn", "onnxruntime", "PIL", "rich", "pydantic"]
     program = f"""
 import sys
-from host.cli import COMMANDS, main
+from fireflow.host.cli import COMMANDS, main
 for command in COMMANDS:
     assert main([command, "--help"]) == 0
 assert main(["--help"]) == 0
@@ -60,7 +61,7 @@ assert not loaded, loaded
 
 
 def host_root() -> Path:
-    return Path(host.cli.__file__).parent.parent.parent
+    return Path(fireflow.__file__).parent.parent
 
 
 def test_usage_errors_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +286,7 @@ def test_train_tells_a_log_file_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(host.cli.train, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(fireflow.host.cli.train, "SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     command = ("train", weights, "-o", tmp_path / "out", "--data", pictures, "--policy", "float")
     recipe = ("--steps", 11, "--precision", "bf16-mixed", "--batch-size", 2)
@@ -342,7 +343,7 @@ def test_an_interrupt_ends_quietly(
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("host.cli.doctor.run", interrupted)
+    monkeypatch.setattr("fireflow.host.cli.doctor.run", interrupted)
     assert main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -351,7 +352,7 @@ def test_a_missing_part_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     def needs_torch(*_: object) -> int:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("host.cli.doctor.run", needs_torch)
+    monkeypatch.setattr("fireflow.host.cli.doctor.run", needs_torch)
     assert main(["doctor"]) == 2
     expected = "fireflow: doctor: this command needs the quant part, and torch is not installed; "
     assert capsys.readouterr().err == f"{expected}pip install 'fireflow[quant]'\n"
@@ -359,9 +360,9 @@ def test_a_missing_part_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_our_own_mistakes_are_not_called_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> int:
-        raise ModuleNotFoundError("No module named 'hw.nothing'", name="hw.nothing")
+        raise ModuleNotFoundError("No module named 'fireflow.hw.nothing'", name="fireflow.hw.nothing")
 
-    monkeypatch.setattr("host.cli.doctor.run", broken)
+    monkeypatch.setattr("fireflow.host.cli.doctor.run", broken)
     assert main(["doctor"]) == INTERNAL_ERROR
 
 

@@ -13,9 +13,9 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from host.cli import main
-from quant.build import load_network, with_input_size
-from quant.model_file import save_model
+from fireflow.host.cli import main
+from fireflow.quant.build import load_network, with_input_size
+from fireflow.quant.model_file import save_model
 from tests.host.tiny import write_pictures, write_weights
 
 Refused = Callable[..., str]
@@ -267,7 +267,7 @@ def test_newer_schema(refused: Refused, copied: Path, pictures: Path) -> None:
 
 
 def test_path_that_leaves_the_folder(refused: Refused, copied: Path, pictures: Path) -> None:
-    from hw.contents import render, seal
+    from fireflow.hw.contents import render, seal
 
     manifest = copied / "manifest.json"
     document = json.loads(manifest.read_text())

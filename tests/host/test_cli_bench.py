@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from host.cli import bench_driver, bench_training, main
-from host.cli.bench import MAX_GROWTH_BYTES, Row, _facts
+from fireflow.host.cli import bench_driver, bench_training, main
+from fireflow.host.cli.bench import MAX_GROWTH_BYTES, Row, _facts
 from tests.host.boards import bundle as small
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from host.cli import main
-from quant.model_file import load_model
+from fireflow.host.cli import main
+from fireflow.quant.model_file import load_model
 from tests.host.tiny import SPEC
 from tests.quant.weight_files import caffemodel, onnx_model, random_arrays
 
@@ -107,7 +107,7 @@ def test_a_difference_from_onnx_runtime_stops_every_command(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from quant import agreement
+    from fireflow.quant import agreement
 
     real = agreement._by_engine
     monkeypatch.setattr(agreement, "_by_engine", lambda *args: real(*args) + np.float64(0.1))

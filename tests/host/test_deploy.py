@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from host.cli import main
-from host.cli.deploy import _facts as facts_of
-from host.remote import Board
-from hw.errors import InputError
+from fireflow.host.cli import main
+from fireflow.host.cli.deploy import _facts as facts_of
+from fireflow.host.remote import Board
+from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("wheel") / "fireflow-0.1.0-py3-none-any.whl"
     info = "fireflow-0.1.0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((ROOT / "fireflow").glob("*.py*")):
+            archive.write(file, file.relative_to(ROOT))
         for package in ("hw", "host"):
             for file in sorted((ROOT / package).rglob("*.py")):
-                archive.write(file, file.relative_to(ROOT))
+                archive.write(file, "fireflow" / file.relative_to(ROOT))
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: fireflow\nVersion: 0.1.0\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from host.design import Design, load
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from hw.boards import Resources
-from hw.bundle import Bundle
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.fifo import fifo_depths
-from hw.dataflow.hardware import Hardware
-from hw.dataflow.schedule import Timing
+from fireflow.host.design import Design, load
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.hw.boards import Resources
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.fifo import fifo_depths
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.dataflow.schedule import Timing
 from tests.host.boards import bundle, graph
 from tests.hw.networks import pictures
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from host.cli import main, systems
+from fireflow.host.cli import main, systems
 
 
 @pytest.fixture

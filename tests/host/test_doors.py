@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.cli import main
-from host.cli.inputs import split_share
-from host.pictures import find_pictures, prepared, read_picture
-from host.service.decoding import Decoder
-from host.sources import open_source
-from host.streams import stdin_frames
-from hw import images
-from hw.errors import InputError
-from hw.picture_files import FolderSource, ZipSource, left_out_line
-from hw.pixels import PictureError
-from quant import data
-from quant.data import DamagedImage, open_images
-from quant.decoded import decode_to_array
+from fireflow.host.cli import main
+from fireflow.host.cli.inputs import split_share
+from fireflow.host.pictures import find_pictures, prepared, read_picture
+from fireflow.host.service.decoding import Decoder
+from fireflow.host.sources import open_source
+from fireflow.host.streams import stdin_frames
+from fireflow.hw import images
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_files import FolderSource, ZipSource, left_out_line
+from fireflow.hw.pixels import PictureError
+from fireflow.quant import data
+from fireflow.quant.data import DamagedImage, open_images
+from fireflow.quant.decoded import decode_to_array
 from tests.host.boards import accelerator, bundle
 from tests.hw.picture_bytes import encoded, oriented, photo, png, tiff
 
@@ -150,7 +150,7 @@ def test_what_nothing_here_reads_is_said_with_what_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs = {".heic": "needs pillow-heif", ".avif": "needs a Pillow with AVIF"}
-    for module in ("hw.picture_files.why_not_read",):
+    for module in ("fireflow.hw.picture_files.why_not_read",):
         monkeypatch.setattr(module, needs.get)
     folder, archive = write(tmp_path, {"a.HEIC": b"x", "b.heic": b"x", "c.avif": b"x"})
     line = r"not none \(left out: 2 .heic \(needs pillow-heif\), 1 .avif \(needs a Pillow with AVIF\)\); add files"
@@ -206,7 +206,7 @@ def test_old_decoded_pictures_are_not_used(tmp_path: Path, monkeypatch: pytest.M
     before = set(os.listdir(tmp_path / "cache"))
     decode_to_array(open_images(folder), 8, tmp_path / "cache", progress=False)
     assert set(os.listdir(tmp_path / "cache")) == before
-    monkeypatch.setattr("quant.decoded.READING", 1)
+    monkeypatch.setattr("fireflow.quant.decoded.READING", 1)
     decode_to_array(open_images(folder), 8, tmp_path / "cache", progress=False)
     assert set(os.listdir(tmp_path / "cache")) > before
 
@@ -338,7 +338,7 @@ def test_rtsp(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(arguments)
         return FakeCapture(frames if len(asked) == 1 else [])
 
-    monkeypatch.setattr("host.streams._capture", capture)
+    monkeypatch.setattr("fireflow.host.streams._capture", capture)
     url, pixels = "RTSP://me:secret@camera/1", []
     with pytest.raises(
         Exception, match=r"RTSP://\.\.\.@camera/1: the stream must go on, not end after 3"

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from host.design import Design, Port
-from host.devices.virtual import VirtualDevice
-from host.driver import Accelerator
-from host.transfers import PHASES
-from hw.errors import InputError
-from hw.types import TensorType
+from fireflow.host.design import Design, Port
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.driver import Accelerator
+from fireflow.host.transfers import PHASES
+from fireflow.hw.errors import InputError
+from fireflow.hw.types import TensorType
 from tests.host.boards import LABELS, accelerator, bundle, graph
 from tests.hw.networks import pictures
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.devices import DeviceError, DeviceLost, DeviceTimeout
-from host.devices.faults import FAULTS, OUTCOMES, Fault
-from host.driver import Accelerator
-from hw.errors import InputError
+from fireflow.host.devices import DeviceError, DeviceLost, DeviceTimeout
+from fireflow.host.devices.faults import FAULTS, OUTCOMES, Fault
+from fireflow.host.driver import Accelerator
+from fireflow.hw.errors import InputError
 from tests.host.boards import accelerator, bundle, graph, open_board
 from tests.hw.networks import pictures
 

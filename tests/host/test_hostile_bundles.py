@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.cli import main
-from hw.bundle import RTL, Bundle, Golden, Manifest
-from hw.contents import render, seal
-from hw.dataflow.counts import Counts
-from hw.errors import InputError
-from hw.files import sha256
-from hw.graph import Graph, Node
-from hw.ops import Conv, GlobalSum
-from hw.preprocessing import Preprocessing
-from hw.rtl import simulate
-from hw.rtl.regenerate import regenerate
-from hw.types import TensorType
+from fireflow.host.cli import main
+from fireflow.hw.bundle import RTL, Bundle, Golden, Manifest
+from fireflow.hw.contents import render, seal
+from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import sha256
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Conv, GlobalSum
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.rtl import simulate
+from fireflow.hw.rtl.regenerate import regenerate
+from fireflow.hw.types import TensorType
 
 
 def network() -> Graph:

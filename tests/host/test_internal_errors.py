@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from host.cli import BAD_INPUT, INTERNAL_ERROR, main, models
-from host.cli.errors import needs_newer_python
+from fireflow.host.cli import BAD_INPUT, INTERNAL_ERROR, main, models
+from fireflow.host.cli.errors import needs_newer_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,9 +44,7 @@ def test_one_line_and_a_log(
     monkeypatch.setattr(models, "run", fail)
     assert main(["models"]) == INTERNAL_ERROR == 70
     line = _line(capsys)
-    assert line.startswith(
-        "fireflow: internal error, a defect of fireflow (ZeroDivisionError: of a kind); "
-    )
+    assert line.startswith("fireflow: internal error, a defect of fireflow (ZeroDivisionError: of a kind); ")
     log = Path(line.rpartition(" ")[2])
     assert log.parent == state / "fireflow" / "log"
     text = log.read_text()
@@ -73,7 +71,7 @@ def test_a_home_that_cannot_be_written(
 def test_a_token_stays_out_of_the_log(
     state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("host.cli.serve.run", fail)
+    monkeypatch.setattr("fireflow.host.cli.serve.run", fail)
     for words in (["--token", "hush"], ["--token=hush"]):
         assert main(["serve", "b.fire", *words]) == INTERNAL_ERROR
         assert "hush" not in Path(_line(capsys).rpartition(" ")[2]).read_text()
@@ -118,15 +116,17 @@ def test_an_error_of_a_thread(
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"no\xfftext.fire")
-    command = [sys.executable, "-m", "host.cli", "simulate", name, str(tmp_path)]
+    command = [sys.executable, "-m", "fireflow", "simulate", name, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
     assert done.returncode == BAD_INPUT
     assert b"Traceback" not in done.stderr
 
 
 def test_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = SyntaxError("invalid syntax", (str(ROOT / "hw" / "rtl" / "stitch.py"), 1, 1, "match x:"))
-    ours = SyntaxError("invalid syntax", (str(ROOT / "hw" / "graph.py"), 1, 1, "match x:"))
+    error = SyntaxError(
+        "invalid syntax", (str(ROOT / "fireflow" / "hw" / "rtl" / "stitch.py"), 1, 1, "match x:")
+    )
+    ours = SyntaxError("invalid syntax", (str(ROOT / "fireflow" / "hw" / "graph.py"), 1, 1, "match x:"))
     assert needs_newer_python(error, "build") is None
     monkeypatch.setattr(sys, "version_info", (3, 8, 18))
     advice = needs_newer_python(error, "build")

@@ -23,8 +23,10 @@ PYTHONS = [("3.8", "1.20.3"), ("3.10", "1.21.6"), ("3.12", "1.26.4")]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     sources = folder / "sources"  # a build leaves files beside them
-    for package in ("quant", "hw", "host"):
-        shutil.copytree(ROOT / package, sources / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("fireflow", "quant", "hw", "host"):
+        shutil.copytree(
+            ROOT / package, sources / package, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--disable-pip-version-check"]
@@ -54,12 +56,12 @@ def test_installs_and_runs(wheel: Path, tmp_path: Path, version: str, numpy: str
         str(wheel),
     ]
     subprocess.run(install, check=True, capture_output=True)
-    done = _run(python, site, tmp_path, "host.selftest", "small.fire")
+    done = _run(python, site, tmp_path, "fireflow.host.selftest", "small.fire")
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
     assert (facts["images"], facts["differing"], facts["wrong"]) == (3, 0, 0)
     for command in ("doctor", "models"):  # they speak of what a board has not, so may import nothing of it
-        done = _run(python, site, tmp_path, "host.cli", command)
+        done = _run(python, site, tmp_path, "fireflow", command)
         assert (done.returncode, done.stderr) == (0, ""), command
 
 

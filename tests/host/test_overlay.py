@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host.devices.overlay import family_of, render_hwh
-from hw.bitstream.zynq import SYSTEMS
-from hw.boards import BOARDS, Board
+from fireflow.host.devices.overlay import family_of, render_hwh
+from fireflow.hw.bitstream.zynq import SYSTEMS
+from fireflow.hw.boards import BOARDS, Board
 from tests.host.boards import design
 
 

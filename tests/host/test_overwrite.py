@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.cli import main
-from host.cli.overwrite import Loss, check_export, duration, timed
-from host.cli.records import open_writer
-from hw.boards import Resources
-from hw.bundle import Bundle, Golden, Manifest
-from hw.dataflow.counts import Counts
-from hw.preprocessing import Preprocessing
-from quant.build import load_network
-from quant.model_file import Model, load_model, save_model
+from fireflow.host.cli import main
+from fireflow.host.cli.overwrite import Loss, check_export, duration, timed
+from fireflow.host.cli.records import open_writer
+from fireflow.hw.boards import Resources
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.build import load_network
+from fireflow.quant.model_file import Model, load_model, save_model
 from tests.host.tiny import write_pictures
 from tests.hw.networks import squeezenet
 
@@ -140,7 +140,7 @@ def test_a_build_replaces_only_what_was_quick(
 ) -> None:
     path = changed(**parts)
     before = contents(path)
-    monkeypatch.setattr("host.cli.build._plan", reached)
+    monkeypatch.setattr("fireflow.host.cli.build._plan", reached)
     command = build(plain, path)
     if lost is not None:
         assert lost in refused(*command)
@@ -210,7 +210,8 @@ def test_what_is_added_to_a_bundle_keeps_the_rest(
     path = changed({"build": 3.0}, HOUR)
     before = contents(path)
     monkeypatch.setattr(
-        "hw.rtl.count.count_layers", lambda layers, *_, **__: {layer.name: Resources() for layer in layers}
+        "fireflow.hw.rtl.count.count_layers",
+        lambda layers, *_, **__: {layer.name: Resources() for layer in layers},
     )
     assert main(["resources", str(path)]) == 0
     after = contents(path)
@@ -242,7 +243,7 @@ def test_files_of_others_in_a_bundle(
     for command in (["lower", model, "-o", other], build(plain, other), ["lower", model, "-o", model]):
         assert "must be" in refused(*command)
     assert [file.name for file in other.iterdir()] == ["manifest.json"]
-    monkeypatch.setattr("host.cli.build._plan", reached)
+    monkeypatch.setattr("fireflow.host.cli.build._plan", reached)
     with pytest.raises(Reached):  # a lowered bundle is replaced as ever
         main(build(plain, Path(shutil.copytree(plain, tmp_path / "plain.fire"))))
 
@@ -275,8 +276,8 @@ def test_models_that_took_long_stay(
     source = tmp_path / "source.fireq"
     save_model(network, source)
     before = path.read_bytes()
-    monkeypatch.setattr("quant.precision.load_policy", reached)
-    monkeypatch.setattr("host.cli.average.new_card", reached)
+    monkeypatch.setattr("fireflow.quant.precision.load_policy", reached)
+    monkeypatch.setattr("fireflow.host.cli.average.new_card", reached)
     for command in (
         ["quantize", weights, "-o", path, "--data", pictures],
         ["average", source, source, "-o", path],

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.cli import main
-from hw.boards import Resources
-from hw.bundle import Bundle, Golden, Manifest
-from hw.dataflow.cost import costs
-from hw.dataflow.layers import Fifo, MatMul
-from hw.rtl import count
-from hw.tools import yosys
+from fireflow.host.cli import main
+from fireflow.hw.boards import Resources
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.dataflow.cost import costs
+from fireflow.hw.dataflow.layers import Fifo, MatMul
+from fireflow.hw.rtl import count
+from fireflow.hw.tools import yosys
 from tests.hw.networks import squeezenet
 
 SIZE = 32
@@ -116,8 +116,8 @@ def test_another_build_forgets_the_counts(built: Path, asked: list[str], tmp_pat
 
 
 def test_a_damaged_record_is_refused(built: Path, asked: list[str]) -> None:
-    from hw.dataflow.counts import Counts
-    from hw.errors import InputError
+    from fireflow.hw.dataflow.counts import Counts
+    from fireflow.hw.errors import InputError
 
     assert main(["resources", str(built)]) == 0
     counts = Bundle.load(built).counts
@@ -132,7 +132,7 @@ def test_a_damaged_record_is_refused(built: Path, asked: list[str]) -> None:
 
 
 def test_layers_of_equal_rtl_are_counted_once_whatever_their_names(asked: list[str]) -> None:
-    from hw.dataflow.stream import Stream
+    from fireflow.hw.dataflow.stream import Stream
 
     stream = Stream((4, 4, 8), 0, 15, 2)
     layers = [Fifo(name, ("x",), (stream,), stream, depth) for name, depth in (("a", 9), ("b", 9), ("c", 17))]

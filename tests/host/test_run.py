@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.cli import main
-from host.design import Design
-from host.devices.faults import Fault
-from host.devices.virtual import VirtualDevice
-from host.scores import best
-from hw.bundle import Bundle
-from hw.graph import Graph
+from fireflow.host.cli import main
+from fireflow.host.design import Design
+from fireflow.host.devices.faults import Fault
+from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.scores import best
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.graph import Graph
 from tests.host.boards import LABELS, bundle, graph
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def test_a_device_that_fails(
     def make(_text: str, design: Design, graph: Graph) -> VirtualDevice:
         return VirtualDevice(design, graph, 0, 0, faults)
 
-    monkeypatch.setattr("host.driver.open_device", make)
+    monkeypatch.setattr("fireflow.host.driver.open_device", make)
     out = tmp_path / "out.jsonl"
     assert main(["run", saved, str(pictures), "-o", str(out), "--deadline", "0.2"]) == 1
     captured = capsys.readouterr()
@@ -152,7 +152,7 @@ def test_a_device_that_fails(
 def test_signals(saved: str, pictures: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out.jsonl"
     process = subprocess.Popen(
-        [sys.executable, "-m", "host.cli", "run", saved, str(pictures), "--watch", "-o", str(out)],
+        [sys.executable, "-m", "fireflow", "run", saved, str(pictures), "--watch", "-o", str(out)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -190,8 +190,8 @@ def test_signal_in_the_middle(
             os.kill(os.getpid(), number)
         return best(scores, *rest)
 
-    monkeypatch.setattr("host.driver.open_device", make)
-    monkeypatch.setattr("host.cli.run.best", one)
+    monkeypatch.setattr("fireflow.host.driver.open_device", make)
+    monkeypatch.setattr("fireflow.host.cli.run.best", one)
     out = tmp_path / "out.jsonl"
     assert main(["run", saved, str(tmp_path / "many.npy"), "-o", str(out), "--top", "5"]) == 128 + number
     captured = capsys.readouterr()

@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.cli.background import served
-from host.devices.fabric import Fabric
-from host.devices.faults import Fault
-from host.service import Policy, Service, make_app
-from host.service.connections import LIMITS, Limits
+from fireflow.host.cli.background import served
+from fireflow.host.devices.fabric import Fabric
+from fireflow.host.devices.faults import Fault
+from fireflow.host.service import Policy, Service, make_app
+from fireflow.host.service.connections import LIMITS, Limits
 from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph
 from tests.hw.networks import pictures
@@ -213,7 +213,7 @@ def test_signals(tmp_path: Path, number: signal.Signals) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "host.cli", "serve", str(tmp_path / "small.fire"), "--port", str(port)],
+        [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--port", str(port)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

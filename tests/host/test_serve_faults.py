@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from host.devices import DeviceError
-from host.devices.faults import Fault
+from fireflow.host.devices import DeviceError
+from fireflow.host.devices.faults import Fault
 from scripts.check_service import FAULTS, Pictures, with_fault
 from scripts.hostile_clients import request
 from tests.host.boards import bundle
@@ -82,8 +82,8 @@ def test_clients_that_leave_free_their_places_at_once() -> None:
 
 def test_an_idle_service_finds_out_that_its_board_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but /health asks: a golden image tells."""
-    monkeypatch.setattr("host.service.service._CHECK_AFTER_S", 0.0)
-    monkeypatch.setattr("host.service.service._CHECK_S", 0.5)
+    monkeypatch.setattr("fireflow.host.service.service._CHECK_AFTER_S", 0.0)
+    monkeypatch.setattr("fireflow.host.service.service._CHECK_S", 0.5)
     with serving(deadline_s=0.5) as (ask, _port, _service, board):
         assert ask("GET", "/health")[0] == 200
         board.faults.append(Fault("device lost", sticky=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from host.service.connections import Limits
+from fireflow.host.service.connections import Limits
 from scripts.check_service import Pictures, hostile
 from scripts.hostile_clients import png
 from tests.host.boards import bundle

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from host.devices.fabric import Fabric
-from host.service import Policy, Service
-from host.service.connections import Limits
-from host.service.page import PAGE
-from host.service.policy import read_token
-from hw.errors import InputError
+from fireflow.host.devices.fabric import Fabric
+from fireflow.host.service import Policy, Service
+from fireflow.host.service.connections import Limits
+from fireflow.host.service.page import PAGE
+from fireflow.host.service.policy import read_token
+from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
 from tests.host.test_serve import IMAGES, ROOT, SCORES, Ask, asking, encoded, form, serving
 
@@ -236,7 +236,10 @@ def test_an_error_inside_is_logged_under_a_number(
         raise KeyError("/etc/secret")
 
     with serving() as (ask, _port, service, _board):
-        for place in ("host.service.service.Service.answer", "host.service.decoding.Decoder.image"):
+        for place in (
+            "fireflow.host.service.service.Service.answer",
+            "fireflow.host.service.decoding.Decoder.image",
+        ):
             with monkeypatch.context() as patch:
                 patch.setattr(place, fail)
                 status, answer = ask("POST", POST, encoded(IMAGES[0]), "image/png")
@@ -413,7 +416,7 @@ def test_the_command_takes_a_token(tmp_path: Path, way: str) -> None:
     )
     if way == "variable":
         environment["FIREFLOW_TOKEN"] = "secret"
-    command = [sys.executable, "-m", "host.cli", "serve", str(tmp_path / "small.fire"), "--port", "0"]
+    command = [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--port", "0"]
     with subprocess.Popen(
         [*command, "--host", "0.0.0.0", *options], cwd=ROOT, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -432,7 +435,7 @@ def test_the_command_takes_a_token(tmp_path: Path, way: str) -> None:
 
 def test_an_open_service_says_so_and_a_taken_port_is_refused(tmp_path: Path) -> None:
     bundle().save(tmp_path / "small.fire")
-    command = [sys.executable, "-m", "host.cli", "serve", str(tmp_path / "small.fire"), "--host", "0.0.0.0"]
+    command = [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--host", "0.0.0.0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [*command, "--port", "0"],

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.sources import Source, from_arrays, open_source
-from host.streams import StreamStopped, stdin_frames
-from hw.errors import InputError
-from quant.data import open_images
+from fireflow.host.sources import Source, from_arrays, open_source
+from fireflow.host.streams import StreamStopped, stdin_frames
+from fireflow.hw.errors import InputError
+from fireflow.quant.data import open_images
 from tests.host.tiny import RECORD, write_pictures
 
 
@@ -229,7 +229,7 @@ def test_camera_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     frames = list(np.random.default_rng(1).integers(0, 256, (3, 60, 80, 3), dtype=np.uint8))
     camera = FakeCamera(frames)
-    monkeypatch.setattr("host.streams._capture", lambda *_: camera)
+    monkeypatch.setattr("fireflow.host.streams._capture", lambda *_: camera)
     pixels = []
     with pytest.raises(StreamStopped, match="must give frames, not stop after 3; plug it in again"):
         pixels.extend(picture.pixels for picture in open_source("/dev/video7", RECORD))

@@ -11,13 +11,13 @@ import onnx
 import pytest
 from PIL import Image
 
-from host.arrays import ArrayInput
-from host.cli import main
-from host.cli.inputs import QONNX, WEIGHTS, kind_of
-from hw.bundle import Bundle, Manifest
-from hw.errors import InputError
-from hw.labels import read_labels
-from hw.preprocessing import Preprocessing
+from fireflow.host.arrays import ArrayInput
+from fireflow.host.cli import main
+from fireflow.host.cli.inputs import QONNX, WEIGHTS, kind_of
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import read_labels
+from fireflow.hw.preprocessing import Preprocessing
 from tests.hw.finn.disguises import DISGUISES
 from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.qonnx_builder import Builder

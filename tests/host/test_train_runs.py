@@ -16,12 +16,12 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-import host.cli.train_run
-from host.cli import main
-from quant.build import load_network
-from quant.checkpoint import CHECKPOINT, steps_done
-from quant.model_file import load_model, save_model
-from quant.run_record import RUN_RECORD, RunRecord
+import fireflow.host.cli.train_run
+from fireflow.host.cli import main
+from fireflow.quant.build import load_network
+from fireflow.quant.checkpoint import CHECKPOINT, steps_done
+from fireflow.quant.model_file import load_model, save_model
+from fireflow.quant.run_record import RUN_RECORD, RunRecord
 from tests.host.tiny import RECORD, write_pictures, write_weights
 from tests.quant.classifiers import colours
 
@@ -98,9 +98,9 @@ def killed(files: dict[str, Path], finished: Path) -> Path:
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        from quant.checkpoint import save_checkpoint as save
+        from fireflow.quant.checkpoint import save_checkpoint as save
 
-        patch.setattr("quant.train.save_checkpoint", save_then_die)
+        patch.setattr("fireflow.quant.train.save_checkpoint", save_then_die)
         with pytest.raises(Killed):
             main(command(files, folder, checkpoint_every=1))
     assert steps_done(folder) == (1, 2)
@@ -167,8 +167,8 @@ def test_another_run_is_refused(
     what: str,
     whole: bool,
 ) -> None:
-    monkeypatch.setattr("quant.build.to_quantized", never)
-    monkeypatch.setattr("quant.train.train", never)
+    monkeypatch.setattr("fireflow.quant.build.to_quantized", never)
+    monkeypatch.setattr("fireflow.quant.train.train", never)
     folder = finished if whole else killed
     before = bytes_of(folder)
     every = {} if whole else {"checkpoint_every": 1}
@@ -221,7 +221,9 @@ def test_a_finished_run_tells_of_itself(
     copies |= {name: path for name, path in files.items() if path.is_file()}
     copies["start"] = Path(shutil.copy(files["start"], tmp_path / "renamed.npz"))
     monkeypatch.setattr(
-        host.cli.train_run, "tool_versions", lambda: {"torch": "99.0", "numpy": "99.0", "python": "9"}
+        fireflow.host.cli.train_run,
+        "tool_versions",
+        lambda: {"torch": "99.0", "numpy": "99.0", "python": "9"},
     )
     before = load_model(folder / "model.fireq").card
     assert main(command(copies, folder)) == 0
@@ -314,7 +316,7 @@ def test_a_model_of_another_origin_stays(
             save_model(replace(trained, card=card), folder / "model.fireq")
     before = bytes_of(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("quant.train.train", never)
+        patch.setattr("fireflow.quant.train.train", never)
         for more in ([], ["--restart"]):
             assert main([*command(files, folder), *more]) == 2
             assert "model.fireq: must be of the run in its folder" in capsys.readouterr().err
@@ -436,9 +438,9 @@ def test_a_full_disk_loses_nothing(
 
     with monkeypatch.context() as patch:
         if where == "model":
-            patch.setattr("quant.model_file.write_arrays", full)
+            patch.setattr("fireflow.quant.model_file.write_arrays", full)
         else:
-            patch.setattr("quant.checkpoint.save_file", no_room)
+            patch.setattr("fireflow.quant.checkpoint.save_file", no_room)
         assert main(words) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "must be written whole, not fail with 'No space left on device'" in line
@@ -449,6 +451,6 @@ def test_a_full_disk_loses_nothing(
     assert not (folder / "model.fireq").exists()
     if where == "model":
         with monkeypatch.context() as patch:
-            patch.setattr("quant.train.draw_batch", never)  # no step is done again
+            patch.setattr("fireflow.quant.train.draw_batch", never)  # no step is done again
             assert main(words) == 0
         assert load_model(folder / "model.fireq").card["recipe"]["steps"] == 2

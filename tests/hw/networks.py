@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
-from hw.types import TensorType
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.types import TensorType
 
 FIRES_1_1 = (((16, 64), (16, 64)), ((32, 128), (32, 128)), ((48, 192), (48, 192), (64, 256), (64, 256)))
 

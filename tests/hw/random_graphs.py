@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
-from hw.types import TensorType
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.types import TensorType
 
 # Magnitudes of weights: with the first, accumulators fit 15 bits; then float32, float64, and more than
 # float64.

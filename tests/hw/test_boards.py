@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hw.boards import BOARDS, Resources, board
-from hw.errors import InputError
+from fireflow.hw.boards import BOARDS, Resources, board
+from fireflow.hw.errors import InputError
 
 
 def test_every_board_is_found_however_it_is_written() -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw import bundle as bundle_module
-from hw.bundle import Bundle, Golden, Manifest, tensor_digest
-from hw.contents import render, seal
-from hw.errors import InputError
-from hw.files import sha256
-from hw.preprocessing import Preprocessing
-from hw.simulator import Simulator
+from fireflow.hw import bundle as bundle_module
+from fireflow.hw.bundle import Bundle, Golden, Manifest, tensor_digest
+from fireflow.hw.contents import render, seal
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import sha256
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet
 from tests.hw.random_graphs import pictures
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hw.compare import compare
-from hw.errors import InputError
+from fireflow.hw.compare import compare
+from fireflow.hw.errors import InputError
 
 
 def stages() -> dict[str, dict[str, np.ndarray]]:

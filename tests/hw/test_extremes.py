@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.cost import costs
-from hw.errors import InputError
-from hw.graph import MAX_TENSOR_BYTES, MAX_WORK, Graph, Node
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
-from hw.simulator import Simulator
-from hw.types import TensorType
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.cost import costs
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import MAX_TENSOR_BYTES, MAX_WORK, Graph, Node
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.simulator import Simulator
+from fireflow.hw.types import TensorType
 
 LO, HI = -(1 << 63), (1 << 63) - 1
 EXTREMES = (

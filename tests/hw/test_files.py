@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.errors import InputError
-from hw.files import atomic_directory, atomic_file, read_json, sha256
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import atomic_directory, atomic_file, read_json, sha256
 
 
 class Interrupted(BaseException):

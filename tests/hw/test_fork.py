@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.simulator import Simulator
+from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet
 from tests.hw.random_graphs import pictures
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Conv, GlobalSum, Op, Relu, Threshold
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Conv, GlobalSum, Op, Relu, Threshold
+from fireflow.hw.types import TensorType
 from tests.hw.random_graphs import graphs, pictures
 
 KIND = TensorType((2, 2, 1), 0, 255)

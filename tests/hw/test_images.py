@@ -18,10 +18,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image, features
 
-from hw import images, pixels
-from hw.images import MAX_DECODER_BYTES, opened, read_rgb
-from hw.pixels import MAX_PIXELS, PictureError, Pixels
-from hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
+from fireflow.hw import images, pixels
+from fireflow.hw.images import MAX_DECODER_BYTES, opened, read_rgb
+from fireflow.hw.pixels import MAX_PIXELS, PictureError, Pixels
+from fireflow.hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
 from tests.hw.picture_bytes import encoded, oriented, photo, png, tiff
 
 ROOT = Path(__file__).parents[2]
@@ -446,8 +446,8 @@ def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MEMORY = """
 import sys, threading
-from hw.images import opened
-from hw.preprocessing import TORCHVISION
+from fireflow.hw.images import opened
+from fireflow.hw.preprocessing import TORCHVISION
 
 def high():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from hw.simulator.lanes import BIAS, IMAGES, LANES, levels_in_lanes
-from hw.simulator.levels import Levels, fit_levels
+from fireflow.hw.simulator.lanes import BIAS, IMAGES, LANES, levels_in_lanes
+from fireflow.hw.simulator.levels import Levels, fit_levels
 
 FLOAT32 = np.dtype(np.float32)
 

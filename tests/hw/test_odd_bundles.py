@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from host.design import load
-from hw.boards import Resources, board
-from hw.bundle import Bundle, Golden, Manifest
-from hw.contents import BITSTREAM_RECORD
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.counts import Counts
-from hw.dataflow.hardware import Hardware
-from hw.errors import InputError
-from hw.files import parse_json
-from hw.graph import Graph
-from hw.preprocessing import Preprocessing
-from hw.simulator import Simulator
+from fireflow.host.design import load
+from fireflow.hw.boards import Resources, board
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.contents import BITSTREAM_RECORD
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import parse_json
+from fireflow.hw.graph import Graph
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet
 from tests.hw.odd_values import mutations, written
 from tests.hw.random_graphs import pictures
@@ -99,7 +99,7 @@ def put(path: Path, name: str, document: Any) -> None:
 
 def use(path: Path) -> None:
     """What commands do with a bundle, as far as it takes no tools."""
-    from hw.report import report_page
+    from fireflow.hw.report import report_page
 
     bundle, design = load(path)
     assert design.interval_s > 0

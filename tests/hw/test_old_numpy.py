@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Golden, Manifest
 from tests.hw.networks import squeezenet
 from tests.hw.random_graphs import pictures
 
@@ -17,18 +17,19 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, warnings
 warnings.simplefilter("error")
-import hw.graph, hw.simulator, hw.bundle, hw.packing, hw.compare, hw.preprocessing, hw.files
+import fireflow.hw.bundle, fireflow.hw.compare, fireflow.hw.files, fireflow.hw.graph
+import fireflow.hw.packing, fireflow.hw.preprocessing, fireflow.hw.simulator
 foreign = {"torch", "brevitas", "finn", "qonnx", "onnx", "PIL", "scipy"} & set(sys.modules)
 assert not foreign, foreign
-bundle = hw.bundle.Bundle.load(sys.argv[1])
+bundle = fireflow.hw.bundle.Bundle.load(sys.argv[1])
 for threads in (1, 2):
-    simulator = hw.simulator.Simulator(bundle.graph, threads=threads)
+    simulator = fireflow.hw.simulator.Simulator(bundle.graph, threads=threads)
     check = bundle.verify_golden(simulator.run, simulator.trace)
     assert check.passed and check.images == 5, check
 check = bundle.verify_golden(bundle.graph.run, bundle.graph.trace)
 assert check.passed, check
 bundle.save(sys.argv[2])
-hw.bundle.Bundle.load(sys.argv[2])
+fireflow.hw.bundle.Bundle.load(sys.argv[2])
 """
 
 

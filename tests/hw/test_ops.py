@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.types import TensorType
 
 few = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 1 << 30)

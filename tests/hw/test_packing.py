@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.packing import MAGIC, pack_bits, read_arrays, unpack_bits, write_arrays
+from fireflow.hw.errors import InputError
+from fireflow.hw.packing import MAGIC, pack_bits, read_arrays, unpack_bits, write_arrays
 
 
 def slow_pack(values: list[int], width: int) -> list[int]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.preprocessing import Preprocessing
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import Preprocessing
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw import exchange
-from hw.bundle import Bundle, Golden, Manifest
-from hw.files import atomic_directory
-from hw.graph import Graph, Node
-from hw.ops import Conv, GlobalSum
-from hw.types import TensorType
+from fireflow.hw import exchange
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.files import atomic_directory
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Conv, GlobalSum
+from fireflow.hw.types import TensorType
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),

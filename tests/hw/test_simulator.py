@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.graph import Graph, Node
-from hw.ops import Concat, Conv, GlobalSum, Threshold
-from hw.simulator import Simulator, lanes, program
-from hw.simulator.lanes import packed_tensors
-from hw.simulator.plan import ConvStep, EvalStep, make_plan
-from hw.types import TensorType
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Concat, Conv, GlobalSum, Threshold
+from fireflow.hw.simulator import Simulator, lanes, program
+from fireflow.hw.simulator.lanes import packed_tensors
+from fireflow.hw.simulator.plan import ConvStep, EvalStep, make_plan
+from fireflow.hw.types import TensorType
 from tests.hw.networks import squeezenet
 from tests.hw.random_graphs import graphs, pictures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quant.data import find_data_folder
+from fireflow.quant.data import find_data_folder
 
 
 @pytest.fixture(scope="session")

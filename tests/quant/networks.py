@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from quant.calibrate import pixel_batches, quantize
-from quant.precision import PRESETS, Policy
-from quant.squeezenet import FireWidths, SqueezeNet, architecture
+from fireflow.quant.calibrate import pixel_batches, quantize
+from fireflow.quant.precision import PRESETS, Policy
+from fireflow.quant.squeezenet import FireWidths, SqueezeNet, architecture
 
 NARROW = tuple(
     FireWidths(s, e, e) for s, e in ((4, 8), (4, 8), (6, 8), (6, 8), (6, 12), (6, 12), (8, 12), (8, 12))

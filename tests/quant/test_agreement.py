@@ -11,14 +11,14 @@ import onnx
 import pytest
 from onnx import helper
 
-from hw.errors import InputError
-from hw.picture_options import PictureOptions
-from hw.preprocessing import TORCHVISION
-from quant import onnx_operations, wiring
-from quant.build import ASSUMED, load_network
-from quant.operations import MaxPool, Relu
-from quant.pretrained import load_weights
-from quant.squeezenet import PoolBorder
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_options import PictureOptions
+from fireflow.hw.preprocessing import TORCHVISION
+from fireflow.quant import onnx_operations, wiring
+from fireflow.quant.build import ASSUMED, load_network
+from fireflow.quant.operations import MaxPool, Relu
+from fireflow.quant.pretrained import load_weights
+from fireflow.quant.squeezenet import PoolBorder
 from tests.quant.onnx_editing import BASES, of_kind, set_attribute
 from tests.quant.weight_files import onnx_model, random_arrays
 

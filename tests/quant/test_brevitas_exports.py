@@ -15,9 +15,9 @@ from brevitas.nn.utils import merge_bn
 from brevitas.quant import Int32Bias
 from torch import Tensor, nn
 
-from hw.errors import InputError
-from hw.finn.convert import to_graph
-from hw.finn.lowering import lower
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.lowering import lower
 
 
 def conv(inputs: int, outputs: int, kernel: int, **options: Any) -> qnn.QuantConv2d:

@@ -23,11 +23,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from hw.errors import InputError
-from quant.pretrained import load_weights
-from quant.state_dicts import find_network
-from quant.torch_file import read_torch_file
-from quant.torch_weights import networks_in
+from fireflow.hw.errors import InputError
+from fireflow.quant.pretrained import load_weights
+from fireflow.quant.state_dicts import find_network
+from fireflow.quant.torch_file import read_torch_file
+from fireflow.quant.torch_weights import networks_in
 from tests.quant.weight_files import NARROW, assert_same, random_arrays, torchvision_names
 
 Tensors = dict[str, torch.Tensor]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from host.cli import main
-from hw.bundle import Bundle
-from hw.classes import folder_class, match_classes
-from hw.errors import InputError
-from hw.labels import imagenet, imagenet_names, read_labels
-from quant.model_file import load_model
+from fireflow.host.cli import main
+from fireflow.hw.bundle import Bundle
+from fireflow.hw.classes import folder_class, match_classes
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import imagenet, imagenet_names, read_labels
+from fireflow.quant.model_file import load_model
 
 NAMES = imagenet_names()
 SPRINGER = "n02102040"
@@ -229,9 +229,9 @@ def test_train_cuts_the_head_of_numbered_folders(tiny: Path, tmp_path: Path, run
 
 
 def test_a_teacher_of_other_labels_is_brought_into_order(tiny: Path, tmp_path: Path, run: Any) -> None:
-    from host.cli.classes import Notes, aligned
-    from quant.build import load_network
-    from quant.model_file import Model
+    from fireflow.host.cli.classes import Notes, aligned
+    from fireflow.quant.build import load_network
+    from fireflow.quant.model_file import Model
 
     network, notes = load_network(tiny), Notes()
     labels = ("ant", "bee", "cat", "dog")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hw.classes import ClassMatch, ImageClass, classes_of, folder_class, match_classes
-from hw.errors import InputError
-from hw.labels import imagenet, imagenet_names
-from quant.data import head_rows, open_images
-from quant.head import head_of_data, labels_of_data, new_head
-from quant.model_file import load_model
-from quant.zoo import shipped_path
+from fireflow.hw.classes import ClassMatch, ImageClass, classes_of, folder_class, match_classes
+from fireflow.hw.errors import InputError
+from fireflow.hw.labels import imagenet, imagenet_names
+from fireflow.quant.data import head_rows, open_images
+from fireflow.quant.head import head_of_data, labels_of_data, new_head
+from fireflow.quant.model_file import load_model
+from fireflow.quant.zoo import shipped_path
 
 NAMES = imagenet_names()
 WNIDS = tuple(wnid for wnid, _name in imagenet())

@@ -16,12 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hw.errors import InputError
-from hw.preprocessing import Preprocessing
-from hw.tools.cache import LOCKS
-from quant import data
-from quant.data import DamagedImage, ImageClass, from_arrays, head_rows, open_images
-from quant.decoded import augment, decode_to_array
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.tools.cache import LOCKS
+from fireflow.quant import data
+from fireflow.quant.data import DamagedImage, ImageClass, from_arrays, head_rows, open_images
+from fireflow.quant.decoded import augment, decode_to_array
 
 Members = Mapping[str, bytes | str]
 Writer = Callable[[Path, Members], Path]
@@ -80,7 +80,9 @@ def test_labels_csv(tmp_path: Path, write: Writer) -> None:
         InputError, match=r"class indices must be below the 100 classes of the network, not 217"
     ):
         images.labels_among(100)
-    with pytest.raises(InputError, match=r"below the 2 classes of the network, not 217; being as many does not make"):
+    with pytest.raises(
+        InputError, match=r"below the 2 classes of the network, not 217; being as many does not make"
+    ):
         images.labels_among(2)
 
 
@@ -268,7 +270,9 @@ def test_head_rows_by_wnid(tmp_path: Path) -> None:
     images = open_images(write_zip(tmp_path / "some.zip", folders))
     np.testing.assert_array_equal(head_rows(images), [0, 217])
     other = open_images(write_zip(tmp_path / "other.zip", {"cat/x.png": picture(1)}))
-    with pytest.raises(InputError, match=r"classes must be known by number in a network of 1000 .*, not cat;"):
+    with pytest.raises(
+        InputError, match=r"classes must be known by number in a network of 1000 .*, not cat;"
+    ):
         head_rows(other)
 
 

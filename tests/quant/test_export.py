@@ -16,16 +16,16 @@ from onnx import NodeProto, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
-from hw.errors import InputError
-from hw.packing import read_arrays, write_arrays
-from hw.preprocessing import Preprocessing
-from quant.export import export
-from quant.finalize import finalize, integer_weight
-from quant.layers import scale_of
-from quant.model_file import SCHEMA, Model, load_model, save_model
-from quant.precision import PRESETS, BitWidths, Policy
-from quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec
-from quant.trace import brevitas_trace
+from fireflow.hw.errors import InputError
+from fireflow.hw.packing import read_arrays, write_arrays
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.quant.export import export
+from fireflow.quant.finalize import finalize, integer_weight
+from fireflow.quant.layers import scale_of
+from fireflow.quant.model_file import SCHEMA, Model, load_model, save_model
+from fireflow.quant.precision import PRESETS, BitWidths, Policy
+from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec
+from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import float_network, narrow_network, random_pixels
 
 SIZE = 40

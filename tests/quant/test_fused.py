@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant.fused import FusedSqueezeNet
-from quant.loss import map_distance
-from quant.squeezenet import ARCHITECTURES, SqueezeNet
+from fireflow.quant.fused import FusedSqueezeNet
+from fireflow.quant.loss import map_distance
+from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet
 from tests.quant.networks import float_network, narrow_network
 
 SIZE = 48

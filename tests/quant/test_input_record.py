@@ -13,12 +13,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from hw.errors import InputError
-from hw.picture_options import PictureOptions
-from hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
-from quant.build import load_network
-from quant.model_file import save_model
-from quant.pretrained import load_weights
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_options import PictureOptions
+from fireflow.hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
+from fireflow.quant.build import load_network
+from fireflow.quant.model_file import save_model
+from fireflow.quant.pretrained import load_weights
 from tests.quant.caffe_editing import BASES, SIDE, base
 from tests.quant.caffe_executor import Described, written
 from tests.quant.weight_files import NARROW, onnx_model, random_arrays, torchvision_names, write_pth

@@ -17,14 +17,14 @@ import onnxruntime
 import pytest
 import torch
 
-from hw.errors import InputError
-from hw.picture_options import PictureOptions
-from hw.preprocessing import TORCHVISION
-from quant import agreement, caffe_layers, caffe_pictures, onnx_operations, wiring
-from quant.build import float_network
-from quant.operations import Add, Average, Relu
-from quant.pretrained import FloatWeights, load_weights
-from quant.squeezenet import PoolBorder
+from fireflow.hw.errors import InputError
+from fireflow.hw.picture_options import PictureOptions
+from fireflow.hw.preprocessing import TORCHVISION
+from fireflow.quant import agreement, caffe_layers, caffe_pictures, onnx_operations, wiring
+from fireflow.quant.build import float_network
+from fireflow.quant.operations import Add, Average, Relu
+from fireflow.quant.pretrained import FloatWeights, load_weights
+from fireflow.quant.squeezenet import PoolBorder
 from tests.quant import mutated_caffe as caffe_mutations
 from tests.quant import mutated_onnx as onnx_mutations
 from tests.quant.caffe_executor import CaffeError, Described, execute, has_v1, written

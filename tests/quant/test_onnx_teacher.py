@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from hw.errors import InputError
-from quant.loss import Loss
-from quant.onnx_teacher import OnnxTeacher
-from quant.recipe import Recipe
+from fireflow.hw.errors import InputError
+from fireflow.quant.loss import Loss
+from fireflow.quant.onnx_teacher import OnnxTeacher
+from fireflow.quant.recipe import Recipe
 from tests.quant.classifiers import WEIGHT, colours
 from tests.quant.networks import float_network
 

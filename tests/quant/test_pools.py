@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from hw.errors import InputError
-from hw.finn.convert import to_graph
-from hw.finn.lowering import lower
-from hw.ops import MaxPool, Relu
-from hw.preprocessing import Preprocessing
-from hw.simulator import Simulator
-from quant.calibrate import equalize, pixel_batches, quantize
-from quant.export import export
-from quant.finalize import finalize
-from quant.fused import FusedSqueezeNet
-from quant.model_file import Model, load_model, save_model
-from quant.precision import PRESETS
-from quant.squeezenet import PoolBorder, SqueezeNet, SqueezeNetSpec, architecture
-from quant.trace import brevitas_trace
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.lowering import lower
+from fireflow.hw.ops import MaxPool, Relu
+from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.simulator import Simulator
+from fireflow.quant.calibrate import equalize, pixel_batches, quantize
+from fireflow.quant.export import export
+from fireflow.quant.finalize import finalize
+from fireflow.quant.fused import FusedSqueezeNet
+from fireflow.quant.model_file import Model, load_model, save_model
+from fireflow.quant.precision import PRESETS
+from fireflow.quant.squeezenet import PoolBorder, SqueezeNet, SqueezeNetSpec, architecture
+from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, random_pixels
 
 FLOOR, PADDED, PADDED_CEIL, CEIL = (

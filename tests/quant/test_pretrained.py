@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 import torch
 
-from hw.errors import InputError
-from hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
-from quant.pretrained import FloatWeights, fold_preprocessing, load_weights, save_npz
-from quant.squeezenet import FireWidths, SqueezeNetSpec
+from fireflow.hw.errors import InputError
+from fireflow.hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
+from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_weights, save_npz
+from fireflow.quant.squeezenet import FireWidths, SqueezeNetSpec
 from tests.quant.weight_files import (
     LAYER_V1,
     LAYER_V2,
@@ -101,11 +101,15 @@ def test_onnx_preprocessing(tmp_path: Path) -> None:
         weights = load_weights(path)
         assert weights.preprocessing == replace(TORCHVISION, size=64, resize=73)
         (note,) = weights.notes
-        assert note.startswith("net.onnx: preprocessing assumed as torchvision's because its tensors are named")
+        assert note.startswith(
+            "net.onnx: preprocessing assumed as torchvision's because its tensors are named"
+        )
         assert load_weights(path, "caffe").preprocessing == replace(CAFFE, size=64, resize=72)
         asked = load_weights(path, CAFFE)
         assert asked.preprocessing == CAFFE
-        assert "--preprocessing is obeyed against what the file tells: input size 227, not 64" in asked.notes[0]
+        assert (
+            "--preprocessing is obeyed against what the file tells: input size 227, not 64" in asked.notes[0]
+        )
 
 
 def test_onnx_external_data(tmp_path: Path) -> None:

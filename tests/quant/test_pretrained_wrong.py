@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from hw.errors import InputError
-from quant.family import infer_spec, layer_names
-from quant.pretrained import load_weights
-from quant.squeezenet import SqueezeNet
+from fireflow.hw.errors import InputError
+from fireflow.quant.family import infer_spec, layer_names
+from fireflow.quant.pretrained import load_weights
+from fireflow.quant.squeezenet import SqueezeNet
 from tests.quant.weight_files import (
     NARROW,
     Arrays,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.errors import InputError
-from quant.decoded import DecodedImages
-from quant.run_record import RUN_RECORD, RunRecord, pictures_of_run, record_of_card
+from fireflow.hw.errors import InputError
+from fireflow.quant.decoded import DecodedImages
+from fireflow.quant.run_record import RUN_RECORD, RunRecord, pictures_of_run, record_of_card
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import torch
 from brevitas.core.quant import IntQuant
 from torch import nn
 
-from hw.errors import InputError
-from quant.calibrate import best_scale, correct_biases, equalize, pixel_batches
-from quant.finalize import THRESHOLD_SHIFT, accumulator_scale, finalize, integer_weight
-from quant.layers import bits_of, quantizers, scale_of
-from quant.precision import LAYERS, PRESETS, load_policy, parse_policy, save_policy
-from quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
-from quant.trace import brevitas_trace
+from fireflow.hw.errors import InputError
+from fireflow.quant.calibrate import best_scale, correct_biases, equalize, pixel_batches
+from fireflow.quant.finalize import THRESHOLD_SHIFT, accumulator_scale, finalize, integer_weight
+from fireflow.quant.layers import bits_of, quantizers, scale_of
+from fireflow.quant.precision import LAYERS, PRESETS, load_policy, parse_policy, save_policy
+from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
+from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, float_network, narrow_network, random_pixels
 
 

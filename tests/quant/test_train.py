@@ -17,18 +17,18 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from host.cli import arguments
-from hw.errors import InputError
-from quant.calibrate import pixel_batches, quantize
-from quant.checkpoint import CHECKPOINT, save_checkpoint
-from quant.decoded import DecodedImages
-from quant.fabric import open_fabric
-from quant.loss import Loss
-from quant.onnx_teacher import OnnxTeacher
-from quant.precision import PRESETS
-from quant.recipe import Precision, Recipe
-from quant.squeezenet import FireWidths, SqueezeNet, architecture
-from quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
+from fireflow.host.cli import arguments
+from fireflow.hw.errors import InputError
+from fireflow.quant.calibrate import pixel_batches, quantize
+from fireflow.quant.checkpoint import CHECKPOINT, save_checkpoint
+from fireflow.quant.decoded import DecodedImages
+from fireflow.quant.fabric import open_fabric
+from fireflow.quant.loss import Loss
+from fireflow.quant.onnx_teacher import OnnxTeacher
+from fireflow.quant.precision import PRESETS
+from fireflow.quant.recipe import Precision, Recipe
+from fireflow.quant.squeezenet import FireWidths, SqueezeNet, architecture
+from fireflow.quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
 from tests.quant.classifiers import colours
 
 NARROW = tuple(FireWidths(8, 8, 8) for _ in range(8))
@@ -108,16 +108,16 @@ def test_the_start_has_its_share_of_the_result(tmp_path: Path) -> None:
 KILLED = """
     import sys
     sys.path[:0] = [{tests!r}, {root!r}]
-    import quant.train, os, signal
+    import fireflow.quant.train, os, signal
     from pathlib import Path
     from test_train import run
-    from quant.recipe import Precision, Recipe
-    save = quant.train.save_checkpoint
+    from fireflow.quant.recipe import Precision, Recipe
+    save = fireflow.quant.train.save_checkpoint
     def save_then_die(folder, model, optimizer, average, step, recipe):
         save(folder, model, optimizer, average, step, recipe)
         if step == 6:
             os.kill(os.getpid(), signal.SIGKILL)
-    quant.train.save_checkpoint = save_then_die
+    fireflow.quant.train.save_checkpoint = save_then_die
     run(Path({folder!r}), Recipe.model_validate_json({recipe!r}))
 """
 
@@ -144,7 +144,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, average: float
 def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import quant.checkpoint
+    import fireflow.quant.checkpoint
 
     run(tmp_path, RECIPE.model_copy(update={"steps": 3}))
     before = (tmp_path / CHECKPOINT).read_bytes()
@@ -153,7 +153,7 @@ def test_a_kill_while_a_checkpoint_is_written_keeps_the_last_one(
         Path(path).write_bytes(before[: len(before) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(quant.checkpoint, "save_file", cut)
+    monkeypatch.setattr(fireflow.quant.checkpoint, "save_file", cut)
     net = network()
     optimizer = torch.optim.Adam(net.parameters())
     with pytest.raises(KeyboardInterrupt):
@@ -371,7 +371,7 @@ def test_the_mean_of_the_last_weights_is_the_result(tmp_path: Path, monkeypatch:
     def look(folder: Path, model: nn.Module, *rest: object) -> None:
         seen.append({name: tensor.detach().clone() for name, tensor in model.named_parameters()})
 
-    monkeypatch.setattr("quant.train.save_checkpoint", look)
+    monkeypatch.setattr("fireflow.quant.train.save_checkpoint", look)
     recipe = RECIPE.model_copy(update={"average": 0.5, "checkpoint_every": 1})
     found = run(tmp_path, recipe, quantized=False)
     for name, tensor in found.items():

@@ -9,12 +9,12 @@ import pytest
 from skimage.data import data_dir
 from torch import nn
 
-from host.cli import main as fireflow
-from host.cli.inputs import default_model
-from quant.layers import quantizers
-from quant.model_file import load_model
-from quant.precision import load_policy
-from quant.zoo import shipped, shipped_path
+from fireflow.host.cli import main as fireflow
+from fireflow.host.cli.inputs import default_model
+from fireflow.quant.layers import quantizers
+from fireflow.quant.model_file import load_model
+from fireflow.quant.precision import load_policy
+from fireflow.quant.zoo import shipped, shipped_path
 
 TEN = "squeezenet1_1-w4a4-imagenette"
 THOUSAND = "squeezenet1_1-w4a4-imagenet"

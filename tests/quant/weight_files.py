@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.pretrained import FloatWeights
-from quant.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
+from fireflow.quant.pretrained import FloatWeights
+from fireflow.quant.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
 
 Arrays = dict[str, np.ndarray]
 NARROW = SqueezeNetSpec("1.1", num_classes=5, stem_channels=4, fires=(FireWidths(2, 3, 4),) * 8)

@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.bitstream.recover.block_ram import make_block_ram, tap_block_ram
-from hw.bitstream.recover.database import Database
-from hw.bitstream.recover.dsp import make_dsp, tap_dsp
-from hw.bitstream.recover.features import Features, features_of_bitstream
-from hw.bitstream.recover.netlist import Netlist
-from hw.bitstream.recover.packets import read_bitstream
-from hw.bitstream.recover.processor import Processor
-from hw.bitstream.recover.routing import RecoveryError
-from hw.bitstream.recover.slices import Slice
+from fireflow.hw.bitstream.recover.block_ram import make_block_ram, tap_block_ram
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.bitstream.recover.dsp import make_dsp, tap_dsp
+from fireflow.hw.bitstream.recover.features import Features, features_of_bitstream
+from fireflow.hw.bitstream.recover.netlist import Netlist
+from fireflow.hw.bitstream.recover.packets import read_bitstream
+from fireflow.hw.bitstream.recover.processor import Processor
+from fireflow.hw.bitstream.recover.routing import RecoveryError
+from fireflow.hw.bitstream.recover.slices import Slice
 
 __all__ = ["Database", "Recovered", "RecoveryError", "recover", "recover_features"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hw.bitstream.recover.netlist import Netlist, bus
-from hw.bitstream.recover.routing import RecoveryError
+from fireflow.hw.bitstream.recover.netlist import Netlist, bus
+from fireflow.hw.bitstream.recover.routing import RecoveryError
 
 _OUTPUTS = {"DOADO": 16, "DOBDO": 16, "DOPADOP": 2, "DOPBDOP": 2}
 _ADDRESSES = ("ADDRARDADDR", "ADDRBWRADDR")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hw.bitstream.recover.routing import RecoveryError, Source
+from fireflow.hw.bitstream.recover.routing import RecoveryError, Source
 
 if TYPE_CHECKING:
-    from hw.bitstream.recover.netlist import Netlist
+    from fireflow.hw.bitstream.recover.netlist import Netlist
 
 
 def through_buffers(netlist: Netlist, source: Source) -> Source:

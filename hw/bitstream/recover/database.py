@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from hw.errors import InputError
-from hw.files import read_tool_json
+from fireflow.hw.errors import InputError
+from fireflow.hw.files import read_tool_json
 
 _INDEXED = re.compile(r"(.+)\[(\d+)\]$")
 

@@ -5,8 +5,8 @@ Source: AMD UG479 (7 Series DSP48E1 Slice), tables 2-1 to 2-3.
 
 from __future__ import annotations
 
-from hw.bitstream.recover.netlist import Netlist, bus
-from hw.bitstream.recover.routing import RecoveryError
+from fireflow.hw.bitstream.recover.netlist import Netlist, bus
+from fireflow.hw.bitstream.recover.routing import RecoveryError
 
 INPUTS = {
     "A": 30,

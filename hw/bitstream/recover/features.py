@@ -11,9 +11,9 @@ from typing import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.bitstream.recover.database import Block, Database, Feature
-from hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, Bitstream
-from hw.errors import InputError
+from fireflow.hw.bitstream.recover.database import Block, Database, Feature
+from fireflow.hw.bitstream.recover.packets import ECC_BITS, ECC_WORD, Bitstream
+from fireflow.hw.errors import InputError
 
 _LINE = re.compile(r"(?P<tile>\w+)\.(?P<name>[^\s\[=]+)(\[(?P<range>[\d:]+)\])?(\s*=\s*(?P<value>.+))?$")
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Iterable, Sequence
 
-from hw.bitstream.recover.clocks import through_buffers
-from hw.bitstream.recover.database import Database, Tile
-from hw.bitstream.recover.features import Features, TileFeatures
-from hw.bitstream.recover.routing import NOTHING, RecoveryError, Routing, Source
+from fireflow.hw.bitstream.recover.clocks import through_buffers
+from fireflow.hw.bitstream.recover.database import Database, Tile
+from fireflow.hw.bitstream.recover.features import Features, TileFeatures
+from fireflow.hw.bitstream.recover.routing import NOTHING, RecoveryError, Routing, Source
 
 
 class Netlist:

@@ -13,8 +13,8 @@ from typing import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.bitstream.recover.database import Database
-from hw.errors import InputError
+from fireflow.hw.bitstream.recover.database import Database
+from fireflow.hw.errors import InputError
 
 WORDS = 101  # of 32 bits in a frame
 ECC_WORD, ECC_BITS = 50, 0x1FFF  # where a frame holds a check sum of itself

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hw.bitstream.recover.netlist import Netlist, bus
-from hw.bitstream.recover.routing import NOTHING, RecoveryError
-from hw.files import read_tool_json
+from fireflow.hw.bitstream.recover.netlist import Netlist, bus
+from fireflow.hw.bitstream.recover.routing import NOTHING, RecoveryError
+from fireflow.hw.files import read_tool_json
 
 
 class Processor:

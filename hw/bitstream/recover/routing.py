@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from hw.bitstream.recover.database import Database, Tile
-from hw.bitstream.recover.features import Features
+from fireflow.hw.bitstream.recover.database import Database, Tile
+from fireflow.hw.bitstream.recover.features import Features
 
 Wire = tuple[str, str]  # tile, wire
 _ONE, _ZERO = ("VCC_WIRE", "DSP_VCC_L", "DSP_VCC_R"), ("GND_WIRE", "DSP_GND_L", "DSP_GND_R")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from hw.bitstream.recover.netlist import Netlist, bus, lut
-from hw.bitstream.recover.routing import RecoveryError
+from fireflow.hw.bitstream.recover.netlist import Netlist, bus, lut
+from fireflow.hw.bitstream.recover.routing import RecoveryError
 
 _LETTERS = "ABCD"
 _WIDE = {"A": ("BO6", "AO6", "AX"), "C": ("DO6", "CO6", "CX"), "B": ("C_F7", "A_F7", "BX")}

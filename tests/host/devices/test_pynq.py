@@ -10,10 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.devices import DeviceError
-from host.devices.machine import MAGIC
-from host.devices.overlay import bit_data, bit_file, bit_part, dma_addresses, family_of, virtual_payload
-from hw.errors import InputError
+from fireflow.host.devices import DeviceError
+from fireflow.host.devices.machine import MAGIC
+from fireflow.host.devices.overlay import (
+    bit_data,
+    bit_file,
+    bit_part,
+    dma_addresses,
+    family_of,
+    virtual_payload,
+)
+from fireflow.hw.errors import InputError
 from tests.host.boards import accelerator, design, graph, open_board
 from tests.hw.networks import pictures
 
@@ -36,7 +43,7 @@ def test_a_changed_bitstream_is_another_overlay() -> None:
         device, board = open_board()
         source = device._design.bitstream
         source.write_bytes(source.read_bytes()[:-8] + text.ljust(8))
-        from host.devices.overlay import place_overlay
+        from fireflow.host.devices.overlay import place_overlay
 
         names.add(place_overlay(device._design).name)
         board.close()
@@ -49,13 +56,13 @@ def test_bits_of_the_open_tools_are_loaded() -> None:
     path = os.environ.get("FIREFLOW_TEST_BUNDLE")
     if not path:
         pytest.skip("no bundle with a real bitstream was given")
-    from host.design import load
-    from host.devices.fabric import Fabric, Memory
-    from host.devices.machine import Machine
-    from host.devices.pynq import PynqDevice
-    from host.devices.pynq_virtual import make_board
-    from host.driver import Accelerator
-    from hw.simulator import Simulator
+    from fireflow.host.design import load
+    from fireflow.host.devices.fabric import Fabric, Memory
+    from fireflow.host.devices.machine import Machine
+    from fireflow.host.devices.pynq import PynqDevice
+    from fireflow.host.devices.pynq_virtual import make_board
+    from fireflow.host.driver import Accelerator
+    from fireflow.hw.simulator import Simulator
 
     bundle, built = load(Path(path))
     assert built.bitstream is not None
@@ -86,7 +93,7 @@ def test_a_changed_description_is_read() -> None:
     first.program()
     source = first._design.bitstream
     changed = replace(first._design, clock_mhz=100.0)
-    from host.devices.pynq import PynqDevice
+    from fireflow.host.devices.pynq import PynqDevice
 
     try:
         again = PynqDevice(changed, first._board)
@@ -115,7 +122,7 @@ def test_corrupted_bitstream() -> None:
 
 def test_bitstream_of_another_board() -> None:
     device, _board = open_board()
-    from host.devices.pynq import PynqDevice
+    from fireflow.host.devices.pynq import PynqDevice
 
     other = "KV260" if family_of(BOARD).name == "zynq" else "Pynq-Z1"
     with pytest.raises(InputError, match="must be a bitstream for a part of"):
@@ -130,7 +137,7 @@ def test_bitstream_of_another_board() -> None:
 
 
 def test_not_on_a_board(monkeypatch: pytest.MonkeyPatch) -> None:
-    from host.devices.pynq import PynqDevice
+    from fireflow.host.devices.pynq import PynqDevice
 
     device, _board = open_board()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -193,7 +200,7 @@ def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_driver_of_finn_plus() -> None:
     """An independent driver finds the virtual board as it finds a real one."""
     pytest.importorskip("finn_plus_driver", reason="finn-plus-driver wants Python 3.10 and NumPy 1.21")
-    from host.cli.bench_driver import finn_overlay
+    from fireflow.host.cli.bench_driver import finn_overlay
 
     device, board = open_board()
     if hasattr(board, "server"):

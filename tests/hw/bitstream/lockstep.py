@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.bitstream.simulate import MODELS
-from hw.tools.verilator import Simulation
+from fireflow.hw.bitstream.simulate import MODELS
+from fireflow.hw.tools.verilator import Simulation
 
 _PIN = r"(input|output) (?:\[\d+:0\] )?(\w+)[,\n]"
 _KNOWN = {"FCLKCLK": 4, "FCLKRESETN": 4}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.bundle import Bundle, Golden, Manifest
-from hw.graph import Graph, Node
-from hw.ops import Bias, Conv, GlobalSum, Relu
-from hw.types import TensorType
+from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Bias, Conv, GlobalSum, Relu
+from fireflow.hw.types import TensorType
 from tests.hw.networks import pictures
 
 SIZE = 6

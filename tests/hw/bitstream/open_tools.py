@@ -8,9 +8,9 @@ from functools import lru_cache
 import pytest
 from filelock import FileLock
 
-from hw.bitstream.process import ToolError
-from hw.bitstream.toolbox import Toolbox, default_folder, install
-from hw.errors import InputError
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.toolbox import Toolbox, default_folder, install
+from fireflow.hw.errors import InputError
 
 ASK = "FIREFLOW_INSTALL_TOOLS"
 """`.ci/run` sets it: the tests may then download 1.1 GB."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hw.bitstream.check_sums import with_check_sums
-from hw.bitstream.errors import CheckError
-from hw.bitstream.recover.packets import crc
-from hw.errors import InputError
+from fireflow.hw.bitstream.check_sums import with_check_sums
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.recover.packets import crc
+from fireflow.hw.errors import InputError
 
 SYNC, NOTHING = 0xAA995566, 0x20000000
 CMD, FDRI, IDCODE = 4, 2, 12

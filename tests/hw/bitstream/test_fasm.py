@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.bitstream import checks, open_flow
-from hw.bitstream.errors import CheckError
-from hw.bitstream.fasm import Assembler, Feature, read_fasm, write_fasm, write_frames
-from hw.bitstream.recover import Database
-from hw.bitstream.routed import Routed
-from hw.bitstream.routed_verilog import verilog
-from hw.errors import InputError
+from fireflow.hw.bitstream import checks, open_flow
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.fasm import Assembler, Feature, read_fasm, write_fasm, write_frames
+from fireflow.hw.bitstream.recover import Database
+from fireflow.hw.bitstream.routed import Routed
+from fireflow.hw.bitstream.routed_verilog import verilog
+from fireflow.hw.errors import InputError
 from tests.hw.bitstream.tiny_device import PART, write_device
 
 TILE = "CLBLM_L_X2Y0"

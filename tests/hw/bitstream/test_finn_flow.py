@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hw.bitstream import finn_flow
-from hw.bitstream.finn_flow import BITSTREAM, HWH, FinnBuilder, check, finn_steps, write_script
-from hw.bitstream.process import ToolError
-from hw.bitstream.steps import Outcome, run_steps
-from hw.errors import InputError
+from fireflow.hw.bitstream import finn_flow
+from fireflow.hw.bitstream.finn_flow import BITSTREAM, HWH, FinnBuilder, check, finn_steps, write_script
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.steps import Outcome, run_steps
+from fireflow.hw.errors import InputError
 
 TIMING = Path(__file__).parent / "reports" / "timing.rpt"
 PROGRAM = """#!/bin/sh

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from host.cli import main
-from host.design import load
-from host.devices.overlay import bit_part, dma_addresses, place_overlay
+from fireflow.host.cli import main
+from fireflow.host.design import load
+from fireflow.host.devices.overlay import bit_part, dma_addresses, place_overlay
 from tests.hw.bitstream.one_layer import build_command, one_layer
 from tests.hw.bitstream.open_tools import open_tools
 
@@ -65,7 +65,7 @@ def test_an_interrupted_build_goes_on(lowered: Path, tmp_path: Path) -> None:
     run = [
         sys.executable,
         "-m",
-        "host.cli",
+        "fireflow.host.cli",
         *build_command(lowered, output, "--check", "none", "--seed", "7"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from host.cli import main
+from fireflow.host.cli import main
 from tests.host.devices.test_pynq_versions import VERSIONS, pytestmark, run
 from tests.hw.bitstream.one_layer import build_command, one_layer
 from tests.hw.bitstream.open_tools import open_tools

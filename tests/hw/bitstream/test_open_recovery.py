@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.bitstream.check_sums import with_check_sums
-from hw.bitstream.dsp_check import check_dsps
-from hw.bitstream.errors import CheckError
-from hw.bitstream.fasm import Assembler, read_fasm, write_frames
-from hw.bitstream.recover import Database, recover
-from hw.bitstream.recover.features import features_of_fasm
-from hw.bitstream.routed import Routed
-from hw.bitstream.tie_offs import tie_off
+from fireflow.hw.bitstream.check_sums import with_check_sums
+from fireflow.hw.bitstream.dsp_check import check_dsps
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.fasm import Assembler, read_fasm, write_frames
+from fireflow.hw.bitstream.recover import Database, recover
+from fireflow.hw.bitstream.recover.features import features_of_fasm
+from fireflow.hw.bitstream.routed import Routed
+from fireflow.hw.bitstream.tie_offs import tie_off
 from tests.hw.bitstream.lockstep import outputs
 from tests.hw.bitstream.open_tools import open_tools
 

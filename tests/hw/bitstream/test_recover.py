@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.bitstream.recover import (
+from fireflow.hw.bitstream.recover import (
     Database,
     RecoveryError,
     block_ram,
@@ -22,10 +22,10 @@ from hw.bitstream.recover import (
     recover,
     recover_features,
 )
-from hw.bitstream.recover import database as database_module
-from hw.bitstream.recover.features import features_of_fasm
-from hw.bitstream.recover.packets import WORDS, crc, read_bitstream
-from hw.errors import InputError
+from fireflow.hw.bitstream.recover import database as database_module
+from fireflow.hw.bitstream.recover.features import features_of_fasm
+from fireflow.hw.bitstream.recover.packets import WORDS, crc, read_bitstream
+from fireflow.hw.errors import InputError
 from tests.hw.bitstream.lockstep import outputs
 from tests.hw.bitstream.recover_cases import CASES, CORE, LOGIC, routes, settings
 from tests.hw.bitstream.tiny_device import IDCODE, PART, write_device

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hw.bitstream.errors import CheckError
-from hw.bitstream.process import ToolError
-from hw.bitstream.routing import FASM, Options, Passes, Stalled, route, stalled_seeds
-from hw.bitstream.steps import Status, Step, run_steps
-from hw.bitstream.toolbox import Toolbox
-from hw.errors import InputError
+from fireflow.hw.bitstream.errors import CheckError
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.routing import FASM, Options, Passes, Stalled, route, stalled_seeds
+from fireflow.hw.bitstream.steps import Status, Step, run_steps
+from fireflow.hw.bitstream.toolbox import Toolbox
+from fireflow.hw.errors import InputError
 
 
 def _numbers(text: str) -> tuple[int, ...]:

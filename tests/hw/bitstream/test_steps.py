@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.bitstream.process import ToolError, run_logged
-from hw.bitstream.steps import Status, Step, Work, run_steps
-from hw.errors import InputError
+from fireflow.hw.bitstream.process import ToolError, run_logged
+from fireflow.hw.bitstream.steps import Status, Step, Work, run_steps
+from fireflow.hw.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -117,7 +117,7 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from hw.bitstream.steps import Step, run_steps
+from fireflow.hw.bitstream.steps import Step, run_steps
 
 def slow(work):
     (work.folder / "half").write_text("half of it")

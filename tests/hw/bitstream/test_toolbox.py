@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from host.cli import main
-from hw.bitstream.process import ToolError
-from hw.bitstream.toolbox import PACKAGES, PROGRAMS, VARIABLE, Toolbox, install
-from hw.errors import InputError
+from fireflow.host.cli import main
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.toolbox import PACKAGES, PROGRAMS, VARIABLE, Toolbox, install
+from fireflow.hw.errors import InputError
 
 # What dpkg-deb unpacks of the packages: a loader that runs the program behind its own options, programs that say what
 # they are given, and a database.
@@ -98,7 +98,7 @@ def test_tools_on_the_path(mocks: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for program in PROGRAMS:
         (mocks / program).write_text(f"#!/bin/sh\necho {program} 3.1\necho of today\n")
         (mocks / program).chmod(0o755)
-    monkeypatch.setattr("hw.bitstream.toolbox._DATABASE", Path("usr"))  # a folder that is everywhere
+    monkeypatch.setattr("fireflow.hw.bitstream.toolbox._DATABASE", Path("usr"))  # a folder that is everywhere
     tools = Toolbox.find()
     assert tools.root is None
     assert tools.versions == {name: f"{name} 3.1" for name in ("yosys", "nextpnr-himbaechel-xilinx")}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.bitstream.process import ToolError
-from hw.bitstream.steps import Outcome, run_steps
-from hw.bitstream.vivado import (
+from fireflow.hw.bitstream.process import ToolError
+from fireflow.hw.bitstream.steps import Outcome, run_steps
+from fireflow.hw.bitstream.vivado import (
     BITSTREAM,
     KEY,
     RTL,
@@ -25,9 +25,9 @@ from hw.bitstream.vivado import (
     vivado_steps,
     write_scripts,
 )
-from hw.bitstream.vivado_reports import TimingError
-from hw.boards import BOARDS, Board, Resources, board
-from hw.errors import InputError
+from fireflow.hw.bitstream.vivado_reports import TimingError
+from fireflow.hw.boards import BOARDS, Board, Resources, board
+from fireflow.hw.errors import InputError
 from tests.hw.bitstream.vivado_mock import HERE, IMAGE, install, shell
 
 Z2, KV260 = board("pynq-z2"), board("kv260")

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hw.bitstream.recover.dsp import INPUTS, pins_of
+from fireflow.hw.bitstream.recover.dsp import INPUTS, pins_of
 
 PART = "xc7z020clg400-1"
 IDCODE = 0x03727093

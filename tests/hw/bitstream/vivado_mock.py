@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hw.boards import Board
-from hw.dataflow.build import to_dataflow
-from hw.rtl.shell import write_shell
-from hw.rtl.stitch import TOP, Design, seal
+from fireflow.hw.boards import Board
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.rtl.shell import write_shell
+from fireflow.hw.rtl.stitch import TOP, Design, seal
 from tests.hw.networks import squeezenet
 
 HERE = Path(__file__).parent

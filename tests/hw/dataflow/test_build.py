@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.layers import Concat, Fifo, Fork, Head, MatMul, Pad, WidthConverter, Window
-from hw.dataflow.network import Dataflow
-from hw.dataflow.stream import Stream, divisors
-from hw.errors import InputError
-from hw.graph import Graph, Node
-from hw.ops import Add, Bias, Conv, GlobalSum, MaxPool, Relu, Threshold
-from hw.ops import Concat as ConcatOp
-from hw.types import TensorType
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.layers import Concat, Fifo, Fork, Head, MatMul, Pad, WidthConverter, Window
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.stream import Stream, divisors
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Bias, Conv, GlobalSum, MaxPool, Relu, Threshold
+from fireflow.hw.ops import Concat as ConcatOp
+from fireflow.hw.types import TensorType
 from tests.hw.networks import pictures, squeezenet
 
 

@@ -8,20 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.boards import RESOURCES, Resources, board
-from hw.dataflow.build import Workbench, to_dataflow
-from hw.dataflow.cost import TABLE, coefficients, cost, costs, dsps, features, finn_lanes, total
-from hw.dataflow.counts import errors
-from hw.dataflow.fit import Sample, fit
-from hw.dataflow.folding import _Search, fold_as_given, fold_fastest, fold_for_rate
-from hw.dataflow.hardware import Hardware
-from hw.dataflow.layers import Fifo, MatMul
-from hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
-from hw.dataflow.plan import Plan
-from hw.dataflow.program import first
-from hw.errors import InputError
-from hw.graph import Graph
-from hw.ops import Conv
+from fireflow.hw.boards import RESOURCES, Resources, board
+from fireflow.hw.dataflow.build import Workbench, to_dataflow
+from fireflow.hw.dataflow.cost import TABLE, coefficients, cost, costs, dsps, features, finn_lanes, total
+from fireflow.hw.dataflow.counts import errors
+from fireflow.hw.dataflow.fit import Sample, fit
+from fireflow.hw.dataflow.folding import _Search, fold_as_given, fold_fastest, fold_for_rate
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.dataflow.layers import Fifo, MatMul
+from fireflow.hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
+from fireflow.hw.dataflow.plan import Plan
+from fireflow.hw.dataflow.program import first
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph
+from fireflow.hw.ops import Conv
 from tests.hw.networks import squeezenet
 
 

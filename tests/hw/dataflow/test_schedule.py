@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.dataflow.build import Workbench, to_dataflow
-from hw.dataflow.fifo import deadlock, fifo_depths, round_depth
-from hw.dataflow.layers import MatMul, Pad, Threshold, Window
-from hw.dataflow.maxplus import earliest, latest, occupancy
-from hw.dataflow.network import Dataflow
-from hw.dataflow.schedule import Timing, estimated_interval
-from hw.dataflow.stream import Stream
-from hw.dataflow.timing import StepModel, model
-from hw.errors import InputError
+from fireflow.hw.dataflow.build import Workbench, to_dataflow
+from fireflow.hw.dataflow.fifo import deadlock, fifo_depths, round_depth
+from fireflow.hw.dataflow.layers import MatMul, Pad, Threshold, Window
+from fireflow.hw.dataflow.maxplus import earliest, latest, occupancy
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.schedule import Timing, estimated_interval
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.dataflow.timing import StepModel, model
+from fireflow.hw.errors import InputError
 from tests.hw.networks import squeezenet
 
 FOLDING: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
 
-from hw.finn import environment
+from fireflow.hw.finn import environment
 
 
 def engine_scores(path: Path, inputs: np.ndarray) -> np.ndarray:

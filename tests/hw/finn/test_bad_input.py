@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hw.errors import InputError
-from hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
-from hw.finn.lowering import lower
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
+from fireflow.hw.finn.lowering import lower
 from tests.hw.finn.qonnx_builder import Builder, fire, valid
 
 

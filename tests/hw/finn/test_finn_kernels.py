@@ -13,12 +13,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.util.basic import qonnx_make_model
 
-from hw.errors import InputError
-from hw.finn.environment import finn
-from hw.finn.kernels import REGISTERED, register, specialize
-from hw.finn.lowering import lower
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.finn.kernels import REGISTERED, register, specialize
+from fireflow.hw.finn.lowering import lower
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 from tests.hw.finn.qonnx_builder import Builder, fire
 
 PART = "xc7z020clg400-1"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.dataflow.layers import Layer, MatMul, Pad
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.finn import library
-from hw.finn.environment import finn
-from hw.finn.generate import generate, module_name, threshold_images, weight_image
-from hw.rtl.simulate import layer_bench
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.dataflow.layers import Layer, MatMul, Pad
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn import library
+from fireflow.hw.finn.environment import finn
+from fireflow.hw.finn.generate import generate, module_name, threshold_images, weight_image
+from fireflow.hw.rtl.simulate import layer_bench
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 from tests.hw.rtl.layer_cases import leading_words, matmul, pad, threshold, window
 
 PART, CLOCK_NS, FRAMES = "xc7z020clg400-1", 10.0, 3

@@ -15,10 +15,10 @@ from numpy.testing import assert_array_equal
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from hw.boards import Resources
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.hardware import Hardware
-from hw.dataflow.layers import (
+from fireflow.hw.boards import Resources
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.dataflow.layers import (
     Concat,
     Fifo,
     Fork,
@@ -30,13 +30,22 @@ from hw.dataflow.layers import (
     WidthConverter,
     Window,
 )
-from hw.errors import InputError
-from hw.finn.convert import to_graph
-from hw.finn.environment import execution, finn
-from hw.finn.from_graph import to_model
-from hw.finn.hand_over import CONFIG, FIFOS, FOLDING, MODEL, HandOver, hand_over, hardware_layers, layer_names
-from hw.finn.kernels import register
-from hw.graph import Graph
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.environment import execution, finn
+from fireflow.hw.finn.from_graph import to_model
+from fireflow.hw.finn.hand_over import (
+    CONFIG,
+    FIFOS,
+    FOLDING,
+    MODEL,
+    HandOver,
+    hand_over,
+    hardware_layers,
+    layer_names,
+)
+from fireflow.hw.finn.kernels import register
+from fireflow.hw.graph import Graph
 from tests.hw.networks import pictures, squeezenet
 
 FOLDED = {

@@ -15,19 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.finn.convert import to_graph
-from hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
-from hw.finn.lowered import LoweredModel
-from hw.finn.lowering import PASSES, lower
-from hw.graph import Graph
-from hw.ops import Conv, MaxPool, Threshold
-from hw.simulator import Simulator
-from quant.calibrate import pixel_batches, quantize
-from quant.export import export
-from quant.finalize import finalize
-from quant.precision import PRESETS
-from quant.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec, architecture
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
+from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.lowering import PASSES, lower
+from fireflow.hw.graph import Graph
+from fireflow.hw.ops import Conv, MaxPool, Threshold
+from fireflow.hw.simulator import Simulator
+from fireflow.quant.calibrate import pixel_batches, quantize
+from fireflow.quant.export import export
+from fireflow.quant.finalize import finalize
+from fireflow.quant.precision import PRESETS
+from fireflow.quant.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec, architecture
 from tests.hw.finn.qonnx_builder import Builder, fire, valid
 
 FIRES = tuple(
@@ -309,10 +309,10 @@ def test_needs_no_vendor_tool_and_says_nothing(tmp_path: Path) -> None:
     path = valid().save(tmp_path / "valid.onnx")
     code = (
         "import sys\n"
-        "import hw.finn.convert, hw.finn.execute\n"
-        "from hw.finn.lowering import lower\n"
+        "import fireflow.hw.finn.convert, fireflow.hw.finn.execute\n"
+        "from fireflow.hw.finn.lowering import lower\n"
         f"lowered = lower({str(path)!r})\n"
-        "hw.finn.convert.to_graph(lowered)\n"
+        "fireflow.hw.finn.convert.to_graph(lowered)\n"
         "assert 'torch' not in sys.modules and 'quant' not in sys.modules\n"
     )
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("XILINX", "FINN", "VIVADO", "VITIS"))}

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hw.errors import InputError
-from hw.finn.lowering import lower
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.lowering import lower
 from tests.hw.finn.qonnx_builder import valid
 
 

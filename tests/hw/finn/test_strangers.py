@@ -13,13 +13,13 @@ import pytest
 from numpy.testing import assert_array_equal
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.errors import InputError
-from hw.finn.agreement import agreement_of, pictures
-from hw.finn.convert import to_graph
-from hw.finn.execute import qonnx_trace
-from hw.finn.lowering import lower
-from hw.graph import Graph
-from hw.preprocessing import Preprocessing
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.agreement import agreement_of, pictures
+from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.execute import qonnx_trace
+from fireflow.hw.finn.lowering import lower
+from fireflow.hw.graph import Graph
+from fireflow.hw.preprocessing import Preprocessing
 from tests.hw.finn.disguises import DISGUISES
 from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.mutants import base, mutate

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hw.dataflow.layers import Layer
-from hw.rtl.kernels import Kernel, kernel
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.dataflow.layers import Layer
+from fireflow.hw.rtl.kernels import Kernel, kernel
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw import ops
-from hw.dataflow.layers import Add, Concat, Fifo, Fork, Head, Layer, MaxPool, WidthConverter
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.rtl.kernels import kernel
+from fireflow.hw import ops
+from fireflow.hw.dataflow.layers import Add, Concat, Fifo, Fork, Head, Layer, MaxPool, WidthConverter
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.rtl.kernels import kernel
 
 
 def pool(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.dataflow.layers import MatMul, Pad, Threshold, Window
-from hw.dataflow.stream import Stream
+from fireflow.hw.dataflow.layers import MatMul, Pad, Threshold, Window
+from fireflow.hw.dataflow.stream import Stream
 
 
 def matmul(

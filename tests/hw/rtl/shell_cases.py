@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.rtl.kernels import RTL
-from hw.rtl.shell import AXI
-from hw.tools.yosys import CELLS
+from fireflow.hw.rtl.kernels import RTL
+from fireflow.hw.rtl.shell import AXI
+from fireflow.hw.tools.yosys import CELLS
 
 HASH = "".join(f"{byte:02x}" for byte in range(0x80, 0xA0))
 SHELL_SOURCES = [
@@ -16,7 +16,15 @@ SHELL_SOURCES = [
     RTL / "stream_fifo.sv",
     *(
         AXI / f"{module}.sv"
-        for module in ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "frame_tags", "shell")
+        for module in (
+            "byte_gearbox",
+            "axi_lite",
+            "dma_control",
+            "dma_read",
+            "dma_write",
+            "frame_tags",
+            "shell",
+        )
     ),
 ]
 

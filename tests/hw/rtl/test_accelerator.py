@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from skimage.data import data_dir
 
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.fifo import fifo_depths
-from hw.dataflow.network import Dataflow
-from hw.dataflow.schedule import Timing
-from hw.graph import Graph
-from hw.rtl.simulate import simulate
-from hw.rtl.stitch import SOURCES, Design, stitch
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.fifo import fifo_depths
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.graph import Graph
+from fireflow.hw.rtl.simulate import simulate
+from fireflow.hw.rtl.stitch import SOURCES, Design, stitch
 from tests.hw.networks import squeezenet
 
 FAMILY, PART, CLOCK_NS, SIZE = "xc7", "xc7z020clg400-1", 10.0, 48
@@ -40,7 +40,10 @@ def folding(graph: Graph) -> dict[str, dict[str, int]]:
     """SIMD 8 where the channels allow it: chains of that length differ between the families."""
     convs = [node for node in graph.nodes if type(node.op).__name__ == "Conv"]
     depths = {node.name: node.op.weight.shape[-1] for node in convs}
-    return {name: {"pe": 4, "simd": 3 if depth == 3 else 8 if depth % 8 == 0 else 4} for name, depth in depths.items()}
+    return {
+        name: {"pe": 4, "simd": 3 if depth == 3 else 8 if depth % 8 == 0 else 4}
+        for name, depth in depths.items()
+    }
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "bypass"])

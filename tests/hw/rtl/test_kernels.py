@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.dataflow.layers import Concat, Head, Layer, MaxPool, Pad, WidthConverter
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.rtl.kernels import kernel, memory_image
-from hw.tools.cxx import Toolchain, execute
-from hw.tools.yosys import resources
+from fireflow.hw.dataflow.layers import Concat, Head, Layer, MaxPool, Pad, WidthConverter
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.rtl.kernels import kernel, memory_image
+from fireflow.hw.tools.cxx import Toolchain, execute
+from fireflow.hw.tools.yosys import resources
 from tests.hw.rtl.bench import Bench, Outcome, write_bench
 from tests.hw.rtl.kernel_cases import all_layers, concat, fifo, head, pool
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.dataflow.layers import MatMul
-from hw.dataflow.timing import model
-from hw.errors import InputError
-from hw.rtl.matmul import matmul_kernel
-from hw.rtl.simulate import layer_bench
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.dataflow.layers import MatMul
+from fireflow.hw.dataflow.timing import model
+from fireflow.hw.errors import InputError
+from fireflow.hw.rtl.matmul import matmul_kernel
+from fireflow.hw.rtl.simulate import layer_bench
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 from tests.hw.rtl.layer_cases import matmul
 
 PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.dataflow.layers import MatMul
-from hw.dataflow.stream import Stream
-from hw.rtl.simulate import layer_bench, modelled
-from hw.tools.axi_stream import pack_words, unpack_words
-from hw.tools.verilator import Simulation
+from fireflow.hw.dataflow.layers import MatMul
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.rtl.simulate import layer_bench, modelled
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
+from fireflow.hw.tools.verilator import Simulation
 
 FRAMES, PIXELS = 4, (3, 4)
 

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.network import Dataflow
-from hw.errors import InputError
-from hw.finn.generate import module_name
-from hw.graph import Graph, Node
-from hw.ops import Add, Conv, GlobalSum
-from hw.rtl.names import safe_names
-from hw.rtl.simulate import check_layers, layer_bench, simulate
-from hw.rtl.stitch import stitch
-from hw.types import TensorType
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.generate import module_name
+from fireflow.hw.graph import Graph, Node
+from fireflow.hw.ops import Add, Conv, GlobalSum
+from fireflow.hw.rtl.names import safe_names
+from fireflow.hw.rtl.simulate import check_layers, layer_bench, simulate
+from fireflow.hw.rtl.stitch import stitch
+from fireflow.hw.types import TensorType
 from tests.hw.random_graphs import pictures
 
 PART = "xc7z020clg400-1"

@@ -9,19 +9,19 @@ import find_libpython
 import numpy as np
 import pytest
 
-from hw.boards import board
-from hw.dataflow.build import to_dataflow
-from hw.dataflow.fifo import fifo_depths
-from hw.dataflow.network import Dataflow
-from hw.dataflow.schedule import Timing
-from hw.errors import InputError
-from hw.graph import Graph
-from hw.packing import pack_bits
-from hw.rtl.shell import SHELL, ZYNQ7, content_hash, frame_bytes, write_shell
-from hw.rtl.simulate import modelled
-from hw.rtl.stitch import Design, stitch
-from hw.tools.cxx import Toolchain
-from hw.tools.yosys import resources
+from fireflow.hw.boards import board
+from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.fifo import fifo_depths
+from fireflow.hw.dataflow.network import Dataflow
+from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.errors import InputError
+from fireflow.hw.graph import Graph
+from fireflow.hw.packing import pack_bits
+from fireflow.hw.rtl.shell import SHELL, ZYNQ7, content_hash, frame_bytes, write_shell
+from fireflow.hw.rtl.simulate import modelled
+from fireflow.hw.rtl.stitch import Design, stitch
+from fireflow.hw.tools.cxx import Toolchain
+from fireflow.hw.tools.yosys import resources
 from tests.hw.networks import squeezenet
 from tests.hw.rtl.cocotb_run import build, run
 from tests.hw.rtl.shell_cases import SHELL_SOURCES, write_bench, write_ps7

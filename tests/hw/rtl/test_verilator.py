@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hw.errors import InputError
-from hw.tools import cxx
-from hw.tools.axi_stream import Port, pack_words, unpack_words
-from hw.tools.cache import LOCKS, cache_folder, content_key
-from hw.tools.cxx import BuildError, Toolchain
-from hw.tools.verilator import DeadlockError, Simulation, SimulationError
+from fireflow.hw.errors import InputError
+from fireflow.hw.tools import cxx
+from fireflow.hw.tools.axi_stream import Port, pack_words, unpack_words
+from fireflow.hw.tools.cache import LOCKS, cache_folder, content_key
+from fireflow.hw.tools.cxx import BuildError, Toolchain
+from fireflow.hw.tools.verilator import DeadlockError, Simulation, SimulationError
 
 # Adds a number from a file to each word of in2 (through a register); copies in10, which is wide, at once. The first
 # word on in2 chooses how out0 misbehaves from then on.

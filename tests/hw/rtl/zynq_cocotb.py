@@ -14,7 +14,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotbext.axi import AxiBurstType, AxiBus, AxiMaster
 
-from hw.packing import unpack_bits
+from fireflow.hw.packing import unpack_bits
 from tests.hw.rtl.shell_drive import (
     CONTROL,
     FRAMES,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hw.dataflow.stream import Stream
-from hw.errors import InputError
-from hw.finn.generate import generate
-from hw.rtl.count import count_layers
-from hw.rtl.matmul import matmul_kernel
-from hw.tools import yosys
-from hw.tools.yosys import Resources, SynthesisError, family, resources
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.errors import InputError
+from fireflow.hw.finn.generate import generate
+from fireflow.hw.rtl.count import count_layers
+from fireflow.hw.rtl.matmul import matmul_kernel
+from fireflow.hw.tools import yosys
+from fireflow.hw.tools.yosys import Resources, SynthesisError, family, resources
 from tests.hw.rtl.layer_cases import matmul, window
 
 COUNTER = """\
