@@ -7,7 +7,6 @@ with clock, reset and streams as its only ports, beside FINN's library files.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fireflow.hw.dataflow.kernel import module_name
 from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
 from fireflow.hw.dataflow.memory import RAM_STYLES
 from fireflow.hw.errors import InputError
@@ -83,16 +83,6 @@ def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Gene
     images = tuple(name for name in files if name.endswith(".dat"))
     ports = {"in0_V": layer.input.tdata_bits, "out0_V": layer.output.tdata_bits}
     return Generated(module_name(layer.name), tuple(sources), images, ports)
-
-
-def module_name(layer_name: str) -> str:
-    """The Verilog name of a layer's module.
-
-    >>> module_name("fire2.expand3x3.pad")
-    'fire2_expand3x3_pad'
-    """
-    name = re.sub(r"\W", "_", layer_name, flags=re.ASCII)
-    return name if name[:1].isalpha() else f"layer_{name}"
 
 
 class FinnNode:

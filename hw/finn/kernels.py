@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fireflow.hw.dataflow.kernel import Kernel
 from fireflow.hw.dataflow.layers import Concat, Fork, Head, Layer, MaxPool
 from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.dataflow.timing import ANY_FAMILY
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.environment import finn
-from fireflow.hw.rtl.kernels import Kernel, kernel
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
@@ -100,7 +101,7 @@ def _register() -> None:
             raise NotImplementedError
 
         def used(self) -> Kernel:
-            return kernel(self.layer())
+            return self.layer().rtl(ANY_FAMILY)
 
         def generate_hdl(self, model: ModelWrapper, fpgapart: str, clk: float) -> None:
             folder, name = Path(self.get_nodeattr("code_gen_dir_ipgen")), self.get_verilog_top_module_name()

@@ -73,6 +73,11 @@ class Conv(Op):
         lows, highs = self.channel_ranges(source)
         return TensorType((*shape, self.weight.shape[0]), min(lows), max(highs))
 
+    @property
+    def windowed(self) -> bool:
+        """Whether it reads more than each pixel once, as it comes."""
+        return self.weight.shape[1:3] != (1, 1) or self.stride != (1, 1)
+
     def work(self, types: Sequence[TensorType], result: TensorType) -> int:
         return math.prod(result.shape) * int(self.weight[0].size)
 
