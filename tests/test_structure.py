@@ -23,7 +23,7 @@ LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
-    *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
+    *("hw/dataflow/cost_fit.py", "hw/dataflow/folding.py", "hw/dataflow/integer_program.py"),
 )
 STITCHING = "hw/rtl/"
 

@@ -15,6 +15,7 @@ from fireflow.host.cli.inputs import find_model
 from fireflow.host.cli.output import print_json, table
 from fireflow.host.cli.overwrite import check_bundle, check_hardware, timed
 from fireflow.hw.boards import RESOURCES
+from fireflow.hw.dataflow.budget import BUDGET
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clock-mhz", type=float, metavar="MHZ", help="by default the board's usual clock")
     parser.add_argument(
-        "--budget", type=float, default=0.8, metavar="S", help="share of each resource to use at most (0.8)"
+        "--budget",
+        type=float,
+        default=BUDGET,
+        metavar="S",
+        help=f"share of each resource to use at most ({BUDGET})",
     )
     parser.add_argument(
         "--spare",
@@ -147,16 +152,14 @@ def _folded(
 
 def _hardware(plan: Plan) -> Hardware:
     from fireflow.hw.dataflow.hardware import Hardware
-    from fireflow.hw.dataflow.layers import Fifo
 
-    depths = {layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)}
     return Hardware(
         board=plan.board.name,
         part=plan.board.part,
         clock_mhz=plan.clock_mhz,
         budget=plan.budget,
         folding=plan.folding,
-        fifo_depths=depths,
+        fifo_depths=plan.flow.fifo_depths,
         bottleneck=plan.bottleneck,
         limits=plan.limits,
         interval_cycles=plan.interval,
@@ -169,18 +172,17 @@ def verdict(plan: Plan, hardware: Hardware) -> str:
     """What a user wants to know before anything slow runs."""
     from fireflow.hw.boards import LABELS
 
-    board, used = plan.board, plan.used
+    board, used, over = plan.board, plan.used, plan.excess
     rows = []
     for name in (*plan.shares, *plan.missing):
         count, whole = getattr(used, name), getattr(board.resources, name)
-        over = count - whole * plan.budget
         rows.append(
             (
                 LABELS[name],
                 f"{count:.0f}",
                 f"{whole:.0f}",
                 f"{count / whole:.0%}" if whole else "",
-                f"{over:.0f} too many" if over > 0 else "fits",
+                f"{over[name]:.0f} too many" if name in over else "fits",
             )
         )
     limits = f", limited by {' and '.join(plan.limits)}" if plan.limits else ""

@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from fireflow.host.cli.simulate import built
     from fireflow.hw.boards import board
     from fireflow.hw.bundle import Bundle
+    from fireflow.hw.dataflow.budget import fits, room
     from fireflow.hw.dataflow.cost import costs, total
     from fireflow.hw.dataflow.counts import Counts
     from fireflow.hw.finn.estimate import finn_estimate
@@ -49,18 +50,15 @@ def run(args: argparse.Namespace) -> int:
     counts = Counts(f"Yosys {wasm_version()}", counted, finn)
     timed(bundle.with_counts(counts), "resources", time.perf_counter() - began).save_again(args.bundle)
     modelled = costs(flow, chosen.family)
-    used = total(counted)
-    fits = all(
-        getattr(used, name) <= hardware.budget * whole for name, whole in chosen.resources.to_json().items()
-    )
+    good = fits(total(counted), room(chosen.resources, hardware.budget))
     if args.json:
-        print_json(_document(counts, modelled, chosen, hardware.budget, fits))
+        print_json(_document(counts, modelled, chosen, hardware.budget, good))
     else:
         print(_layers(flow, counts, modelled))
         print()
         print(_totals(counts, modelled, chosen))
-        print(f"{counts.tool}: {'fits' if fits else 'does not fit'} {hardware.budget:.0%} of {chosen.name}")
-    return 0 if fits else 1
+        print(f"{counts.tool}: {'fits' if good else 'does not fit'} {hardware.budget:.0%} of {chosen.name}")
+    return 0 if good else 1
 
 
 @contextmanager

@@ -70,7 +70,9 @@ def direct(flow: Dataflow, edge: Edge) -> bool:
     target, source = flow[edge.target], flow.by_name.get(edge.source)
     while source is not None and source.passes_on:
         source = flow.by_name.get(source.sources[0])
-    return source is not None and source.gives_directly != "" and source.gives_directly == target.takes_directly
+    return (
+        source is not None and source.gives_directly != "" and source.gives_directly == target.takes_directly
+    )
 
 
 @dataclass(frozen=True, eq=False)

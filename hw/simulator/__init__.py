@@ -22,9 +22,9 @@ import numpy as np
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
+from fireflow.hw.simulator.calls import Calls
 from fireflow.hw.simulator.lanes import IMAGES, packed_tensors
 from fireflow.hw.simulator.plan import make_plan
-from fireflow.hw.simulator.calls import Calls
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array

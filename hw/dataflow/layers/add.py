@@ -34,7 +34,8 @@ class Add(Layer):
         return self._plain_features(self.output.groups.bit_length())
 
     def rtl(self, family: str) -> Kernel:
-        parameters = two_inputs(*self.inputs, self.output)
+        first, second = self.inputs
+        parameters = two_inputs(first, second, self.output)
         return Kernel("stream_add", parameters, ports("in", self.inputs), ports("out", (self.output,)))
 
 

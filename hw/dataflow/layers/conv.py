@@ -55,9 +55,7 @@ class ConvMaker(Maker, op=ops.Conv):
         if op.groups != 1:
             raise InputError(f"groups must be 1 to become hardware, not {op.groups}; split the convolution")
         if any(op.padding) and op.pad_value:
-            raise InputError(
-                f"padding must hold 0 to become hardware, not {op.pad_value}; pad with zeros"
-            )
+            raise InputError(f"padding must hold 0 to become hardware, not {op.pad_value}; pad with zeros")
         pe = divisor("PE", given.get("pe", 1), "MH", mh)
         simd = divisor("SIMD", given.get("simd", 1), "MW", mw)
         parallel = given.get("parallel", False)
@@ -67,9 +65,7 @@ class ConvMaker(Maker, op=ops.Conv):
         if not op.windowed:
             return ConvFolding(simd, pe, memory, simd, False, rows, kernel)
         wide = given.get("lanes", channels if parallel else math.gcd(simd, channels))
-        return ConvFolding(
-            divisor("lanes", wide, "C", channels), pe, memory, simd, parallel, rows, kernel
-        )
+        return ConvFolding(divisor("lanes", wide, "C", channels), pe, memory, simd, parallel, rows, kernel)
 
     def first(self, node: Node) -> str:
         op = _conv(node)
@@ -96,9 +92,7 @@ class ConvMaker(Maker, op=ops.Conv):
         op = _conv(node)
         mh, mw, channels = op.weight.shape[0], op.weight[0].size, op.weight.shape[3]
         kernels = choices.kernels if ours_can(op, sources[0]) else ("finn",)
-        for pe, simd, kind, kernel in itertools.product(
-            divisors(mh), divisors(mw), ("lut", "bram"), kernels
-        ):
+        for pe, simd, kind, kernel in itertools.product(divisors(mh), divisors(mw), ("lut", "bram"), kernels):
             # A window gives whole pixels or parts of one that SIMD takes as they are, or several for a word of SIMD:
             # anything else would wait for its converter at every pixel, the product's buffer being a pixel deep.
             if op.windowed and channels % simd and simd % channels:
@@ -142,7 +136,5 @@ def _window(build: Assembly, node: Node, fold: ConvFolding, source: Source) -> S
     area, out = kernel[0] * kernel[1], build.graph.types[node.name]
     lanes = area * fold.lanes_in if fold.parallel else fold.lanes_in
     windows = Stream((*out.shape[:2], area * stream.channels), stream.lo, stream.hi, lanes)
-    window = Window(
-        f"{node.name}.window", (source.name,), (stream,), windows, kernel, stride, fold.parallel
-    )
+    window = Window(f"{node.name}.window", (source.name,), (stream,), windows, kernel, stride, fold.parallel)
     return build.append(window, fold.window_memory)

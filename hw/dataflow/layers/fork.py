@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fireflow.hw.dataflow.kernel import Kernel, Port, ports
+from fireflow.hw.dataflow.kernel import Kernel, ports
 from fireflow.hw.dataflow.layers.base import Layer
 
 
@@ -25,6 +25,6 @@ class Fork(Layer):
         return self._plain_features(self.output.groups.bit_length())
 
     def rtl(self, family: str) -> Kernel:
-        outputs = tuple(Port(f"out{number}_V", self.input.tdata_bits) for number in range(self.copies))
+        outputs = ports("out", (self.output,) * self.copies)
         parameters: dict[str, int | str] = {"COPIES": self.copies, "BITS": self.input.width}
         return Kernel("stream_fork", parameters, ports("in", self.inputs), outputs, vector=True)

@@ -115,9 +115,7 @@ class MatMul(Layer):
         # matmul.sv: a read of the weights, the chain, an adder tree over chains, an adder, the queue and its register.
         shared = self.product(family)
         digits, blocks = (self.weight_bits + 1) // 2, 2 if self.memory == "bram" else 1
-        chain = blocks + (
-            shared.chain + 2 if self.kernel == "dsp" else shared.chain * digits + (digits > 1)
-        )
+        chain = blocks + (shared.chain + 2 if self.kernel == "dsp" else shared.chain * digits + (digits > 1))
         tree = (self.simd // shared.chain - 1).bit_length()
         return MatMulModel(pixels, sf, nf, chain + tree + 3, int(nf > 1), max(32, 2 << (sf - 1).bit_length()))
 
@@ -189,7 +187,9 @@ class MatMul(Layer):
         widths = [1 + (worst * (k + 1)).bit_length() for k in range(chain)]
         lane_bits = min(shared.spacing, widths[-1])
         step = 1 if self.kernel == "dsp" else digits
-        waits = [k * step for k in range(chain)]  # cycles until an activation's place in the chain has its turn
+        waits = [
+            k * step for k in range(chain)
+        ]  # cycles until an activation's place in the chain has its turn
         ring = (max(32, 1 << (1 + (self.sf - 1).bit_length())), self.input.width) if self.nf > 1 else (0, 0)
         cycles = chain * step + (groups - 1).bit_length() + 4
         queue = (1 << max(1, ((cycles + 3) // self.sf + 1).bit_length()), self.pe * self.output.bits)

@@ -129,7 +129,8 @@ class WindowModel(Model):
         kernel_h, kernel_w = self.window.kernel
         inside = (np.arange(kernel_h)[:, None] * width + np.arange(kernel_w)).ravel() * groups
         offsets = (inside[:, None] + np.arange(groups)).ravel()  # (KH * KW * groups,)
-        return (self.window.corners[:, None] * groups + offsets).ravel()
+        result: Int64Array = (self.window.corners[:, None] * groups + offsets).ravel()
+        return result
 
     @cached_property
     def free(self) -> Int64Array:

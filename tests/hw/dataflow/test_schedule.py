@@ -112,7 +112,9 @@ def test_occupancy_counts_what_is_there(spread: int) -> None:
 def test_the_slowest_stage_sets_the_interval(flow: Dataflow) -> None:
     timing = Timing(flow, "xc7")
     assert timing.interval == timing.intervals[timing.bottleneck] == max(timing.intervals.values())
-    assert timing.interval >= max(layer.timing("xc7").interval for layer in flow.layers if layer.kind != "Window")
+    assert timing.interval >= max(
+        layer.timing("xc7").interval for layer in flow.layers if layer.kind != "Window"
+    )
 
 
 def test_the_quick_estimate_is_close_to_the_interval() -> None:

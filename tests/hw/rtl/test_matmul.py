@@ -81,7 +81,9 @@ def test_exact_and_in_time(bench: Bench, stalls: float, seed: int) -> None:
             timed = layer.timing(bench.family).early([np.zeros(layer.input.words, np.int64)])
             frames = emitted.reshape(FRAMES, -1)
             assert_array_equal(frames[0], timed.visible, err_msg=layer.name)
-            assert np.diff(frames[:, -1]).tolist() == [layer.timing(bench.family).interval] * (FRAMES - 1), layer.name
+            assert np.diff(frames[:, -1]).tolist() == [layer.timing(bench.family).interval] * (FRAMES - 1), (
+                layer.name
+            )
 
 
 def test_signed_activations_are_refused() -> None:

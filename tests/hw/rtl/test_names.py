@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.dataflow.kernel import module_name
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.errors import InputError
-from fireflow.hw.dataflow.kernel import module_name
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Add, Conv, GlobalSum
 from fireflow.hw.rtl.names import safe_names

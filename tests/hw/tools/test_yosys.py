@@ -96,7 +96,10 @@ def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
     )
     chain = used.parameters["CHAIN"]
     assert isinstance(chain, int)
-    assert (counted.used.dsp, counted.used.bram36) == (dsps, 0.5 * chain)  # a ROM for each position of the chain
+    assert (counted.used.dsp, counted.used.bram36) == (
+        dsps,
+        0.5 * chain,
+    )  # a ROM for each position of the chain
 
 
 def test_finn_multiplier(tmp_path: Path) -> None:
