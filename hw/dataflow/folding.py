@@ -157,7 +157,7 @@ class _Search:
         return replace(found[at], limits=limits)
 
     def _least_or_refused(self, cycles: int, clock: float, reserve: Resources) -> Plan:
-        """The plan that leaves the most of the scarcest resource. Raises InputError, naming what lacks, if it does not fit."""
+        """The plan that leaves the most of the scarcest resource. Raises InputError where not even that fits."""
         chosen = self.solve(cycles, room(self.board.resources, ENDLESS), reserve)
         assert chosen is not None, "without limits something fits"
         least = self._plan(chosen, clock)

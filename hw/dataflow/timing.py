@@ -112,6 +112,7 @@ class StepModel(Model):
         latency: cycles from a step to its word being offered.
         gap: extra cycles between frames.
         overlap: whether the next frame may begin while the last word waits to be taken.
+        start: cycles after reset before the first step of the first frame.
     """
 
     steps: int
@@ -120,6 +121,7 @@ class StepModel(Model):
     latency: int
     gap: int = 0
     overlap: bool = True
+    start: int = 0
 
     @property
     def words_in(self) -> tuple[int, ...]:
@@ -142,7 +144,9 @@ class StepModel(Model):
             inside = self.give + 1 < self.steps
             behind = self.give[inside] + 1
             lower[behind] = np.maximum(lower[behind], taken[inside])
-        if after is not None:
+        if after is None:
+            lower[0] = max(lower[0], self.start)
+        else:
             lower[0] = max(lower[0], int(after.state[0]) + 1 + self.gap, int(after.state[1]))
         times = earliest(lower)
         visible = times[self.give] + self.latency

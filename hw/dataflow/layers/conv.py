@@ -103,7 +103,8 @@ class ConvMaker(Maker, op=ops.Conv):
                 yield {**given, "parallel": True}
 
     def with_uram(self, given: Mapping[str, Any], layers: Sequence[Layer]) -> dict[str, Any]:
-        rows = next((layer.storage for layer in layers if isinstance(layer, Window) and layer.storage), None)
+        # Of the layers in front of the product only a window has a memory.
+        rows = next((layer.storage for layer in layers[:-1] if layer.storage), None)
         if rows is not None and buffer_kind(*rows[0], uram=True) == "uram":
             return {**given, "window_memory": "uram"}
         return dict(given)

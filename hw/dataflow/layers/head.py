@@ -52,7 +52,8 @@ class Head(Layer):
 
     def timing(self, family: str) -> Model:
         each = np.arange(self.input.words, dtype=np.int64)
-        return StepModel(len(each), (each,), each[-self.input.groups :], 2)
+        # The first bias comes from its memory in the first cycle after reset.
+        return StepModel(len(each), (each,), each[-self.input.groups :], 2, start=int(self.bias.any()))
 
     @property
     def storage(self) -> tuple[Words, ...]:

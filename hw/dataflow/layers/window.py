@@ -138,7 +138,8 @@ class WindowModel(Model):
         words = self.window.input.words
         following = np.append(self.window.corners[1:] * self.window.input.groups, words)
         ahead = np.append(self.element[1:], words).reshape(len(following), -1)
-        return np.minimum(following[:, None], ahead).ravel()
+        result: Int64Array = np.minimum(following[:, None], ahead).ravel()
+        return result
 
     def paced(self, work: int) -> int:
         """It fills its memory between frames, while the product is still busy with the last pixel."""
