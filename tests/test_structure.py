@@ -25,7 +25,10 @@ WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
     *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
-STITCHING = "hw/rtl/"
+# Of these, what is read on boards too: which toolchains there are.
+READ_ON_BOARDS = "hw/bitstream/toolchains/"
+# What gives bundles to FINN.
+TO_FINN = ("hw/rtl/", "hw/bitstream/toolchains/finn.py")
 
 
 def place(path: Path) -> str:
@@ -34,7 +37,9 @@ def place(path: Path) -> str:
 
 def numpy_only(path: Path) -> bool:
     name = place(path)
-    return name.startswith("host/") or (name.startswith("hw/") and not name.startswith(WORKSTATION))
+    return name.startswith(("host/", READ_ON_BOARDS)) or (
+        name.startswith("hw/") and not name.startswith(WORKSTATION)
+    )
 
 
 def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
@@ -86,9 +91,9 @@ def test_import_edges(path: Path) -> None:
         assert "finn" not in used, "only hw/finn may import finn"
     if package != "quant" and not in_finn and not in_cli:
         assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
-    if not in_finn and not in_cli and not name.startswith(STITCHING):
+    if not in_finn and not in_cli and not name.startswith(TO_FINN):
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.finn")], (
-            "only the command line and the RTL may use hw.finn"
+            "only the command line, the RTL and FINN's toolchain may use hw.finn"
         )
 
 

@@ -45,6 +45,16 @@ class Status:
 Progress = Callable[[Status], None]
 
 
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(65.9), duration(3900)
+    ('1:05', '1 h 05 min')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
 @dataclass
 class Work:
     """What a running step has.

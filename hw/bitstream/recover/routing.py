@@ -7,12 +7,13 @@ from typing import Iterator
 
 from fireflow.hw.bitstream.recover.database import Database, Tile
 from fireflow.hw.bitstream.recover.features import Features
+from fireflow.hw.errors import ToolFailure
 
 Wire = tuple[str, str]  # tile, wire
 _ONE, _ZERO = ("VCC_WIRE", "DSP_VCC_L", "DSP_VCC_R"), ("GND_WIRE", "DSP_GND_L", "DSP_GND_R")
 
 
-class RecoveryError(ValueError):
+class RecoveryError(ToolFailure):
     """The bits make something that cannot work, or that is not known here."""
 
 
