@@ -14,7 +14,7 @@ SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT /
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
-OPTIONAL = {"PIL", "threadpoolctl", "rich", "cv2"}
+OPTIONAL = {"PIL", "filelock", "threadpoolctl", "rich", "cv2"}
 # What only the module of PYNQ's devices, and the board modelled under it, may import; boards have it.
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.

@@ -30,12 +30,12 @@ from fireflow.hw.bitstream.vivado_reports import (
 )
 from fireflow.hw.bitstream.zynq import settings
 from fireflow.hw.boards import Board
+from fireflow.hw.cache import content_key
 from fireflow.hw.clocks import reachable_mhz
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike, read_tool_json
 from fireflow.hw.rtl.shell import ZYNQ7
 from fireflow.hw.rtl.stitch import Design
-from fireflow.hw.tools.cache import content_key
 
 SCRIPTS = Path(__file__).with_name("tcl")
 OLDEST = (2021, 1)

@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Mapping, Sequence
 
+from fireflow.hw.cache import cache_folder, content_key, made_once
 from fireflow.hw.errors import InputError, ToolFailure
-from fireflow.hw.tools.cache import cache_folder, content_key, made_once
 
 # Up to this many bytes of C++ one compiler process is fastest; above, files are compiled beside each other.
 SINGLE_PROCESS_BYTES = 400_000

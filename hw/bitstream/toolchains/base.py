@@ -189,8 +189,8 @@ def build_folder(bundle: Bundle, content: str, toolchain: str, say: Say) -> Path
     Args:
         content: the hash of the accelerator.
     """
+    from fireflow.hw.cache import cache_folder
     from fireflow.hw.names import file_stem
-    from fireflow.hw.tools.cache import cache_folder
 
     folder = cache_folder("builds") / f"{file_stem(bundle.graph.name)}-{content[:16]}-{toolchain}"
     say(f"building in {folder}; what is done there is kept when this is interrupted")
