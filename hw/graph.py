@@ -40,7 +40,8 @@ class Graph:
 
     Args:
         name: the network's name.
-        input_name, input_type: the picture, usually "image", (H, W, 3), 0..255.
+        input_name: of the picture, usually "image".
+        input_type: of the picture, usually (H, W, 3), 0..255.
         nodes: in an order in which every node follows its inputs; the last one gives the scores.
         output_scale: real scores are the integers times this.
 

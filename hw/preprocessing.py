@@ -31,7 +31,8 @@ class Preprocessing:
         resize: side of the square before the crop; with `keep_aspect`, length of the shorter side.
         crop: "center".
         source_order: "RGB" or "BGR".
-        mean, std: three numbers each.
+        mean: three numbers, in RGB order, 0..255.
+        std: three numbers, in RGB order, 0..255.
         interpolation: "bilinear".
         keep_aspect: False squashes to resize x resize (Caffe), True keeps the aspect ratio (torchvision).
 
