@@ -12,9 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, read_json
-
-MAX_WEIGHT_BITS = 6
-MAX_ACTIVATION_BITS = 8
+from fireflow.hw.limits import MAX_ACTIVATION_BITS, MAX_WEIGHT_BITS, MIN_WEIGHT_BITS
 
 FIRE_NUMBERS = range(2, 10)
 """Every SqueezeNet has these Fire modules."""
@@ -30,7 +28,7 @@ LAYERS = (
 """What a policy can name. Bypasses and their sums are in some architectures only."""
 _OF_LAYERS = "conv1, conv10 and squeeze, expand1x1, expand3x3, bypass, add of fire2 to fire9"
 
-WeightBits = Annotated[int, Field(ge=2, le=MAX_WEIGHT_BITS)]
+WeightBits = Annotated[int, Field(ge=MIN_WEIGHT_BITS, le=MAX_WEIGHT_BITS)]
 ActivationBits = Annotated[int, Field(ge=2, le=MAX_ACTIVATION_BITS)]
 
 
