@@ -87,7 +87,7 @@ def test_import_edges(path: Path) -> None:
         assert "finn" not in used, "only hw/finn may import finn"
     if package != "quant" and not in_finn and not in_cli:
         assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
-    if not in_finn and not in_cli and not name != STITCHING:
+    if not in_finn and not in_cli and name != STITCHING:
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.finn")], (
             "only the command line and the stitching may use hw.finn"
         )

@@ -134,7 +134,7 @@ def hardware_layers(graph: Graph) -> ModelWrapper:
         from qonnx.transformation.general import GiveUniqueNodeNames, SortGraph
         from qonnx.transformation.infer_datatypes import InferDataTypes
 
-        ordered = sorted(RULES, key=lambda rule: not rule.hardware_first)
+        ordered = sorted(RULES, key=lambda rule: rule.hardware_turn)
         own: list[Step] = [step for rule in ordered for step in rule.hardware()]
         # FINN makes a generator of windows, shared by products and pools, of what these leave, and forks last.
         for step in (

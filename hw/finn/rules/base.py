@@ -108,8 +108,9 @@ class Rule:
 
     # --- among FINN's hardware layers ------------------------------------------------------------------------
 
-    hardware_first: ClassVar[bool] = False
-    """Whether FINN would take it into the layer in front of it, were it not made a layer before all others."""
+    hardware_turn: ClassVar[int] = 2
+    """When `hardware` runs: 0 for what FINN would else take into a product; 1 for products, whose sums are INT32 once
+    a transformation of FINN's has inferred types anew; 2 for all others."""
     fuses: ClassVar[tuple[type[Op], ...]] = ()
     """Operations in front of it that our layer computes too."""
 

@@ -121,6 +121,7 @@ class ConvRule(Rule, op=Conv):
     lowered = "MatMul"
     helpers: ClassVar[Mapping[str, str]] = {"Im2Col": "im2col"}
     parameter = "weight"
+    hardware_turn = 1
 
     def complete(
         self, node: NodeProto, producers: Mapping[str, NodeProto], shapes: Mapping[str, tuple[int, ...]]

@@ -120,7 +120,7 @@ class ThresholdRule(Rule, op=Threshold):
     }
     lowered = "MultiThreshold"
     parameter = "thresholds"
-    hardware_first = True
+    hardware_turn = 0
 
     def check(self, model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
         if is_weight(model, node):
