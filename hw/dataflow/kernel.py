@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Sequence
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
 
 RTL = Path(__file__).parents[1] / "rtl"
 """The folder of our kernels."""
-
-
-def module_name(layer_name: str) -> str:
-    """The Verilog name of a layer's module.
-
-    >>> module_name("fire2.expand3x3.pad")
-    'fire2_expand3x3_pad'
-    """
-    name = re.sub(r"\W", "_", layer_name, flags=re.ASCII)
-    return name if name[:1].isalpha() else f"layer_{name}"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireflow.hw.dataflow.kernel import Module, module_name, ports
+from fireflow.hw.dataflow.kernel import Module, ports
 from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow, Edge
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.generate import generate
-from fireflow.hw.rtl.names import safe_dataflow
+from fireflow.hw.rtl.names import module_name, safe_dataflow
 from fireflow.hw.tools.yosys import family
 
 TOP = "accelerator"
@@ -74,7 +74,7 @@ def stitch(dataflow: Dataflow, part: str, clock_ns: float, folder: PathLike) -> 
 def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources: dict[str, None]) -> Module:
     """Writes what a layer needs into the folder of a design, adds its files to `sources`, and says how to use it."""
     if layer.in_finn:
-        generated = generate(layer, part, clock_ns, folder)
+        generated = generate(layer, module_name(layer.name), part, clock_ns, folder)
         sources.update(dict.fromkeys(generated.sources))
         return Module(generated.top, {}, ports("in", layer.inputs), ports("out", (layer.output,)))
     own = layer.rtl(family(part))

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from fireflow.hw.boards import Resources
-from fireflow.hw.errors import InputError
+from fireflow.hw.cache import cache_folder, content_key
+from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import PathLike, atomic_file
-from fireflow.hw.tools.cache import cache_folder, content_key
 
 CELLS = Path(__file__).with_name("xilinx_cells.sv")
 
 
-class SynthesisError(RuntimeError):
+class SynthesisError(ToolFailure):
     """A design that Yosys refuses, or maps to cells that this module does not know."""
 
 
