@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fireflow.hw.types import TensorType
 
 MOST_PARALLEL_CHANNELS = 8
-"""Of more channels a whole window in a word is not worth a look."""
+"""With more channels a whole window in a word is not worth a look."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ class MatMul(Layer):
         chain, groups = shared.chain, self.simd // shared.chain
         digits = (self.weight_bits + 1) // 2
         worst = (1 << (self.weight_bits - 1)) * ((1 << self.input.bits) - 1)
-        # Of the sum behind each position.
+        # How wide the sum behind each position is.
         widths = [1 + (worst * (k + 1)).bit_length() for k in range(chain)]
         lane_bits = min(shared.spacing, widths[-1])
         step = 1 if self.kernel == "dsp" else digits

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fireflow.hw.dataflow.build import Workbench, to_dataflow
-from fireflow.hw.dataflow.fifo import deadlock, fifo_depths, round_depth
+from fireflow.hw.dataflow.deadlock import deadlock
+from fireflow.hw.dataflow.fifo import fifo_depths, round_depth
 from fireflow.hw.dataflow.layers import MatMul, Pad, Threshold, Window
 from fireflow.hw.dataflow.maxplus import earliest, latest, occupancy
 from fireflow.hw.dataflow.network import Dataflow
