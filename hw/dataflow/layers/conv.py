@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fireflow.hw.graph import Node
     from fireflow.hw.types import TensorType
 
+KERNELS = ("dsp", "lut")
+"""Matrix units that may be chosen; where ours cannot compute a convolution, FINN's does."""
 MOST_PARALLEL_CHANNELS = 8
 """With more channels a whole window in a word is not worth a look."""
 
