@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
 SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlette", "uvicorn"}
 LONGEST_FILE = 450
+FIRE_LAYER = re.compile(r"\bfire(?:\d|\{|N\b)|\bconv10\b|expand[13]x[13]")
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
@@ -112,6 +114,21 @@ def test_numpy_is_enough(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=place)
 def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "quant").rglob("*.py")), ids=place)
+def test_a_network_is_known_in_its_own_files_alone(path: Path) -> None:
+    own = "quant/networks/"
+    if place(path) == f"{own}__init__.py":
+        return  # its import line
+    networks = {entry.stem for entry in (ROOT / own).iterdir()} - {"__init__", "__pycache__", "base"}
+    assert "squeezenet" in networks
+    for network in networks:
+        if not place(path).startswith(f"{own}{network}"):
+            used = [name for name in imports(path) if name.startswith(f"fireflow.quant.networks.{network}")]
+            assert not used, f"{place(path)} must work with any network"
+    if not place(path).startswith(own):
+        assert not FIRE_LAYER.findall(path.read_text()), f"{place(path)} must name no layer of one network"
 
 
 def test_no_packages_in_tests() -> None:
