@@ -21,11 +21,9 @@ from pydantic import (
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, read_json
+from fireflow.hw.limits import MAX_ACTIVATION_BITS, MAX_WEIGHT_BITS, MIN_WEIGHT_BITS
 
-MAX_WEIGHT_BITS = 6
-MAX_ACTIVATION_BITS = 8
-
-WeightBits = Annotated[int, Field(ge=2, le=MAX_WEIGHT_BITS)]
+WeightBits = Annotated[int, Field(ge=MIN_WEIGHT_BITS, le=MAX_WEIGHT_BITS)]
 ActivationBits = Annotated[int, Field(ge=2, le=MAX_ACTIVATION_BITS)]
 
 

@@ -30,7 +30,7 @@ WORKSTATION = (
 # Of these, what is read on boards too: which toolchains there are.
 READ_ON_BOARDS = "hw/bitstream/toolchains/"
 # What gives bundles to FINN.
-TO_FINN = ("hw/rtl/", "hw/bitstream/toolchains/finn.py")
+TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
 
 
 def place(path: Path) -> str:
@@ -100,8 +100,10 @@ def test_import_edges(path: Path) -> None:
         assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
     if not in_finn and not in_cli and not name.startswith(TO_FINN):
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.finn")], (
-            "only the command line, the RTL and FINN's toolchain may use hw.finn"
+            "only the command line, the stitching and FINN's toolchain may use hw.finn"
         )
+    if in_finn:
+        assert not [m for m in imports(path) if m.startswith("fireflow.hw.rtl")], "hw.rtl uses hw.finn"
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if numpy_only(path)], ids=place)
