@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("quant", "hw", "host", "fireflow/pipeline")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
@@ -26,6 +27,8 @@ WORKSTATION = (
     *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
 STITCHING = "hw/rtl/"
+# Files outside host/cli that still import it.
+OVER_COMMANDS = {"fireflow/pipeline/exporting.py"}
 
 
 def place(path: Path) -> str:
@@ -75,7 +78,15 @@ def test_there_is_something_to_check() -> None:
 def test_import_edges(path: Path) -> None:
     name, used = place(path), packages(path)
     package = name.partition("/")[0]
-    in_cli, in_finn = name.startswith("host/cli/"), name.startswith("hw/finn/")
+    in_finn = name.startswith("hw/finn/")
+    # What joins the three, and the commands over it.
+    in_cli = name.startswith(("host/cli/", "fireflow/pipeline/"))
+    if not in_cli:
+        assert "pipeline" not in used, "only the command line may import what joins the three packages"
+    if package == "fireflow" and name not in OVER_COMMANDS:
+        assert not [m for m in imports(path) if m.startswith("fireflow.host.cli")], (
+            "no library may import commands"
+        )
     if package == "hw":
         assert not used & {"quant", "host"}, "hw must not import quant or host: files are the interfaces"
     if package == "quant":
@@ -96,6 +107,8 @@ def test_import_edges(path: Path) -> None:
 def test_numpy_is_enough(path: Path) -> None:
     loaded_at_once = packages(path, everywhere=False)
     allowed = set(sys.stdlib_module_names) | {"numpy", "hw", "host"}
+    if place(path).startswith("host/cli/"):
+        allowed |= {"pipeline"}
     assert loaded_at_once <= allowed, "must import with NumPy only; import the rest in a function"
     if not place(path).startswith("host/cli/"):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()

@@ -18,9 +18,10 @@ import numpy as np
 
 import fireflow
 from fireflow.host.cli import arguments, bench_driver, bench_serve, bench_training
+from fireflow.host.cli.arguments import MODEL_HELP
 from fireflow.host.cli.bench_worker import FILES
-from fireflow.host.cli.inputs import MODEL_HELP, fireq_or_default
 from fireflow.host.cli.output import print_json, progress, table
+from fireflow.pipeline.inputs import fireq_or_default
 
 if TYPE_CHECKING:
     from fireflow.quant.model_file import Model

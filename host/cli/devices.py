@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable
 
 from fireflow.host.cli import arguments
 from fireflow.host.cli.simulate import built, engine
-from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.host.unsaid import completed
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def load_completed(args: argparse.Namespace) -> Bundle:
     """The bundle that the arguments name, with what they say of it."""
     from fireflow.hw.bundle import Bundle
 
-    return completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+    return completed(Bundle.load(args.bundle), args.bundle, arguments.said(args))
 
 
 def _virtual(bundle: Bundle, folder: Path, name: str) -> Device:

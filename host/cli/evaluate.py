@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.classes import Notes
-from fireflow.host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
-from fireflow.host.cli.output import print_json, progress, table, tell_left_out
+from fireflow.host.cli.output import print_json, progress, remark, table, tell_left_out
 from fireflow.host.cli.simulate import engine
-from fireflow.host.cli.unsaid import Unsaid, needed
 from fireflow.host.scores import ranks
+from fireflow.host.unsaid import Unsaid, needed
 from fireflow.hw.errors import InputError
+from fireflow.hw.files import stem_of
 from fireflow.hw.labels import read_labels
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.remarks import Notes
+from fireflow.pipeline.inputs import BUNDLE, QONNX, find_model, kind_of
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if match.assumed_imagenet:
         notes.imagenet(args.model)
     facts = {"classes": str(match), **measure(score, preprocessing, images, classes, args.batch, labels)}
-    notes.tell()
+    notes.tell(remark)
     facts = {"model": args.model, "data": args.data.name, "engine": used, **facts}
     for name, reason in images.damaged:
         print(f"skipped {name}: {reason}", file=sys.stderr)

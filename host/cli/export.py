@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.card import MODEL_CARD, write_card
-from fireflow.host.cli.inputs import FIREQ, MODEL_HELP, check_suffix, find_model, kind_of, stem_of
+from fireflow.host.cli.arguments import MODEL_HELP
 from fireflow.host.cli.output import print_json
-from fireflow.host.cli.overwrite import check_export
+from fireflow.hw.card import MODEL_CARD, write_card
 from fireflow.hw.errors import InputError
-from fireflow.hw.files import atomic_file
+from fireflow.hw.files import atomic_file, check_suffix, stem_of
 from fireflow.hw.types import narrowest_dtype
+from fireflow.pipeline.exporting import check_export
+from fireflow.pipeline.inputs import FIREQ, find_model, kind_of
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array

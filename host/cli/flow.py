@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from fireflow.host.cli.card import new_card, source_record, tool_versions
-from fireflow.host.cli.inputs import BUNDLE, FIREQ, QONNX, kind_of, stem_of
-from fireflow.host.cli.output import tell_left_out
-from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.host.cli.output import aside, tell_left_out
+from fireflow.host.unsaid import Unsaid, completed
 from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.card import new_card, source_record, tool_versions
 from fireflow.hw.errors import InputError
+from fireflow.hw.files import stem_of
 from fireflow.hw.npz import map_npy
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.pipeline.inputs import BUNDLE, FIREQ, QONNX, kind_of
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
@@ -105,12 +105,10 @@ def said_of(path: Path, said: Unsaid) -> tuple[Manifest, Unsaid]:
     manifest = qonnx_manifest(path)
     said.refuse_said(path, manifest)
     if manifest == Manifest():
-        said = said.beside(path)
+        said = said.beside(path, aside)
     record = said.record()
     if record is None and manifest.preprocessing is None:
-        print(
-            f"{path.name}: does not say what its input is; whole pixels 0 to 255 are assumed", file=sys.stderr
-        )
+        aside(f"{path.name}: does not say what its input is; whole pixels 0 to 255 are assumed")
     return replace(manifest, preprocessing=manifest.preprocessing or record), said
 
 

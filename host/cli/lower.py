@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 
-from fireflow.host.cli import arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
-from fireflow.host.cli.output import print_json
-from fireflow.host.cli.overwrite import check_bundle
+from fireflow.host.cli import arguments
+from fireflow.host.cli.arguments import BUNDLE_HELP
+from fireflow.host.cli.output import print_json, remark
 from fireflow.hw.bundle import Manifest
 from fireflow.hw.errors import InputError
+from fireflow.hw.files import check_suffix, stem_of
+from fireflow.hw.overwrite import check_bundle
+from fireflow.pipeline.inputs import FIREQ, QONNX, find_model, kind_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
     arguments.golden(parser, count=1)
     arguments.force(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Lowers and writes the bundle."""
-    check_bundle(check_suffix(args.output, ".fire"), args.force, hardware_too=False)
+    check_bundle(check_suffix(args.output, ".fire"), args.force, hardware_too=False, say=remark)
     source = find_model(args.model)
     kind = kind_of(source)
     if kind not in (FIREQ, QONNX):
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from fireflow.host.cli.flow import bundle_manifest, lower_file, lower_model, real_images
 
-    started, said = time.perf_counter(), unsaid.Unsaid.of(args)
+    started, said = time.perf_counter(), arguments.said(args)
     if kind == FIREQ:
         from fireflow.quant.model_file import load_model
 

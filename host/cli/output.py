@@ -18,6 +18,16 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=1, allow_nan=False))
 
 
+def remark(line: str) -> None:
+    """A line on stderr of what a user should know: what the library says by its callbacks."""
+    print(f"fireflow: {line}", file=sys.stderr)
+
+
+def aside(line: str) -> None:
+    """A line on stderr on a file, under whose name it stands."""
+    print(line, file=sys.stderr)
+
+
 def tell_left_out(*sets: Mapping[str, int]) -> None:
     """Says on stderr how many files of folders and zips were left out, if there are any."""
     counts: dict[str, int] = {}

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
-from fireflow.host.cli import arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli import arguments
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import cycles_bar, print_json, progress, table, tell_left_out
-from fireflow.host.cli.unsaid import Unsaid, completed, pictures_or_arrays
 from fireflow.host.pictures import find_pictures, prepared, read_picture
 from fireflow.host.scores import Guess, best
+from fireflow.host.unsaid import completed, pictures_or_arrays
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.simulator import Simulator
@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help="equal in every bit; rtl runs the Verilog of a built bundle, in minutes",
     )
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     arguments.speed(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the best classes of every picture."""
-    bundle = completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+    bundle = completed(Bundle.load(args.bundle), args.bundle, arguments.said(args))
     preprocessing = pictures_or_arrays(bundle, args.bundle)
     paths, left_out = find_pictures(args.pictures)
     for path in args.pictures:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from fireflow.host.cli import arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of
+from fireflow.host.cli import arguments
 from fireflow.host.cli.output import print_json
-from fireflow.host.cli.overwrite import timed
 from fireflow.hw.errors import InputError
+from fireflow.hw.overwrite import timed
+from fireflow.pipeline.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of
 
 if TYPE_CHECKING:
     from fireflow.hw.compare import Table
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=arguments.path, help="pictures (folder, zip, file); otherwise synthetic ones"
     )
     parser.add_argument("--count", type=arguments.positive, default=2, metavar="N", help="images to take (2)")
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     arguments.json_output(parser)
 
 
@@ -81,7 +81,7 @@ def _verify(path: Path, network: Any, args: argparse.Namespace) -> int:
     from fireflow.hw.finn.lowering import lower
     from fireflow.hw.simulator import Simulator
 
-    manifest, said = said_of(path, unsaid.Unsaid.of(args))
+    manifest, said = said_of(path, arguments.said(args))
     record = said.record()
     lowered = lower(path, record, check=False)
     graph = to_graph(lowered, path.stem)
@@ -149,6 +149,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     from fireflow.host.cli.flow import real_images, synthetic_images
     from fireflow.host.cli.output import cycles_bar
     from fireflow.host.cli.simulate import built
+    from fireflow.host.unsaid import completed
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.compare import compare
     from fireflow.hw.rtl.regenerate import regenerate
@@ -162,7 +163,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
         raise InputError(f"stalls: must be 0 to below 1, not {args.stalls}; give 0.2")
     began = time.perf_counter()
     bundle = Bundle.load(folder)
-    preprocessing = unsaid.completed(bundle, folder, unsaid.Unsaid.of(args)).manifest.preprocessing
+    preprocessing = completed(bundle, folder, arguments.said(args)).manifest.preprocessing
     hardware = built(bundle, folder)
     graph, dataflow = bundle.graph, hardware.dataflow(bundle.graph)
     if args.images is None:
