@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.host.unsaid import completed
 from fireflow.hw.errors import InputError
 from fireflow.pipeline.engines import engine
 
@@ -77,7 +77,7 @@ def load_completed(args: argparse.Namespace) -> Bundle:
     """The bundle that the arguments name, with what they say of it."""
     from fireflow.hw.bundle import Bundle
 
-    return completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+    return completed(Bundle.load(args.bundle), args.bundle, arguments.said(args))
 
 
 def _virtual(bundle: Bundle, name: str) -> Device:
