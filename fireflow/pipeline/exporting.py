@@ -17,7 +17,7 @@ def check_export(path: Path, golden: Path, card: Path) -> None:
         InputError: a file of another origin is there.
     """
     if path.exists():
-        from fireflow.host.cli.flow import qonnx_manifest
+        from fireflow.pipeline.qonnx_files import qonnx_manifest
 
         try:
             ours = bool(qonnx_manifest(path).tools)

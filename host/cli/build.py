@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments, toolchains, vendor
-from fireflow.host.cli.output import print_json, remark, table
+from fireflow.host.cli.output import aside, print_json, remark, table
 from fireflow.hw.boards import RESOURCES
 from fireflow.hw.errors import InputError
 from fireflow.hw.overwrite import check_bundle, check_hardware, timed
@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the verdict, then writes the bundle with folding, FIFO depths and RTL; 1 if it does not fit."""
-    from fireflow.host.cli.flow import load_bundle
     from fireflow.hw.bundle import SUFFIX
     from fireflow.hw.files import check_suffix
+    from fireflow.pipeline.lowering import load_bundle
 
     began = time.process_time()
     output = check_suffix(args.output, SUFFIX)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.toolchain in vendor.BUILDERS:
         vendor.check(args)
     check_bundle(output, args.force, hardware_too=True, say=remark)
-    bundle = load_bundle(find_model(args.model), arguments.said(args))
+    bundle = load_bundle(find_model(args.model), arguments.said(args), aside)
     plan = _plan(args, bundle)
     hardware = _hardware(plan)
     if not args.json:
