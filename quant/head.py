@@ -101,7 +101,7 @@ def new_head(model: Model, images: ImageSet, seed: int) -> Model:
     size = weight.square().mean().sqrt()
     state[_HEAD[0]], state[_HEAD[1]] = fresh * size, torch.zeros(len(names))
     network = rebuilt(plain, spec, state)
-    pixels = calibration_batches(images, model.preprocessing, _PICTURES, progress=False)
+    pixels = calibration_batches(images, model.preprocessing, _PICTURES)
     sums = torch.cat(
         [network.scores_and_maps(batch)[1][-1].transpose(0, 1).flatten(1) for batch in pixels()], 1
     )

@@ -73,8 +73,8 @@ def test_there_is_something_to_check() -> None:
     names = {place(path) for path in SOURCES}
     assert {"hw/graph.py", "hw/finn/lowering.py", "quant/squeezenet.py", "host/cli/train.py"} <= names
     assert "torch" in packages(ROOT / "quant" / "squeezenet.py")
-    assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
-    assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
+    assert "torch" in packages(ROOT / PIPELINE / "evaluating.py")
+    assert "torch" not in packages(ROOT / PIPELINE / "evaluating.py", everywhere=False)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=place)

@@ -83,6 +83,25 @@ def _rich_track() -> Any:
     return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
 
 
+@contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many are done, and of how many; a bar from the first call on, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as shown:
+
+        def show(done: int, total: int) -> None:
+            if not shown.tasks:
+                shown.add_task(label)
+            shown.update(shown.tasks[0].id, completed=done, total=total)
+
+        yield show
+
+
 def _is_number(text: str) -> bool:
     return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
 
