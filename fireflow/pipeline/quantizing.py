@@ -65,7 +65,6 @@ def quantize(
         output = check_suffix(Path(output), SUFFIX)
         check_model(output, force, [source] if isinstance(source, Path) else [], say)
     started = time.perf_counter()
-    bits = policy if isinstance(policy, Policy) else precision.load_policy(policy)
     images = opened(data)
     notes = Notes()
     model = network_of(source, picture_options(preprocessing), weights_key, notes.add)
@@ -73,6 +72,8 @@ def quantize(
     place = source if isinstance(source, Path) else "model"
     if model.network.policy is not None:
         raise InputError(f"{place}: must be a float network, not {model.network.policy.name}; see train")
+    known = model.network.spec.layers
+    bits = policy if isinstance(policy, Policy) else precision.load_policy(policy, known)
     names = network_labels(None if labels is None else str(labels), model, [images], notes)
     batches = build.calibration_batches(images, model.preprocessing, calibration_images, progress)
     network = finalize(build.to_quantized(model, bits, batches, equalize, correct_biases=bias_correction))

@@ -15,7 +15,7 @@ from fireflow.pipeline.inputs import FIREQ, find_model, kind_of
 from fireflow.quant.build import load_network, with_input_size
 from fireflow.quant.data import ImageSet
 from fireflow.quant.model_file import Model
-from fireflow.quant.torch_weights import networks_in
+from fireflow.quant.pretrained import networks_in
 
 Teacher: TypeAlias = str | Path | tuple[str | Path, Pictures]
 """Float weights to learn from, alone or with what they expect of pictures."""

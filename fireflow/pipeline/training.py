@@ -21,15 +21,16 @@ from fireflow.pipeline.networks import network_of
 from fireflow.pipeline.teachers import Teacher, check_teachers, load_teachers
 from fireflow.pipeline.training_run import FLOAT, MODEL_FILE, Asked, Run, Source, kept
 from fireflow.quant import build
+from fireflow.quant.allocator import keep_freed_memory
 from fireflow.quant.data import Data, ImageSet, opened
 from fireflow.quant.decoded import decode_to_array
-from fireflow.quant.fabric import emulates_bf16, is_first_process
 from fireflow.quant.finalize import finalize
 from fireflow.quant.head import head_of_data
-from fireflow.quant.memory import keep_freed_memory
 from fireflow.quant.model_file import Model, save_model
+from fireflow.quant.networks import Network
 from fireflow.quant.onnx_teacher import OnnxTeacher
 from fireflow.quant.precision import Policy, load_policy
+from fireflow.quant.processes import emulates_bf16, is_first_process
 from fireflow.quant.recipe import Recipe, recipe_of
 from fireflow.quant.train import Share
 from fireflow.quant.train import train as train_network
@@ -117,7 +118,7 @@ def train(
     images, given, notes = [own for own, _weight in sets], _given(recipe, epochs), Notes()
     pictures = picture_options(preprocessing)
     whole = network_of(source, pictures, weights_key, notes.add)
-    bits = whole.network.policy if policy is None else _bits(policy)
+    bits = whole.network.policy if policy is None else _bits(policy, whole.network)
     asked_labels = None if labels is None else str(labels)
     whole = replace(whole, labels=start_labels(head, asked_labels, whole, images, notes))
     model, labelled, rows = with_head(head, whole, images, str(name), given.get("seed"), notes)
@@ -184,10 +185,10 @@ def _open_sets(data: Shared | Sequence[Shared], excluded: Sequence[ImageSet]) ->
     return sets
 
 
-def _bits(policy: str | Path | Policy) -> Policy | None:
+def _bits(policy: str | Path | Policy, network: Network) -> Policy | None:
     if isinstance(policy, Policy):
         return policy
-    return None if str(policy) == FLOAT else load_policy(policy)
+    return None if str(policy) == FLOAT else load_policy(policy, network.spec.layers)
 
 
 def _given(recipe: Recipe | Mapping[str, Any] | None, epochs: float | None) -> dict[str, Any]:
@@ -245,7 +246,7 @@ class _Decoding:
         return shares
 
 
-def _network(asked: Asked, progress: Progress | None) -> Any:
+def _network(asked: Asked, progress: Progress | None) -> Network:
     """The network to train, on centred pixels."""
     if asked.policy is None:
         return build.to_float(build.centred(asked.model))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from fireflow.host.cli.arguments import BUNDLE_HELP
-from fireflow.host.cli.toolchains import RECORD
+from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.overwrite import check_page
 
 
@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
     bundle.require_hardware()
     output = args.output or args.bundle.with_suffix(".html")
     check_page(output)
-    data = bundle.read(RECORD)
-    record = None if data is None else parse_json(data, args.bundle / RECORD)
+    data = bundle.read(BITSTREAM_RECORD)
+    record = None if data is None else parse_json(data, args.bundle / BITSTREAM_RECORD)
     page = report_page(bundle, record)
     with atomic_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
     from fireflow import Recipe, open_images, train
-    from fireflow.quant.fabric import is_first_process
+    from fireflow.quant.processes import is_first_process
 
     excluded = [open_images(path) for path in args.exclude]
     shares = [arguments.split_share(text) for text in args.data]

@@ -24,8 +24,8 @@ from fireflow.host.scores import best, ranks
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.card import render_card
 from fireflow.hw.errors import InputError
-from fireflow.quant.fabric import emulates_bf16
 from fireflow.quant.model_file import load_model
+from fireflow.quant.processes import emulates_bf16
 from tests.quant.classifiers import colours
 
 
