@@ -21,9 +21,11 @@ from fireflow.pipeline.verifying import verify as verify
 from fireflow.pipeline.verifying import verify_rtl as verify_rtl
 from fireflow.quant.data import ImageSet as ImageSet
 from fireflow.quant.data import open_images as open_images
+from fireflow.quant.initial import fresh_model as fresh_model
 from fireflow.quant.model_file import Model as Model
 from fireflow.quant.model_file import load_model as load_model
 from fireflow.quant.model_file import save_model as save_model
+from fireflow.quant.networks import architectures as architectures
 from fireflow.quant.precision import Policy as Policy
 from fireflow.quant.recipe import Recipe as Recipe
 

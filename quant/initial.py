@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fireflow.hw.picture_options import with_size
+from fireflow.hw.picture_options import PictureOptions, with_size
 from fireflow.hw.preprocessing import TORCHVISION
 from fireflow.quant.build import pixel_mean
 from fireflow.quant.model_file import Model
@@ -18,22 +18,24 @@ _BIAS = 0.05
 
 
 @torch.no_grad()
-def fresh_model(name: str, seed: int = 0) -> Model:
+def fresh_model(name: str, seed: int = 0, pictures: PictureOptions | None = None) -> Model:
     """An architecture with random weights, which keep the size of what flows through: float, on centred pixels.
 
     Its classes are as many as were published, and have no names: training gives it those of its data, as a new head.
 
     Args:
-        name: one of `quant.networks.architectures()`.
+        name: one of `architectures()`.
         seed: of the weights.
+        pictures: size and frame of its pictures, where they are not those that are usual for it.
 
     Raises:
-        InputError: there is no such architecture.
+        InputError: there is no such architecture, or it cannot take such pictures.
 
     Source: He et al., "Delving Deep into Rectifiers", arXiv:1502.01852.
     """
-    spec = architecture(name)
-    record = with_size(TORCHVISION, spec.input_size)
+    record = with_size(TORCHVISION, architecture(name).input_size)
+    record = (pictures or PictureOptions()).reframed(name, record)
+    spec = architecture(name, input_size=record.size)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         network = spec.build().eval()
@@ -44,4 +46,4 @@ def fresh_model(name: str, seed: int = 0) -> Model:
             if connection.input_act is None:
                 connection.conv.weight.div_(_PIXEL_DEVIATION)
     network.pixel_offset = pixel_mean(record)
-    return Model(network, record)
+    return Model(network, record, card={"name": name})

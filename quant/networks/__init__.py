@@ -37,7 +37,7 @@ ARCHITECTURES: dict[str, NetworkSpec] = {
 
 
 def architectures() -> list[str]:
-    """The names that `architecture` knows, sorted."""
+    """Names of the networks that training can begin from nothing, sorted."""
     return sorted(ARCHITECTURES)
 
 
