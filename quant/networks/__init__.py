@@ -14,7 +14,8 @@ from fireflow.quant.imported.operations import Step, shown, wrong
 from fireflow.quant.imported.raw import Raw
 from fireflow.quant.imported.step_graph import PICTURE, StepGraph, connect
 from fireflow.quant.networks.base import NETWORKS, Network, NetworkSpec, WeightFiles
-from fireflow.quant.networks.squeezenet import SqueezeNet
+from fireflow.quant.networks.plain import Plain as Plain
+from fireflow.quant.networks.squeezenet import SqueezeNet as SqueezeNet
 
 __all__ = [
     "ARCHITECTURES",

@@ -12,8 +12,8 @@ from fireflow import InputError, PictureOptions, architectures, fresh_model, loa
 from fireflow.host.cli import main
 from tests.host.tiny import write_pictures
 
-SIDE = 48
-STARTS = ["squeezenet1_1"]
+SIDE = 64
+STARTS = ["plain", "squeezenet1_1"]
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,14 @@ from fireflow.quant.initial import fresh_model
 from fireflow.quant.layers import bits_of
 from fireflow.quant.model_file import Model, load_model, save_model
 from fireflow.quant.networks import ARCHITECTURES, NETWORKS, Network, architectures, spec_from_json
-from fireflow.quant.networks.base import STEM
+from fireflow.quant.networks.base import MAX_INPUT, MIN_INPUT, STEM
 from fireflow.quant.precision import PRESETS, BitWidths, Policy, load_policy
 from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, random_pixels
 
 SIZE, CLASSES = 40, 7
 SMALL: dict[str, dict[str, Any]] = {
+    "plain": {"widths": (8, 12, 16)},
     "squeezenet": {"stem_channels": 8, "fires": NARROW},
 }
 
@@ -80,7 +81,7 @@ def test_its_spec_survives_json_and_counts_its_weights(name: str) -> None:
 
 def test_a_spec_of_an_unknown_network() -> None:
     with pytest.raises(
-        InputError, match=r"spec: network must be one of squeezenet.*, not 'vgg'; use a newer"
+        InputError, match=r"spec: network must be one of .*squeezenet.*, not 'vgg'; use a newer"
     ):
         spec_from_json({"network": "vgg"})
     with pytest.raises(InputError, match=r"architecture: must be one of .*, not 'vgg'; choose one of them"):
@@ -100,7 +101,7 @@ def test_its_connections_are_its_convolutions_in_order(quantized: Network) -> No
 
 
 def test_a_policy_reaches_its_layers(name: str) -> None:
-    layers = ARCHITECTURES[name].layers
+    layers = small(name).spec.layers
     head = layers.names[-1]
     policy = load_policy(f"w4a4,{head}=w5a4", layers)
     network = small(name, policy)
@@ -121,6 +122,18 @@ def test_it_pools_and_classifies(name: str) -> None:
     head = torch.relu(maps[-1]) if network.spec.head_relu else maps[-1]
     torch.testing.assert_close(scores, head.mean((2, 3)))
     torch.testing.assert_close(network(pixels), scores)
+
+
+def test_its_smallest_pictures_leave_a_map(name: str) -> None:
+    def takes(size: int) -> bool:
+        try:
+            return replace(ARCHITECTURES[name], input_size=size).input_size == size
+        except InputError:
+            return False
+
+    smallest = next(size for size in range(MIN_INPUT, MAX_INPUT) if takes(size))
+    network = replace(ARCHITECTURES[name], input_size=smallest).build()
+    assert torch.isfinite(network(torch.zeros(1, 3, smallest, smallest))).all()
 
 
 def test_equalized_it_computes_the_same(name: str) -> None:
