@@ -1,4 +1,4 @@
-"""Float SqueezeNets in ONNX files: the model zoo's, exports of torchvision's, and any connected like them."""
+"""Float networks in ONNX files: the model zoo's, exports of torchvision's, and any connected like them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _FLATTENING = ("Flatten", "Reshape", "Squeeze")
 
 
 def read_onnx(path: Path) -> Raw:
-    """The convolutions of a SqueezeNet from an ONNX file (its external data must lie beside it).
+    """The convolutions of a network from an ONNX file (its external data must lie beside it).
 
     Raises:
-        InputError: not a float SqueezeNet. On damage, whatever onnx raises.
+        InputError: no float network that is known here. On damage, whatever onnx raises.
     """
     model = load_model(path)
     graph = model.graph
