@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("quant", "hw", "host", "fireflow/pipeline")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
@@ -20,6 +22,7 @@ BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
 SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlette", "uvicorn"}
 LONGEST_FILE = 450
+FIRE_LAYER = re.compile(r"\bfire(?:\d|\{|N\b)|\bconv10\b|expand[13]x[13]")
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
@@ -29,6 +32,9 @@ WORKSTATION = (
 READ_ON_BOARDS = "hw/bitstream/toolchains/"
 # What gives bundles to FINN.
 TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
+# What joins the folders; these of it run on a board, for the commands that do.
+PIPELINE = "fireflow/pipeline/"
+PIPELINE_ON_BOARD = tuple(f"{PIPELINE}{name}.py" for name in ("__init__", "engines", "inputs", "simulating"))
 
 
 def place(path: Path) -> str:
@@ -37,6 +43,8 @@ def place(path: Path) -> str:
 
 def numpy_only(path: Path) -> bool:
     name = place(path)
+    if name.startswith(PIPELINE):
+        return name in PIPELINE_ON_BOARD
     return name.startswith(("host/", READ_ON_BOARDS)) or (
         name.startswith("hw/") and not name.startswith(WORKSTATION)
     )
@@ -77,15 +85,23 @@ def test_there_is_something_to_check() -> None:
         "host/cli/train.py",
     } <= names
     assert "torch" in packages(ROOT / "quant" / "networks" / "squeezenet" / "network.py")
-    assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
-    assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
+    assert "torch" in packages(ROOT / PIPELINE / "evaluating.py")
+    assert "torch" not in packages(ROOT / PIPELINE / "evaluating.py", everywhere=False)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=place)
 def test_import_edges(path: Path) -> None:
     name, used = place(path), packages(path)
     package = name.partition("/")[0]
-    in_cli, in_finn = name.startswith("host/cli/"), name.startswith("hw/finn/")
+    in_finn = name.startswith("hw/finn/")
+    # What joins the three, and the commands over it.
+    in_cli = name.startswith(("host/cli/", PIPELINE))
+    if not in_cli:
+        assert "pipeline" not in used, "only the command line may import what joins the three packages"
+    if name.startswith(PIPELINE):
+        assert not [m for m in imports(path) if m.startswith("fireflow.host.cli")], (
+            "no library may import commands"
+        )
     if package == "hw":
         assert not used & {"quant", "host"}, "hw must not import quant or host: files are the interfaces"
     if package == "quant":
@@ -108,8 +124,10 @@ def test_import_edges(path: Path) -> None:
 def test_numpy_is_enough(path: Path) -> None:
     loaded_at_once = packages(path, everywhere=False)
     allowed = set(sys.stdlib_module_names) | {"numpy", "hw", "host"}
+    if place(path).startswith(("host/cli/", PIPELINE)):
+        allowed.add("pipeline")
     assert loaded_at_once <= allowed, "must import with NumPy only; import the rest in a function"
-    if not place(path).startswith("host/cli/"):
+    if not place(path).startswith(("host/cli/", PIPELINE)):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()
         service = SERVICE if place(path).startswith(SERVICE_MODULES) else set()
         assert packages(path) <= allowed | OPTIONAL | board | service
@@ -119,6 +137,21 @@ def test_numpy_is_enough(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=place)
 def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "quant").rglob("*.py")), ids=place)
+def test_a_network_is_known_in_its_own_files_alone(path: Path) -> None:
+    own = "quant/networks/"
+    if place(path) == f"{own}__init__.py":
+        return  # its import line
+    networks = {entry.stem for entry in (ROOT / own).iterdir()} - {"__init__", "__pycache__", "base"}
+    assert "squeezenet" in networks
+    for network in networks:
+        if not place(path).startswith(f"{own}{network}"):
+            used = [name for name in imports(path) if name.startswith(f"fireflow.quant.networks.{network}")]
+            assert not used, f"{place(path)} must work with any network"
+    if not place(path).startswith(own):
+        assert not FIRE_LAYER.findall(path.read_text()), f"{place(path)} must name no layer of one network"
 
 
 def test_no_packages_in_tests() -> None:

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.cli.overwrite import Loss, check_export, duration, timed
 from fireflow.host.cli.records import open_writer
 from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.overwrite import Loss, duration, timed
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.pipeline.exporting import check_export
 from fireflow.quant.build import load_network
 from fireflow.quant.model_file import Model, load_model, save_model
 from tests.host.tiny import write_pictures
@@ -277,7 +278,7 @@ def test_models_that_took_long_stay(
     save_model(network, source)
     before = path.read_bytes()
     monkeypatch.setattr("fireflow.quant.precision.load_policy", reached)
-    monkeypatch.setattr("fireflow.host.cli.average.new_card", reached)
+    monkeypatch.setattr("fireflow.pipeline.averaging.new_card", reached)
     for command in (
         ["quantize", weights, "-o", path, "--data", pictures],
         ["average", source, source, "-o", path],
