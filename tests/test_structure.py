@@ -15,7 +15,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
-OPTIONAL = {"PIL", "threadpoolctl", "rich", "cv2"}
+OPTIONAL = {"PIL", "filelock", "threadpoolctl", "rich", "cv2"}
 # What only the module of PYNQ's devices, and the board modelled under it, may import; boards have it.
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
@@ -26,7 +26,10 @@ WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
     *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
-STITCHING = "hw/rtl/"
+# Of these, what is read on boards too: which toolchains there are.
+READ_ON_BOARDS = "hw/bitstream/toolchains/"
+# What gives bundles to FINN.
+TO_FINN = ("hw/rtl/", "hw/bitstream/toolchains/finn.py")
 # What joins the folders; these of it run on a board, for the commands that do.
 PIPELINE = "fireflow/pipeline/"
 PIPELINE_ON_BOARD = tuple(f"{PIPELINE}{name}.py" for name in ("__init__", "engines", "inputs", "simulating"))
@@ -40,7 +43,9 @@ def numpy_only(path: Path) -> bool:
     name = place(path)
     if name.startswith(PIPELINE):
         return name in PIPELINE_ON_BOARD
-    return name.startswith("host/") or (name.startswith("hw/") and not name.startswith(WORKSTATION))
+    return name.startswith(("host/", READ_ON_BOARDS)) or (
+        name.startswith("hw/") and not name.startswith(WORKSTATION)
+    )
 
 
 def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
@@ -100,9 +105,9 @@ def test_import_edges(path: Path) -> None:
         assert "finn" not in used, "only hw/finn may import finn"
     if package != "quant" and not in_finn and not in_cli:
         assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
-    if not in_finn and not in_cli and not name.startswith(STITCHING):
+    if not in_finn and not in_cli and not name.startswith(TO_FINN):
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.finn")], (
-            "only the command line and the RTL may use hw.finn"
+            "only the command line, the RTL and FINN's toolchain may use hw.finn"
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from fireflow.host.cli import arguments
 from fireflow.host.cli.output import aside, print_json, progress, remark, table, tell_left_out
 from fireflow.host.scores import ranks
-from fireflow.host.unsaid import Unsaid, needed
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import stem_of
 from fireflow.hw.labels import read_labels
@@ -184,7 +184,7 @@ def _scorer(
                 f"{path}: {said[0]} is for weights and .fireq files, not for {path.name}; give a whole record with "
                 "--preprocessing FILE.json where it says none itself, or leave it out"
             )
-        bundle = load_bundle(path, Unsaid(args.preprocessing), aside)
+        bundle = load_bundle(path, preprocessing=args.preprocessing, say=aside)
     else:
         bundle = lower_model(model, name=stem_of(path))
     preprocessing = needed(bundle, path)
