@@ -26,7 +26,7 @@ from fireflow.pipeline.inputs import BUNDLE, QONNX, find_model, kind_of
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
     from fireflow.quant.data import ImageSet
-    from fireflow.quant.squeezenet import SqueezeNet
+    from fireflow.quant.networks import Network
 
 _Score = Callable[["Array"], "Array"]
 _FAST, _INTERPRETER, _BREVITAS, _TORCH = "fast", "interpreter", "brevitas", "torch"
@@ -193,7 +193,7 @@ def _scorer(
     return score, preprocessing, bundle.graph.output_type.shape[-1], bundle.manifest.labels, used
 
 
-def _torch(network: SqueezeNet, threads: int) -> _Score:
+def _torch(network: Network, threads: int) -> _Score:
     import torch
 
     torch.set_num_threads(threads)
