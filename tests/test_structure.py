@@ -24,7 +24,7 @@ LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
-    *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
+    *("hw/dataflow/cost_fit.py", "hw/dataflow/folding.py", "hw/dataflow/integer_program.py"),
 )
 # Of these, what is read on boards too: which toolchains there are.
 READ_ON_BOARDS = "hw/bitstream/toolchains/"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fireflow.hw.boards import Board
 from fireflow.hw.boards import board as board_named
+from fireflow.hw.dataflow.budget import fits, room
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.counts import Counts, Error, errors
 from fireflow.hw.finn.estimate import finn_estimate
@@ -45,11 +46,7 @@ class Counted:
     @property
     def fits(self) -> bool:
         """Whether every resource that was counted stays within the budget."""
-        used = total(self.counts.counted)
-        return all(
-            getattr(used, name) <= self.budget * whole
-            for name, whole in self.board.resources.to_json().items()
-        )
+        return fits(total(self.counts.counted), room(self.board.resources, self.budget))
 
     @property
     def errors(self) -> dict[str, Error]:

@@ -10,10 +10,10 @@ from fireflow.hw.bitstream.toolchains import toolchain as toolchain_named
 from fireflow.hw.boards import Board
 from fireflow.hw.boards import board as board_named
 from fireflow.hw.bundle import Bundle
+from fireflow.hw.dataflow.budget import BUDGET
 from fireflow.hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
 from fireflow.hw.dataflow.hardware import Hardware
-from fireflow.hw.dataflow.layers import Fifo
-from fireflow.hw.dataflow.plan import BUDGET, Plan
+from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_json
 
@@ -92,7 +92,7 @@ def hardware_of(plan: Plan) -> Hardware:
         clock_mhz=plan.clock_mhz,
         budget=plan.budget,
         folding=plan.folding,
-        fifo_depths={layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)},
+        fifo_depths=plan.flow.fifo_depths,
         bottleneck=plan.bottleneck,
         limits=plan.limits,
         interval_cycles=plan.interval,

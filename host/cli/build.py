@@ -11,6 +11,7 @@ from fireflow.host.cli.output import aside, print_json, remark
 from fireflow.host.cli.step_progress import StepProgress
 from fireflow.host.cli.verdict import document, verdict
 from fireflow.hw.boards import RESOURCES, board
+from fireflow.hw.dataflow.budget import BUDGET
 from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import check_suffix
 from fireflow.hw.overwrite import check_bundle, check_hardware
@@ -28,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clock-mhz", type=float, metavar="MHZ", help="by default the board's usual clock")
     parser.add_argument(
-        "--budget", type=float, default=0.8, metavar="S", help="share of each resource to use at most (0.8)"
+        "--budget",
+        type=float,
+        default=BUDGET,
+        metavar="S",
+        help=f"share of each resource to use at most ({BUDGET})",
     )
     parser.add_argument(
         "--spare",

@@ -14,18 +14,17 @@ if TYPE_CHECKING:
 
 def verdict(plan: Plan, hardware: Hardware) -> str:
     """What a user wants to know before anything slow runs."""
-    board, used = plan.board, plan.used
+    board, used, over = plan.board, plan.used, plan.excess
     rows = []
     for name in (*plan.shares, *plan.missing):
         count, whole = getattr(used, name), getattr(board.resources, name)
-        over = count - whole * plan.budget
         rows.append(
             (
                 LABELS[name],
                 f"{count:.0f}",
                 f"{whole:.0f}",
                 f"{count / whole:.0%}" if whole else "",
-                f"{over:.0f} too many" if over > 0 else "fits",
+                f"{over[name]:.0f} too many" if name in over else "fits",
             )
         )
     limits = f", limited by {' and '.join(plan.limits)}" if plan.limits else ""

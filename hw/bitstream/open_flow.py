@@ -26,7 +26,7 @@ from fireflow.hw.files import read_tool_json
 from fireflow.hw.rtl.stitch import Design
 from fireflow.hw.tools.yosys import (
     CELLS,
-    Resources,
+    Cells,
     count_cells,
     mapping,
     read_statistics,
@@ -127,11 +127,11 @@ def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
         on_line=passes,
     )
     checks.synthesized(work.folder / NETLIST)
-    used = synthesized(work.folder)
+    used = synthesized(work.folder).used
     work.say(f"{used.lut} LUTs, {used.ff} flip-flops, {used.bram36:g} block RAMs, {used.dsp} DSPs")
 
 
-def synthesized(folder: Path) -> Resources:
+def synthesized(folder: Path) -> Cells:
     """What Yosys counted in its step's folder."""
     return count_cells("design", read_statistics(folder / _STATISTICS))
 
