@@ -12,6 +12,7 @@ from fireflow.pipeline.lowering import load_bundle as load_bundle
 from fireflow.pipeline.lowering import lower as lower
 from fireflow.pipeline.planning import plan as plan
 from fireflow.pipeline.reporting import report as report
+from fireflow.pipeline.rtl import simulate_rtl as simulate_rtl
 from fireflow.pipeline.simulating import simulate as simulate
 from fireflow.pipeline.verifying import verify as verify
 from fireflow.pipeline.verifying import verify_rtl as verify_rtl
