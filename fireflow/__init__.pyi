@@ -4,18 +4,34 @@ from fireflow.host.driver import Accelerator as Accelerator
 from fireflow.hw.bundle import Bundle as Bundle
 from fireflow.hw.errors import InputError as InputError
 from fireflow.hw.graph import Graph as Graph
+from fireflow.hw.picture_options import PictureOptions as PictureOptions
 from fireflow.hw.preprocessing import Preprocessing as Preprocessing
 from fireflow.hw.simulator import Simulator as Simulator
+from fireflow.pipeline.averaging import average as average
 from fireflow.pipeline.building import build as build
 from fireflow.pipeline.counting import count_resources as count_resources
+from fireflow.pipeline.evaluating import Accuracy as Accuracy
+from fireflow.pipeline.evaluating import evaluate as evaluate
+from fireflow.pipeline.exporting import Export as Export
+from fireflow.pipeline.exporting import export as export
 from fireflow.pipeline.lowering import load_bundle as load_bundle
 from fireflow.pipeline.lowering import lower as lower
+from fireflow.pipeline.networks import load_network as load_network
 from fireflow.pipeline.planning import plan as plan
+from fireflow.pipeline.quantizing import quantize as quantize
 from fireflow.pipeline.reporting import report as report
 from fireflow.pipeline.rtl import simulate_rtl as simulate_rtl
 from fireflow.pipeline.simulating import simulate as simulate
+from fireflow.pipeline.training import train as train
 from fireflow.pipeline.verifying import verify as verify
 from fireflow.pipeline.verifying import verify_rtl as verify_rtl
+from fireflow.quant.data import ImageSet as ImageSet
+from fireflow.quant.data import open_images as open_images
+from fireflow.quant.model_file import Model as Model
+from fireflow.quant.model_file import load_model as load_model
+from fireflow.quant.model_file import save_model as save_model
+from fireflow.quant.precision import Policy as Policy
+from fireflow.quant.recipe import Recipe as Recipe
 
 __all__: list[str]
 __version__: str

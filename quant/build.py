@@ -13,6 +13,7 @@ from torch import Tensor
 from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions, with_size
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.remarks import Progress, Say
 from fireflow.quant import agreement, calibrate
 from fireflow.quant.data import ImageSet
 from fireflow.quant.decoded import decode_to_array
@@ -24,8 +25,6 @@ from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_wei
 
 ASSUMED = "assumed"
 """In the card of a network from a weight file: sentences on what the file does not tell."""
-Say = Callable[[str], None]
-"""Takes a sentence for the user."""
 
 
 def load_network(
@@ -119,9 +118,9 @@ def to_quantized(
 
 
 def calibration_batches(
-    images: ImageSet, preprocessing: Preprocessing, count: int, progress: bool = True
+    images: ImageSet, preprocessing: Preprocessing, count: int, progress: Progress | None = None
 ) -> Callable[[], Iterable[Tensor]]:
-    """Batches for `to_quantized` of `count` pictures, spread evenly over the set."""
+    """Batches for `to_quantized` of `count` pictures, spread evenly over the set; `progress` as for decoding."""
     if count < 1:
         raise InputError(f"calibration images: must be at least 1, not {count}; 256 are enough")
     positions = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))

@@ -15,7 +15,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,7 @@ class ImageSet:
         classes: in the order of labels.csv's numbers or of the folders' names; empty without labels.
         columns: further columns of labels.csv, by their heading.
         left_out: how many files of the source are no pictures of the set, by kind: `hw.picture_files.Found`.
+        name: what people know it by; that of its folder or file by default.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class ImageSet:
         classes: Sequence[ImageClass] = (),
         columns: Mapping[str, Sequence[str]] | None = None,
         left_out: Mapping[str, int] | None = None,
+        name: str | None = None,
     ) -> None:
         self.left_out = dict(left_out or {})
         if not names:
             raise none_found(source.place, "image", self.left_out)
         self.source = source
+        self.name = Path(source.place).name if name is None else name
         self.names = tuple(names)
         self.labels = None if labels is None else tuple(labels)
         self.classes = tuple(classes)
@@ -123,6 +126,7 @@ class ImageSet:
             self.classes,
             {heading: [column[p] for p in positions] for heading, column in self.columns.items()},
             self.left_out,
+            self.name,
         )
         chosen._damaged = dict(self._damaged)
         return chosen
@@ -186,9 +190,18 @@ def open_images(path: str | Path) -> ImageSet:
         return _arrange(ZipSource(path))
     if path.suffix.lower() == ".zip":
         raise InputError(f"{path}: must be a whole zip file, and it is cut off or none at all; copy it again")
-    single = ImageSet(FolderSource(path.parent), [path.name])
+    single = ImageSet(FolderSource(path.parent), [path.name], name=path.name)
     single[0].close()
     return single
+
+
+Data: TypeAlias = str | Path | ImageSet
+"""A folder, a zip file or a picture by its path, or a set of pictures."""
+
+
+def opened(images: Data) -> ImageSet:
+    """The set itself, or as `open_images`."""
+    return images if isinstance(images, ImageSet) else open_images(images)
 
 
 def from_arrays(

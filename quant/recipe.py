@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fireflow.hw.errors import InputError
 
 Precision = Literal["32-true", "bf16-mixed"]
 """Of Lightning Fabric. The 16-bit floats need a scale of the loss, which no checkpoint of ours holds."""
@@ -47,3 +50,19 @@ class Recipe(BaseModel):
     def trains_like(self, other: Recipe) -> bool:
         """Whether the steps are the same: `start_share` comes after them, and may be another for a finished run."""
         return self == other.model_copy(update={"start_share": self.start_share})
+
+
+def recipe_of(settings: Mapping[str, Any]) -> Recipe:
+    """The recipe of these settings, by their names.
+
+    Raises:
+        InputError: one that there is not, or a value that breaks its rule.
+    """
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise InputError(
+            f"{field}: {first['msg']}, not {first['input']!r}; see `fireflow train --help`"
+        ) from None

@@ -83,8 +83,8 @@ def test_there_is_something_to_check() -> None:
         "host/cli/train.py",
     } <= names
     assert "torch" in packages(ROOT / "quant" / "networks" / "squeezenet" / "network.py")
-    assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
-    assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
+    assert "torch" in packages(ROOT / PIPELINE / "evaluating.py")
+    assert "torch" not in packages(ROOT / PIPELINE / "evaluating.py", everywhere=False)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=place)

@@ -83,13 +83,9 @@ def _rich_track() -> Any:
     return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
 
 
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
-
-
 @contextmanager
-def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what takes how many are done and of how many; a bar on stderr, where stderr is a terminal."""
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many are done, and of how many; a bar from the first call on, where stderr is a terminal."""
     try:
         if not sys.stderr.isatty():
             raise ImportError
@@ -98,9 +94,18 @@ def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     except ImportError:  # a board has no rich
         yield lambda done, total: None
         return
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Progress(console=Console(stderr=True)) as shown:
+
+        def show(done: int, total: int) -> None:
+            if not shown.tasks:
+                shown.add_task(label)
+            shown.update(shown.tasks[0].id, completed=done, total=total)
+
+        yield show
+
+
+def _is_number(text: str) -> bool:
+    return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
 
 
 @contextmanager

@@ -16,17 +16,14 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 import fireflow
-import fireflow.host.cli.train
+import fireflow.host.cli.training_progress
 from fireflow.host.cli import COMMANDS, INTERNAL_ERROR, main
 from fireflow.host.cli.arguments import split_share
-from fireflow.host.cli.evaluate import measure
 from fireflow.host.cli.output import table
 from fireflow.host.scores import best, ranks
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.card import render_card
 from fireflow.hw.errors import InputError
-from fireflow.hw.preprocessing import Preprocessing
-from fireflow.quant.data import open_images
 from fireflow.quant.model_file import load_model
 from fireflow.quant.processes import emulates_bf16
 from tests.quant.classifiers import colours
@@ -231,16 +228,19 @@ def test_average_is_the_mean_of_the_weights(
     assert "trained from different weights" in capsys.readouterr().err
 
 
-def test_evaluate_holds_one_batch_at_a_time(pictures: Path) -> None:
+def test_evaluate_holds_one_batch_at_a_time(
+    bundle: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = []
 
     def score(images: np.ndarray) -> np.ndarray:
         held.append(len(images))
         return np.zeros((len(images), 4), np.int64)
 
-    facts = measure(score, Preprocessing(size=16, resize=16), open_images(pictures), 4, 5)
+    monkeypatch.setattr("fireflow.pipeline.evaluating.engine_of", lambda *_: score)
+    found = fireflow.evaluate(bundle, pictures, batch=5)
     assert held == [5, 5, 2]
-    assert facts["top1"] == 25.0  # of equal scores the first class comes first
+    assert found.top1 == 25.0  # of equal scores the first class comes first
 
 
 def test_evaluate_takes_some_of_the_images(bundle: Path, pictures: Path, run_json: Any) -> None:
@@ -286,7 +286,7 @@ def test_train_tells_a_log_file_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(fireflow.host.cli.train, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(fireflow.host.cli.training_progress, "SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     command = ("train", weights, "-o", tmp_path / "out", "--data", pictures, "--policy", "float")
     recipe = ("--steps", 11, "--precision", "bf16-mixed", "--batch-size", 2)

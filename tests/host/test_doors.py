@@ -66,7 +66,7 @@ def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]
     }
     for door, where in (("training", path), ("zip", archive)):
         pictures = open_images(where)
-        decoded = decode_to_array(pictures, RECORD, cache, progress=False)
+        decoded = decode_to_array(pictures, RECORD, cache)
         found[door] = dict(zip(decoded.names, decoded.images, strict=True))
     for file in find_pictures([path])[0]:
         try:
@@ -202,12 +202,12 @@ def test_pictures_that_labels_csv_does_not_name_are_counted(tmp_path: Path) -> N
 
 def test_old_decoded_pictures_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _archive = write(tmp_path, {"a.png": encoded(photo(40, 24))})
-    decode_to_array(open_images(folder), 8, tmp_path / "cache", progress=False)
+    decode_to_array(open_images(folder), 8, tmp_path / "cache")
     before = set(os.listdir(tmp_path / "cache"))
-    decode_to_array(open_images(folder), 8, tmp_path / "cache", progress=False)
+    decode_to_array(open_images(folder), 8, tmp_path / "cache")
     assert set(os.listdir(tmp_path / "cache")) == before
     monkeypatch.setattr("fireflow.quant.decoded.READING", 1)
-    decode_to_array(open_images(folder), 8, tmp_path / "cache", progress=False)
+    decode_to_array(open_images(folder), 8, tmp_path / "cache")
     assert set(os.listdir(tmp_path / "cache")) > before
 
 

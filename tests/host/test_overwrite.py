@@ -278,7 +278,7 @@ def test_models_that_took_long_stay(
     save_model(network, source)
     before = path.read_bytes()
     monkeypatch.setattr("fireflow.quant.precision.load_policy", reached)
-    monkeypatch.setattr("fireflow.host.cli.average.new_card", reached)
+    monkeypatch.setattr("fireflow.pipeline.averaging.new_card", reached)
     for command in (
         ["quantize", weights, "-o", path, "--data", pictures],
         ["average", source, source, "-o", path],

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-import fireflow.host.cli.train_run
+import fireflow.pipeline.training_run
 from fireflow.host.cli import main
 from fireflow.quant.build import load_network
 from fireflow.quant.checkpoint import CHECKPOINT, steps_done
@@ -221,7 +221,7 @@ def test_a_finished_run_tells_of_itself(
     copies |= {name: path for name, path in files.items() if path.is_file()}
     copies["start"] = Path(shutil.copy(files["start"], tmp_path / "renamed.npz"))
     monkeypatch.setattr(
-        fireflow.host.cli.train_run,
+        fireflow.pipeline.training_run,
         "tool_versions",
         lambda: {"torch": "99.0", "numpy": "99.0", "python": "9"},
     )

@@ -1,32 +1,39 @@
-"""The run that `fireflow train` begins or goes on with: what it is made from, and what its folder holds already."""
+"""The run that training begins or goes on with: what it is made from, and what its folder holds already."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
 import errno
 import hashlib
 import shutil
-import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import Any
 
 from fireflow.hw.card import MODEL_CARD, check_card_file, source_record, tool_versions
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import sha256
 from fireflow.hw.overwrite import duration
-
-if TYPE_CHECKING:
-    from fireflow.quant.data import ImageSet
-    from fireflow.quant.decoded import DecodedImages
-    from fireflow.quant.model_file import Model
-    from fireflow.quant.onnx_teacher import OnnxTeacher
-    from fireflow.quant.precision import Policy
-    from fireflow.quant.recipe import Recipe
-    from fireflow.quant.run_record import RunRecord
+from fireflow.hw.packing import read_arrays
+from fireflow.hw.remarks import Say, unheard
+from fireflow.quant.checkpoint import CHECKPOINT, steps_done
+from fireflow.quant.data import ImageSet
+from fireflow.quant.model_file import Model
+from fireflow.quant.onnx_teacher import OnnxTeacher
+from fireflow.quant.precision import Policy
+from fireflow.quant.recipe import Recipe
+from fireflow.quant.run_record import (
+    RUN_RECORD,
+    RunRecord,
+    pictures_of_run,
+    recipe_of_run,
+    record_of_card,
+    told,
+)
+from fireflow.quant.train import Share
 
 MODEL_FILE = "model.fireq"
 FLOAT = "float"
@@ -35,65 +42,90 @@ _SAVED_EVERY_S = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-def describe(
-    args: argparse.Namespace,
-    start: Path,
-    model: Model,
-    policy: Policy | None,
-    teachers: Sequence[tuple[Path, Model]],
-    others: Sequence[OnnxTeacher],
-    sets: Sequence[tuple[Path, ImageSet, float]],
-    decoded: Sequence[DecodedImages],
-    recipe: Recipe,
-) -> RunRecord:
-    """The run that the arguments ask for.
+Source = Path | Model
+"""A network by its file, or one that is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a training run is asked to be made from.
 
     Args:
-        args: of the command.
-        start: file of the network to begin with.
+        start: the network to begin with.
         model: that network with the classes it shall have.
         policy: bit widths, None for a float network.
-        teachers: SqueezeNets to learn from, with their files.
+        teachers: networks to learn from, and where they are from.
         others: other classifiers.
-        sets: path, pictures and share of the data.
-        decoded: the same pictures, decoded, with the labels of the network.
+        sets: pictures and their share of each batch.
+        shares: the same pictures, decoded, with the labels of the network.
+        excluded: names of the sets whose pictures were left out.
+        calibration_images: how many pictures set the first scales.
+        equalize: whether channels are brought to like ranges before.
         recipe: how.
     """
-    from fireflow.quant.run_record import RunRecord, pictures_of_run, recipe_of_run
 
-    bits = FLOAT if policy is None else policy.model_dump(mode="json")
-    calibrates = policy is not None and model.network.policy != policy
-    data = [
-        {"data": path.name, "images": len(images), "share": weight, "fingerprint": images.fingerprint()}
-        for path, images, weight in sets
-    ]
-    other_files = [_with_parts(teacher.path) for teacher in others]
-    made_from = {
-        "start": {**source_record(start), "weights": _weights_hash(model)},
-        "policy": bits,
-        "network": model.network.spec.to_json(),
-        "preprocessing": model.preprocessing.to_json(),
-        "labels": list(model.labels),
-        "teachers": [
-            *({**source_record(path), "weights": _weights_hash(teacher)} for path, teacher in teachers),
-            *other_files,
-        ],
-        "calibration": {"pictures": args.calibration_images, "equalize": args.equalize}
-        if calibrates
-        else None,
-        "recipe": recipe_of_run(recipe),
-        "data": [{**entry, **pictures_of_run(own)} for entry, own in zip(data, decoded)],
-    }
-    facts = {
-        "policy": bits,
-        "start": source_record(start),
-        "teachers": [
-            source_record(path) for path in (*(path for path, _ in teachers), *(o.path for o in others))
-        ],
-        "data": data,
-        "excluded": [path.name for path in args.exclude],
-    }
-    return RunRecord(made_from, tool_versions(), facts, _now())
+    start: Source
+    model: Model
+    policy: Policy | None
+    teachers: Sequence[tuple[Source, Model]]
+    others: Sequence[OnnxTeacher]
+    sets: Sequence[tuple[ImageSet, float]]
+    shares: Sequence[Share]
+    excluded: Sequence[str]
+    calibration_images: int
+    equalize: bool
+    recipe: Recipe
+
+    def record(self) -> RunRecord:
+        """All that decides the result, and what else the card says."""
+        model, policy = self.model, self.policy
+        bits = FLOAT if policy is None else policy.model_dump(mode="json")
+        calibrates = policy is not None and model.network.policy != policy
+        data = [
+            {
+                "data": images.name,
+                "images": len(images),
+                "share": weight,
+                "fingerprint": images.fingerprint(),
+            }
+            for images, weight in self.sets
+        ]
+        made_from = {
+            "start": {**_file_of(self.start), "weights": _weights_hash(model)},
+            "policy": bits,
+            "network": model.network.spec.to_json(),
+            "preprocessing": model.preprocessing.to_json(),
+            "labels": list(model.labels),
+            "teachers": [
+                *(
+                    {**_file_of(source), "weights": _weights_hash(network)}
+                    for source, network in self.teachers
+                ),
+                *(_with_parts(teacher.path) for teacher in self.others),
+            ],
+            "calibration": {"pictures": self.calibration_images, "equalize": self.equalize}
+            if calibrates
+            else None,
+            "recipe": recipe_of_run(self.recipe),
+            "data": [
+                {**entry, **pictures_of_run(share.images)}
+                for entry, share in zip(data, self.shares, strict=True)
+            ],
+        }
+        facts = {
+            "policy": bits,
+            "start": _file_of(self.start),
+            "teachers": [
+                _file_of(source)
+                for source in (
+                    *(source for source, _ in self.teachers),
+                    *(other.path for other in self.others),
+                )
+            ],
+            "data": data,
+            "excluded": list(self.excluded),
+        }
+        return RunRecord(made_from, tool_versions(), facts, _now())
 
 
 class Run:
@@ -104,16 +136,16 @@ class Run:
         wanted: what the arguments ask for.
         restart: begin anew whatever run is there.
         force: replace a model of which no run is known.
+        say: told what is begun anew, and of a run that recorded nothing.
 
     Raises:
         InputError: another run is there, or a model that no run of ours made.
     """
 
-    def __init__(self, folder: Path, wanted: RunRecord, restart: bool, force: bool) -> None:
-        from fireflow.quant.checkpoint import CHECKPOINT, steps_done
-        from fireflow.quant.run_record import RunRecord, record_of_card, told
-
-        self.folder, self.record, self._lost_told = folder, wanted, ""
+    def __init__(
+        self, folder: Path, wanted: RunRecord, restart: bool, force: bool, say: Say = unheard
+    ) -> None:
+        self.folder, self.record, self._say, self._lost_told = folder, wanted, say, ""
         self._checkpoint, self._model = folder / CHECKPOINT, folder / MODEL_FILE
         stored = RunRecord.load(folder)
         check_card_file(folder / MODEL_CARD)
@@ -130,7 +162,7 @@ class Run:
         if trained and stored is None and not made:
             steps_done(folder)  # refuses a file of another origin
         if restart:
-            self._lost_told = f"fireflow: {folder}: begun anew; lost {self._lost(stored)}"
+            self._lost_told = f"{folder}: begun anew; lost {self._lost(stored)}"
             return
         if not trained:
             raise InputError(
@@ -140,10 +172,9 @@ class Run:
         if stored is None and ours:
             stored = record_of_card(card)
         if stored is None:
-            print(
-                f"fireflow: {folder}: begun by an earlier version, which did not record from what; "
-                "the card will tell what goes on now",
-                file=sys.stderr,
+            say(
+                f"{folder}: begun by an earlier version, which did not record from what; "
+                "the card will tell what goes on now"
             )
             self.record = replace(wanted, known=False)
             return
@@ -156,8 +187,6 @@ class Run:
 
     def _lost(self, stored: RunRecord | None) -> str:
         """What a new beginning loses, and how long it took."""
-        from fireflow.quant.checkpoint import steps_done
-
         parts = []
         with contextlib.suppress(InputError):  # damaged: nothing to lose
             done = steps_done(self.folder)
@@ -170,11 +199,9 @@ class Run:
 
     def begin(self) -> None:
         """Writes the record before the first step; of a run that begins anew, removes what the one before left."""
-        from fireflow.quant.run_record import RUN_RECORD
-
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._lost_told:
-            print(self._lost_told, file=sys.stderr)
+            self._say(self._lost_told)
             for path in (self._checkpoint, self._model, self.folder / MODEL_CARD, self.folder / RUN_RECORD):
                 path.unlink(missing_ok=True)
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
@@ -228,8 +255,6 @@ def kept(folder: Path) -> Iterator[None]:
     Raises:
         InputError: a file could not be written.
     """
-    from fireflow.quant.checkpoint import steps_done
-
     try:
         yield
     except OSError as error:
@@ -244,19 +269,26 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0).isoformat()
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
 
 
 def _card_in(path: Path) -> dict[str, Any]:
     """The card in a .fireq file, {} if it has none or is damaged."""
-    from fireflow.hw.packing import read_arrays
-
     try:
         _arrays, meta = read_arrays(path)
     except InputError:
         return {}
     card = meta.get("card") if isinstance(meta, dict) else None
     return card if isinstance(card, dict) else {}
+
+
+def _file_of(source: Source) -> dict[str, str]:
+    """Name and hash of a file; of a network that is open its name."""
+    return (
+        source_record(source)
+        if isinstance(source, Path)
+        else {"file": str(source.card.get("name", "network"))}
+    )
 
 
 def _weights_hash(model: Model) -> str:
