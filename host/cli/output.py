@@ -86,12 +86,14 @@ def _rich_track() -> Any:
 @contextmanager
 def bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Gives what takes how many are done, and of how many; a bar from the first call on, where stderr is a terminal."""
-    if not sys.stderr.isatty():
+    try:
+        if not sys.stderr.isatty():
+            raise ImportError
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # a board has no rich
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
     with Progress(console=Console(stderr=True)) as shown:
 
         def show(done: int, total: int) -> None:
@@ -107,19 +109,21 @@ def _is_number(text: str) -> bool:
 
 
 @contextmanager
-def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what takes how many are done and of how many; a bar on stderr, where stderr is a terminal."""
-    try:
-        if not sys.stderr.isatty():
-            raise ImportError
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:  # a board has no rich
-        yield lambda done, total: None
+def counting_layers() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what tells on stderr which layer was counted: on a terminal as a bar."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, number: print(
+            f"{done} of {number} counted: {name}", file=sys.stderr, flush=True
+        )
         return
+    from rich.console import Console
+    from rich.progress import Progress
+
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("counting", total=None)
+        yield lambda name, done, number: bar.update(
+            task, completed=done, total=number, description=f"counted {name}"
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from fireflow.host.cli import main
 from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.contents import read_contents
 from fireflow.hw.dataflow.cost import costs
 from fireflow.hw.dataflow.layers import Fifo, MatMul
 from fireflow.hw.rtl import count
@@ -45,9 +46,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_counts_are_told_kept_and_shown(
-    built: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+    built: Path, asked: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["resources", str(built), "--jobs", "2", "--json"]) == 0
+    reads: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "fireflow.hw.bundle.read_contents",
+            lambda folder, limits: reads.append(folder) or read_contents(folder, limits),
+        )
+        assert main(["resources", str(built), "--jobs", "2", "--json"]) == 0
+    assert reads == [built]  # read and hashed once
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     bundle = Bundle.load(built)
