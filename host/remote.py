@@ -29,7 +29,7 @@ _OPENSSH = ("-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "Se
 Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
-class Board:
+class RemoteBoard:
     """A computer at the other end of SSH.
 
     Args:

@@ -57,7 +57,7 @@ class Picture:
     shown: Any = None
 
 
-class Source:
+class PictureSource:
     """Prepared pictures.
 
     Args:
@@ -125,14 +125,14 @@ class Source:
         return Picture(name, pixels, shown)
 
 
-def open_source(
+def open_pictures(
     text: str,
     preprocessing: Preprocessing | ArrayInput,
     watch: bool = False,
     workers: int = 2,
     keep: bool = False,
     patience_s: float = 10.0,
-) -> Source:
+) -> PictureSource:
     """The source that a word names.
 
     Args:
@@ -178,14 +178,14 @@ def open_source(
     else:
         jobs, total = _file(path, preprocessing)
         live = False
-    source = Source(jobs, preprocessing, total, live, **options)
+    source = PictureSource(jobs, preprocessing, total, live, **options)
     source.stopped, source.closing, source.left_out = stopped, closing, left_out
     return source
 
 
-def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> Source:
+def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> PictureSource:
     """Pictures as uint8 RGB arrays (H, W, 3)."""
-    return Source(_frames("image", images), preprocessing)
+    return PictureSource(_frames("image", images), preprocessing)
 
 
 def _network(text: str, stopped: threading.Event, patience_s: float) -> Iterator[Any]:

@@ -33,10 +33,10 @@ from fireflow.host.cli import main as fireflow
 from fireflow.host.cli.background import served
 from fireflow.host.cli.bench_driver import python_path
 from fireflow.host.cli.output import table
-from fireflow.host.design import Design
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface
 from fireflow.host.service import Service, make_app
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.simulator import Simulator
@@ -161,7 +161,7 @@ def with_fault(bundle: Bundle, pictures: Pictures, kind: str, requests: int, cli
     """Sends requests to a service whose board gets a fault in the middle of them."""
     fault = Fault(kind, requests // 2)
     device = VirtualDevice(
-        Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=pictures.device_scores
+        Interface.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=pictures.device_scores
     )
     with contextlib.ExitStack() as stack:
         accelerator = stack.enter_context(Accelerator(bundle, device, deadline_s=DEVICE_DEADLINE_S, audit=32))

@@ -25,10 +25,10 @@ import fireflow
 from fireflow.host.cli import arguments
 from fireflow.host.cli.inputs import BUNDLE_HELP
 from fireflow.host.cli.output import print_json, table
-from fireflow.host.design import Design
-from fireflow.host.devices.fabric import Fabric, Memory
+from fireflow.host.devices.fpga_model import FpgaModel, Memory
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 
@@ -153,16 +153,16 @@ class Recorded:
 def _timed(
     stream: Callable[[], Sequence[Array]],
     bundle: Bundle,
-    fabric: Fabric,
+    fpga: FpgaModel,
     driver: str,
     batch: int,
     slots: int,
     interval: float,
 ) -> Row:
     """Measures what gives the scores of the golden images, over and over; what they are is looked at afterwards."""
-    start, cpu = time.perf_counter(), time.process_time() - fabric.busy_s
+    start, cpu = time.perf_counter(), time.process_time() - fpga.busy_s
     scores = stream()
-    seconds, busy = time.perf_counter() - start, time.process_time() - fabric.busy_s - cpu
+    seconds, busy = time.perf_counter() - start, time.process_time() - fpga.busy_s - cpu
     frames, golden, ceiling = len(scores), bundle.golden.scores, 1 / interval if interval else 0.0
     wrong = sum(not np.array_equal(row, golden[n % len(golden)]) for n, row in enumerate(scores))
     return Row(driver, batch, slots, frames, frames / seconds, ceiling, 1000 * busy / frames, wrong)
@@ -170,7 +170,7 @@ def _timed(
 
 def _accelerator_row(
     accelerator: Accelerator,
-    fabric: Fabric,
+    fpga: FpgaModel,
     driver: str,
     batch: int,
     slots: int,
@@ -179,24 +179,24 @@ def _accelerator_row(
 ) -> Row:
     images = itertools.islice(itertools.cycle(accelerator.bundle.golden.images), frames)
     return _timed(
-        lambda: list(accelerator.stream(images)), accelerator.bundle, fabric, driver, batch, slots, interval
+        lambda: list(accelerator.stream(images)), accelerator.bundle, fpga, driver, batch, slots, interval
     )
 
 
 def board(
     bundle: Bundle, interval: float, latency: float, score: Callable[[Array], Int64Array]
-) -> tuple[VirtualDevice, Design]:
+) -> tuple[VirtualDevice, Interface]:
     """A virtual board of this interval and latency in seconds, and the design that says so."""
-    design = replace(
-        Design.of(bundle.graph), interval_cycles=int(interval * 2e8), latency_cycles=int(latency * 2e8)
+    interface = replace(
+        Interface.of(bundle.graph), interval_cycles=int(interval * 2e8), latency_cycles=int(latency * 2e8)
     )
-    return VirtualDevice(design, bundle.graph, interval, latency, score=score), design
+    return VirtualDevice(interface, bundle.graph, interval, latency, score=score), interface
 
 
 def _ours(bundle: Bundle, frames: int, interval: float, latency: float, batch: int, slots: int) -> Row:
-    device, design = board(bundle, interval, latency, Recorded.golden(bundle))
-    with Accelerator(bundle, device, slots, batch, design=design) as accelerator:
-        return _accelerator_row(accelerator, device.fabric, _OURS, batch, slots, frames, interval)
+    device, interface = board(bundle, interval, latency, Recorded.golden(bundle))
+    with Accelerator(bundle, device, slots, batch, interface=interface) as accelerator:
+        return _accelerator_row(accelerator, device.fpga, _OURS, batch, slots, frames, interval)
 
 
 def python_path() -> dict[str, str]:
@@ -234,32 +234,32 @@ def _under_pynq(bundle: Bundle, frames: int, interval: float, latency: float, fo
     family = family_of(BOARD)
     bitstream = folder / "bench.bit"
     plain = replace(
-        Design.of(bundle.graph),
+        Interface.of(bundle.graph),
         interval_cycles=int(interval * 2e8),
         latency_cycles=int(latency * 2e8),
         board=BOARD,
     )
     bitstream.write_bytes(virtual_bitstream(plain, "xck26"))
-    design = replace(plain, bitstream=bitstream)
+    interface = replace(plain, bitstream=bitstream)
     memory = Memory(0x8_0000_0000, 1 << 28)
-    fabric = Fabric(design, Recorded.golden(bundle), memory, interval, latency)
-    under = make_board(Machine(fabric, family, BOARD))
-    device = PynqDevice(design, under)
+    fpga = FpgaModel(interface, Recorded.golden(bundle), memory, interval, latency)
+    under = make_board(Machine(fpga, family, BOARD))
+    device = PynqDevice(interface, under)
     rows = []
     for batch, slots in ((1, 4), (4, 3)):
-        with Accelerator(bundle, device, slots, batch, design=design) as accelerator:
-            rows.append(_accelerator_row(accelerator, fabric, _OURS_PYNQ, batch, slots, frames, interval))
+        with Accelerator(bundle, device, slots, batch, interface=interface) as accelerator:
+            rows.append(_accelerator_row(accelerator, fpga, _OURS_PYNQ, batch, slots, frames, interval))
     for batch in (1, 4):
-        rows.append(_finn(device.overlay_file, fabric, under, bundle, frames, batch, interval))
-    fabric.close()
+        rows.append(_finn(device.overlay_file, fpga, under, bundle, frames, batch, interval))
+    fpga.close()
     return rows
 
 
 def _finn(
-    file: Path, fabric: Fabric, board: Any, bundle: Bundle, frames: int, batch: int, interval: float
+    file: Path, fpga: FpgaModel, board: Any, bundle: Bundle, frames: int, batch: int, interval: float
 ) -> Row:
     """FINN+'s driver as its documentation uses it: `execute` for a batch, then the next."""
-    driver = finn_overlay(file, fabric.design, board, batch)
+    driver = finn_overlay(file, fpga.interface, board, batch)
     images = bundle.golden.images
 
     def stream() -> list[Array]:
@@ -268,14 +268,14 @@ def _finn(
             scores.extend(driver.execute(images[np.arange(first, first + batch) % len(images)]))
         return scores
 
-    return _timed(stream, bundle, fabric, _FINN, batch, 1, interval)
+    return _timed(stream, bundle, fpga, _FINN, batch, 1, interval)
 
 
-def finn_overlay(file: Path, design: Design, board: Any, batch: int) -> Any:
+def finn_overlay(file: Path, interface: Interface, board: Any, batch: int) -> Any:
     """FINN+'s driver on an overlay."""
     from finn_plus_driver.overlays import FINNDMAOverlay
 
-    given, taken = design.input, design.output
+    given, taken = interface.input, interface.output
     height, width, channels = given.kind.shape
     kind = "INT" if taken.kind.signed else "UINT"
     shapes = {

@@ -161,8 +161,8 @@ def _measure(
     from fireflow.host.cli.background import served
     from fireflow.host.service import Service, make_app
 
-    device, design = board(bundle, interval, latency, Recorded(requests.images, requests.scores))
-    with Accelerator(bundle, device, design=design, deadline_s=30) as accelerator:
+    device, interface = board(bundle, interval, latency, Recorded(requests.images, requests.scores))
+    with Accelerator(bundle, device, interface=interface, deadline_s=30) as accelerator:
         frames = max(50, int(min(5.0, args.seconds) / interval)) if interval else 1000
         images = itertools.islice(itertools.cycle(requests.images), frames)
         start = time.monotonic()

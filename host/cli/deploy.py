@@ -16,8 +16,8 @@ from typing import Any, Mapping
 import fireflow
 from fireflow.host.cli.inputs import BUNDLE_HELP
 from fireflow.host.cli.output import progress
-from fireflow.host.design import load
-from fireflow.host.remote import ANSWER_S, FOLDER, Board
+from fireflow.host.interface import load
+from fireflow.host.remote import ANSWER_S, FOLDER, RemoteBoard
 from fireflow.hw import fields
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.contents import MANIFEST, copy_listed
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copies what the board lacks, installs, runs the self test; fails if a score differs."""
-    bundle, design = load(args.bundle)
-    if args.device == "pynq" and design.bitstream is None:
+    bundle, interface = load(args.bundle)
+    if args.device == "pynq" and interface.bitstream is None:
         raise InputError(
             f"{args.bundle}: must have a bitstream for a board, not none; build it, or --device virtual"
         )
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"deploy: the board must be USER@BOARD, not {args.board}; name it")
     if not args.answer_s > 0:
         raise InputError(f"answer: must be above 0 s, not {args.answer_s}; leave it out for {ANSWER_S:g}")
-    board = Board([*(shlex.split(args.ssh) or ["ssh"]), args.board], args.answer_s)
+    board = RemoteBoard([*(shlex.split(args.ssh) or ["ssh"]), args.board], args.answer_s)
     name = args.bundle.resolve().name
     with tempfile.TemporaryDirectory() as scratch:
         wheel = args.wheel or _build_wheel(Path(scratch))

@@ -86,12 +86,12 @@ def load_completed(args: argparse.Namespace) -> Bundle:
 
 
 def _virtual(bundle: Bundle, folder: Path, name: str) -> Device:
-    from fireflow.host.design import Design
     from fireflow.host.devices.virtual import VirtualDevice
+    from fireflow.host.interface import Interface
 
-    design = Design.of_bundle(bundle)
+    interface = Interface.of_bundle(bundle)
     score = rtl_score(bundle, folder) if name == "rtl" else engine(bundle, name, 1, 1)
-    device = VirtualDevice(design, bundle.graph, score=score)
+    device = VirtualDevice(interface, bundle.graph, score=score)
     device.name += f", arithmetic by the {'RTL' if name == 'rtl' else name}"
     return device
 
@@ -109,14 +109,14 @@ def rtl_score(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
     dataflow = hardware.dataflow(bundle.graph)
     scratch = tempfile.mkdtemp(prefix="fireflow-rtl-")
     try:
-        design = regenerate(bundle, folder, Path(scratch))
-        build(design)
+        interface = regenerate(bundle, folder, Path(scratch))
+        build(interface)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
 
     def score(images: Array) -> Int64Array:
-        return simulate(dataflow, design, images).scores
+        return simulate(dataflow, interface, images).scores
 
     # The memory images lie there as long as somebody may simulate.
     weakref.finalize(score, shutil.rmtree, scratch, ignore_errors=True)

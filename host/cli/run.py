@@ -18,7 +18,7 @@ from fireflow.host.cli.records import Writer, annotate, open_writer
 from fireflow.host.cli.unsaid import needed, pictures_or_arrays
 from fireflow.host.devices import DeviceError
 from fireflow.host.scores import Guess, best
-from fireflow.host.sources import SOURCE_HELP, Picture, Source, open_source
+from fireflow.host.sources import SOURCE_HELP, Picture, PictureSource, open_pictures
 from fireflow.host.streams import StreamStopped
 from fireflow.hw.errors import InputError
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save_annotated is not None:
         needed(bundle, args.bundle)
     writer = open_writer(args.output, args.force)
-    source = open_source(
+    source = open_pictures(
         args.source, preprocessing, args.watch, args.workers, keep=args.save_annotated is not None
     )
     with writer, _signals(source) as received:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _signals(source: Source) -> Iterator[list[int]]:
+def _signals(source: PictureSource) -> Iterator[list[int]]:
     """The first SIGINT or SIGTERM ends the source: what was accepted is answered. The second ends the program."""
     received: list[int] = []
 
@@ -96,7 +96,7 @@ class _Run:
     """One run of the command."""
 
     def __init__(
-        self, args: argparse.Namespace, source: Source, accelerator: Accelerator, writer: Writer
+        self, args: argparse.Namespace, source: PictureSource, accelerator: Accelerator, writer: Writer
     ) -> None:
         self._args, self._source, self._accelerator, self._writer = args, source, accelerator, writer
         self._accepted: deque[str] = deque()
@@ -147,8 +147,8 @@ class _Run:
             "left_out": self._source.left_out,
             "seconds": round(seconds, 3),
             "fps": round(self._answered / seconds, 2) if seconds > 0 else 0.0,
-            "ceiling_fps": round(1 / accelerator.design.interval_s, 2),
-            "ceiling_estimated": accelerator.design.estimated,
+            "ceiling_fps": round(1 / accelerator.interface.interval_s, 2),
+            "ceiling_estimated": accelerator.interface.estimated,
             "slots": self._args.slots,
             "batch": self._args.batch,
             "ms": accelerator.milliseconds(),
@@ -185,7 +185,7 @@ def _failed(error: Exception, unanswered: list[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _view(args: argparse.Namespace, source: Source) -> Iterator[Callable[..., None]]:
+def _view(args: argparse.Namespace, source: PictureSource) -> Iterator[Callable[..., None]]:
     """Shows results as they come: a live table on a terminal, else a line each; nothing beside JSON."""
     if args.json or args.output == "-":
         yield lambda *_: None
@@ -202,7 +202,7 @@ def _line(name: str, guesses: list[Guess], _count: int, _rate: float) -> None:
     print(f"{name}: " + ", ".join(f"{guess.label} {guess.score:.3f}" for guess in guesses), flush=True)
 
 
-def _live_table(source: Source) -> Any:
+def _live_table(source: PictureSource) -> Any:
     try:
         from rich.live import Live
         from rich.table import Table

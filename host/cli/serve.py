@@ -75,10 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; what was accepted is answered."""
-    from fireflow.host.service import Policy, Service, make_app
+    from fireflow.host.service import AccessPolicy, Service, make_app
+    from fireflow.host.service.access import is_loopback
     from fireflow.host.service.connections import Limits
     from fireflow.host.service.decoding import give_memory_back
-    from fireflow.host.service.policy import is_loopback
     from fireflow.host.service.server import listen, make_server
 
     if not 0 <= args.port < 1 << 16:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     give_memory_back()
     sys.setswitchinterval(_SWITCH_S)
-    policy = Policy.of(args.host, args.allow_host, args.allow_origin, _token(args))
+    policy = AccessPolicy.of(args.host, args.allow_host, args.allow_origin, _token(args))
     held = max(Limits.held_bytes, args.max_bytes + args.max_bytes // 2)
     limits = Limits(connections=args.connections, held_bytes=held)
     bundle = devices.load_completed(args)
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _token(args: argparse.Namespace) -> str | None:
     """From the file, the command line or the variable, in this order."""
-    from fireflow.host.service.policy import read_token
+    from fireflow.host.service.access import read_token
 
     if args.token_file is not None:
         return read_token(args.token_file)

@@ -178,12 +178,12 @@ def files(built: Built, name: str, bundle: Bundle, hardware: Hardware, folder: P
         hardware: with the clock of the bitstream.
         folder: for files that are written here.
     """
-    from fireflow.host.design import Design as HostDesign
     from fireflow.host.devices.overlay import family_of, render_hwh
+    from fireflow.host.interface import Interface
 
     hwh, record = folder / f"{name}.hwh", folder / RECORD
-    host_design = HostDesign.of(bundle.graph, hardware)
-    hwh.write_text(render_hwh(host_design, family_of(hardware.board)), encoding="utf-8")
+    interface = Interface.of(bundle.graph, hardware)
+    hwh.write_text(render_hwh(interface, family_of(hardware.board)), encoding="utf-8")
     record.write_text(json.dumps(built.record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return {hwh.name: hwh, record.name: record, **built.files}
 

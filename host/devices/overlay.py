@@ -18,7 +18,7 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, sha256
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design
+    from fireflow.host.interface import Interface
 
 DMA_RANGE = 1 << 16
 
@@ -118,9 +118,9 @@ def family_of(board: str) -> Family:
     raise InputError(f"board: must be one of {', '.join(FAMILIES)}, not {board!r}; build for one of these")
 
 
-def render_hwh(design: Design, family: Family) -> str:
+def render_hwh(interface: Interface, family: Family) -> str:
     """The hardware description of a design: the processing system, its clock, and both DMAs."""
-    first, second = divisors(family.pll_mhz, design.clock_mhz)
+    first, second = divisors(family.pll_mhz, interface.clock_mhz)
     parameters = {name: str(bits) for name, bits in family.widths}
     for clock in range(4):
         parameters[family.enable.format(clock)] = str(int(clock == 0))
@@ -149,7 +149,7 @@ def render_hwh(design: Design, family: Family) -> str:
         modules += _module(name, kind, f"xilinx.com:hls:{kind}:1.0", {}, _bus("s_axi_control", "SLAVE"), "")
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<EDKSYSTEM EDWVERSION="1.2">'
-        f"<SYSTEMINFO NAME={quoteattr(design.name)}/><EXTERNALPORTS/><EXTERNALINTERFACES/>"
+        f"<SYSTEMINFO NAME={quoteattr(interface.name)}/><EXTERNALPORTS/><EXTERNALINTERFACES/>"
         f"<MODULES>{modules}</MODULES></EDKSYSTEM>\n"
     )
 
@@ -231,13 +231,13 @@ def _fields(data: bytes) -> tuple[dict[str, bytes], int]:
     return fields, offset
 
 
-def virtual_payload(design: Design) -> bytes:
+def virtual_payload(interface: Interface) -> bytes:
     """What stands for a design in a bitstream of the virtual board."""
-    text = f"{design.name} {design.input} {design.output} {design.clock_mhz}"
+    text = f"{interface.name} {interface.input} {interface.output} {interface.clock_mhz}"
     return hashlib.sha256(text.encode()).hexdigest().encode()
 
 
-def place_overlay(design: Design) -> Path:
+def place_overlay(interface: Interface) -> Path:
     """Copies bitstream and description to files whose names carry their contents' hash.
 
     pynq recognizes an overlay by its file name, and PYNQ.remote by the name alone: under the same name, a new
@@ -249,12 +249,12 @@ def place_overlay(design: Design) -> Path:
     Raises:
         InputError: the bundle has no bitstream, or a changed one, or one for another family.
     """
-    source = design.bitstream
+    source = interface.bitstream
     if source is None:
         raise InputError(
-            f"{design.name}: must have a bitstream to run on a board, not none; build it, or use --device virtual"
+            f"{interface.name}: must have a bitstream to run on a board, not none; build it, or use --device virtual"
         )
-    family = family_of(design.board)
+    family = family_of(interface.board)
     if not source.is_file():
         raise InputError(f"{source}: the bitstream must be there; get the bundle again")
     found = sha256(source)
@@ -264,10 +264,10 @@ def place_overlay(design: Design) -> Path:
         raise InputError(f"{source}: must be a bitstream ({error}); get the bundle again") from None
     if not part.lower().startswith(family.parts):
         raise InputError(
-            f"{source}: must be a bitstream for a part of {design.board}, not for {part}; build it again"
+            f"{source}: must be a bitstream for a part of {interface.board}, not for {part}; build it again"
         )
     given = source.with_suffix(".hwh")
-    text = given.read_bytes() if given.is_file() else render_hwh(design, family).encode()
+    text = given.read_bytes() if given.is_file() else render_hwh(interface, family).encode()
     name = f"fireflow-{hashlib.sha256(found.encode() + text).hexdigest()[:16]}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fireflow" / "overlays"
     bit, hwh = cache / f"{name}.bit", cache / f"{name}.hwh"

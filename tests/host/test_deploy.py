@@ -15,7 +15,7 @@ import pytest
 
 from fireflow.host.cli import main
 from fireflow.host.cli.deploy import _facts as facts_of
-from fireflow.host.remote import Board
+from fireflow.host.remote import RemoteBoard
 from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
 
@@ -190,7 +190,7 @@ def test_a_self_test_that_says_something_else(line: str) -> None:
         facts_of("board", f"Welcome\n{line}\n")
 
 
-class Silly(Board):
+class Silly(RemoteBoard):
     """A board whose answers are wrong."""
 
     def __init__(self, answer: str) -> None:

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.design import Design
 from fireflow.host.devices.faults import Fault
 from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.interface import Interface
 from fireflow.host.scores import best
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.graph import Graph
@@ -134,8 +134,8 @@ def test_a_device_that_fails(
 ) -> None:
     faults = [Fault("compute hang", 4)]
 
-    def make(_text: str, design: Design, graph: Graph) -> VirtualDevice:
-        return VirtualDevice(design, graph, 0, 0, faults)
+    def make(_text: str, interface: Interface, graph: Graph) -> VirtualDevice:
+        return VirtualDevice(interface, graph, 0, 0, faults)
 
     monkeypatch.setattr("fireflow.host.driver.open_device", make)
     out = tmp_path / "out.jsonl"
@@ -180,8 +180,8 @@ def test_signal_in_the_middle(
     prepare = bundle().manifest.preprocessing.prepare
     devices, shown = [], []
 
-    def make(_text: str, design: Design, graph: Graph) -> VirtualDevice:
-        devices.append(VirtualDevice(design, graph, 0.001, 0.003))
+    def make(_text: str, interface: Interface, graph: Graph) -> VirtualDevice:
+        devices.append(VirtualDevice(interface, graph, 0.001, 0.003))
         return devices[0]
 
     def one(scores: np.ndarray, *rest: Any) -> Any:
@@ -201,8 +201,8 @@ def test_signal_in_the_middle(
     assert captured.err == ""
     wanted = graph().run(np.stack([prepare(image) for image in images[:count]]))
     np.testing.assert_array_equal(np.stack(shown), wanted)
-    assert devices[0].fabric.memory.allocated == 0
-    assert devices[0].fabric.violations == []
+    assert devices[0].fpga.memory.allocated == 0
+    assert devices[0].fpga.violations == []
 
 
 @pytest.mark.parametrize("engine", ["fast", "interpreter"])

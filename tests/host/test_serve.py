@@ -23,9 +23,9 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli.background import served
-from fireflow.host.devices.fabric import Fabric
 from fireflow.host.devices.faults import Fault
-from fireflow.host.service import Policy, Service, make_app
+from fireflow.host.devices.fpga_model import FpgaModel
+from fireflow.host.service import AccessPolicy, Service, make_app
 from fireflow.host.service.connections import LIMITS, Limits
 from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph
@@ -49,15 +49,15 @@ def serving(
     token: str | None = None,
     interval_s: float = 0.0,
     timeout_s: float | None = None,
-    policy: Policy | None = None,
+    policy: AccessPolicy | None = None,
     limits: Limits = LIMITS,
     **options: Any,
-) -> Iterator[tuple[Ask, int, Service, Fabric]]:
+) -> Iterator[tuple[Ask, int, Service, FpgaModel]]:
     with (
         accelerator(*faults, interval_s=interval_s, **options) as (device, board),
         closing(Service(device, queue, timeout_s)) as service,
     ):
-        app = make_app(service, policy or Policy(token=token), 100_000)
+        app = make_app(service, policy or AccessPolicy(token=token), 100_000)
         with served(app, limits=limits) as port:
             yield asking(port), port, service, board
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from fireflow.host.devices.fabric import Fabric
-from fireflow.host.service import Policy, Service
+from fireflow.host.devices.fpga_model import FpgaModel
+from fireflow.host.service import AccessPolicy, Service
+from fireflow.host.service.access import read_token
 from fireflow.host.service.connections import Limits
 from fireflow.host.service.page import PAGE
-from fireflow.host.service.policy import read_token
 from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
 from tests.host.test_serve import IMAGES, ROOT, SCORES, Ask, asking, encoded, form, serving
@@ -31,7 +31,7 @@ POST = "/v1/classify"
 BODY = IMAGES[0].tobytes()
 
 
-Served = tuple[Ask, int, Service, Fabric]
+Served = tuple[Ask, int, Service, FpgaModel]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def plain() -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def named() -> Iterator[Served]:
     """With another name, and another site that may ask."""
-    with serving(policy=Policy.of("127.0.0.1", ["board.example"], ["https://good.example"])) as given:
+    with serving(policy=AccessPolicy.of("127.0.0.1", ["board.example"], ["https://good.example"])) as given:
         yield given
 
 
@@ -108,7 +108,7 @@ def test_the_host_must_be_ours(named: Served, host: str, let_in: bool, path: str
 
 
 def test_any_address_where_all_are_listened_on() -> None:
-    with serving(policy=Policy.of("0.0.0.0")) as (_ask, port, _service, _board):
+    with serving(policy=AccessPolicy.of("0.0.0.0")) as (_ask, port, _service, _board):
         for host, status in (("192.168.2.99:8000", 200), ("[fe80::1]", 200), (socket.gethostname(), 200)):
             assert speak(port, posted(*usual(host)))[0][0] == status
         assert speak(port, posted(*usual("evil.example")))[0][0] == 421
@@ -397,13 +397,13 @@ def test_tokens(tmp_path: Path) -> None:
             read_token(tmp_path / name)
     for token in ("", "a b", "é", "a" * 1025):
         with pytest.raises(InputError, match="token: must be"):
-            Policy.of("127.0.0.1", token=token)
+            AccessPolicy.of("127.0.0.1", token=token)
     for host in ("a:80", "http://a", "", "a b"):
         with pytest.raises(InputError, match="allow-host: must be"):
-            Policy.of("127.0.0.1", [host])
+            AccessPolicy.of("127.0.0.1", [host])
     for origin in ("good.example", "null", "https://a/b", "*"):
         with pytest.raises(InputError, match="allow-origin: must be"):
-            Policy.of("127.0.0.1", origins=[origin])
+            AccessPolicy.of("127.0.0.1", origins=[origin])
 
 
 @pytest.mark.parametrize("way", ["file", "variable", "option"])
