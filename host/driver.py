@@ -95,6 +95,7 @@ class Accelerator:
         golden = self.bundle.golden
         if audit and not len(golden.images):
             raise InputError(f"{self.bundle.graph.name}: must hold a golden image; lower it again")
+        self.slots, self.batch = slots, batch
         self.scale, self.labels = self.bundle.graph.output_scale, self.bundle.manifest.labels
         self._audits = Audits(self.bundle, audit) if len(golden.images) else None
         self.frames_done = 0

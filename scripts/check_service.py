@@ -30,7 +30,6 @@ import numpy as np
 import PIL.Image
 
 from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.background import served
 from fireflow.host.cli.bench_driver import python_path
 from fireflow.host.cli.output import table
 from fireflow.host.devices.faults import OUTCOMES, Fault
@@ -38,6 +37,7 @@ from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
 from fireflow.host.interface import Interface
 from fireflow.host.service import Service, make_app
+from fireflow.host.service.background import served
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.simulator import Simulator
 from fireflow.quant.zoo import shipped_path

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT / package).rglob("*.py"))
+SOURCES = sorted(
+    path
+    for package in ("quant", "hw", "host", "fireflow/pipeline")
+    for path in (ROOT / package).rglob("*.py")
+)
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
@@ -26,6 +30,9 @@ WORKSTATION = (
     *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
 STITCHING = "hw/rtl/"
+# What joins the folders; these of it run on a board, for `fireflow simulate` and `run`.
+PIPELINE = "fireflow/pipeline/"
+PIPELINE_ON_BOARD = tuple(f"{PIPELINE}{name}.py" for name in ("__init__", "accelerators", "engines"))
 
 
 def place(path: Path) -> str:
@@ -34,6 +41,8 @@ def place(path: Path) -> str:
 
 def numpy_only(path: Path) -> bool:
     name = place(path)
+    if name.startswith(PIPELINE):
+        return name in PIPELINE_ON_BOARD
     return name.startswith("host/") or (name.startswith("hw/") and not name.startswith(WORKSTATION))
 
 
@@ -75,7 +84,14 @@ def test_there_is_something_to_check() -> None:
 def test_import_edges(path: Path) -> None:
     name, used = place(path), packages(path)
     package = name.partition("/")[0]
+    if name.startswith(PIPELINE):
+        assert not [m for m in imports(path) if m.startswith("fireflow.host.cli")], (
+            "the pipeline is what commands use, and uses none"
+        )
+        return
     in_cli, in_finn = name.startswith("host/cli/"), name.startswith("hw/finn/")
+    if not in_cli:
+        assert "pipeline" not in used, "only the command line may use what joins the folders"
     if package == "hw":
         assert not used & {"quant", "host"}, "hw must not import quant or host: files are the interfaces"
     if package == "quant":
@@ -96,6 +112,8 @@ def test_import_edges(path: Path) -> None:
 def test_numpy_is_enough(path: Path) -> None:
     loaded_at_once = packages(path, everywhere=False)
     allowed = set(sys.stdlib_module_names) | {"numpy", "hw", "host"}
+    if place(path).startswith(("host/cli/", PIPELINE)):
+        allowed.add("pipeline")
     assert loaded_at_once <= allowed, "must import with NumPy only; import the rest in a function"
     if not place(path).startswith("host/cli/"):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()

@@ -158,8 +158,8 @@ def _form(data: bytes) -> tuple[str, bytes]:
 def _measure(
     bundle: Bundle, requests: Requests, args: argparse.Namespace, interval: float, latency: float
 ) -> Row:
-    from fireflow.host.cli.background import served
     from fireflow.host.service import Service, make_app
+    from fireflow.host.service.background import served
 
     device, interface = board(bundle, interval, latency, Recorded(requests.images, requests.scores))
     with Accelerator(bundle, device, interface=interface, deadline_s=30) as accelerator:

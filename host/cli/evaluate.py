@@ -15,12 +15,12 @@ from fireflow.host.cli import arguments
 from fireflow.host.cli.classes import Notes
 from fireflow.host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
 from fireflow.host.cli.output import print_json, progress, table, tell_left_out
-from fireflow.host.cli.simulate import engine
 from fireflow.host.cli.unsaid import Unsaid, needed
 from fireflow.host.scores import ranks
 from fireflow.hw.errors import InputError
 from fireflow.hw.labels import read_labels
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.pipeline.engines import engine
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array

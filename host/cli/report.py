@@ -18,16 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page."""
-    from fireflow.host.cli.simulate import built
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.files import atomic_file, parse_json
     from fireflow.hw.report import report_page
 
     bundle = Bundle.load(args.bundle)
-    built(bundle, args.bundle)
+    bundle.require_hardware()
     output = args.output or args.bundle.with_suffix(".html")
     check_page(output)
-    data = bundle.read(args.bundle, RECORD)
+    data = bundle.read(RECORD)
     record = None if data is None else parse_json(data, args.bundle / RECORD)
     page = report_page(bundle, record)
     with atomic_file(output) as temporary:

@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the counts and puts them into the bundle; 1 if by them it does not fit its budget."""
-    from fireflow.host.cli.simulate import built
     from fireflow.hw.boards import board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.cost import costs, total
@@ -41,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.perf_counter()
     bundle = Bundle.load(args.bundle)
-    hardware = built(bundle, args.bundle)
+    hardware = bundle.require_hardware()
     chosen, flow = board(hardware.board), hardware.dataflow(bundle.graph)
     with _progress() as report:
         counted = count_layers(flow.layers, hardware.part, hardware.clock_ns, jobs=args.jobs, progress=report)
     finn = {layer.name: finn_estimate(layer, hardware.part) for layer in flow.layers}
     counts = Counts(f"Yosys {wasm_version()}", counted, finn)
-    timed(bundle.with_counts(counts), "resources", time.perf_counter() - began).save_again(args.bundle)
+    timed(bundle.with_counts(counts), "resources", time.perf_counter() - began).save_again()
     modelled = costs(flow, chosen.family)
     used = total(counted)
     fits = all(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from fireflow.host.cli import arguments, unsaid
 from fireflow.host.cli.inputs import BUNDLE_HELP
@@ -17,11 +16,11 @@ from fireflow.host.pictures import find_pictures, prepared, read_picture
 from fireflow.host.scores import Guess, best
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
-from fireflow.hw.simulator import Simulator
+from fireflow.pipeline.engines import RTL, Score, engine
 
 if TYPE_CHECKING:
-    from fireflow.hw.dataflow.hardware import Hardware
     from fireflow.hw.preprocessing import Preprocessing
+    from fireflow.hw.rtl.simulate import RtlRun
     from fireflow.hw.types import Array, Int64Array
 
 
@@ -51,12 +50,9 @@ def run(args: argparse.Namespace) -> int:
     for path in args.pictures:
         if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped
             read_picture(path, preprocessing)
-    with tempfile.TemporaryDirectory(prefix="fireflow-rtl-") as scratch:
-        if args.engine == "rtl":
-            score = rtl_engine(bundle, args.bundle, Path(scratch))
-        else:
-            score = engine(bundle, args.engine, args.threads, args.batch)
-        return _simulate(args, bundle, preprocessing, paths, left_out, score)
+    name = args.engine
+    score = rtl_engine(bundle) if name == RTL else engine(bundle, name, args.threads, args.batch)
+    return _simulate(args, bundle, preprocessing, paths, left_out, score)
 
 
 def _simulate(
@@ -65,7 +61,7 @@ def _simulate(
     preprocessing: Preprocessing,
     paths: Sequence[Path],
     left_out: Mapping[str, int],
-    score: Callable[[Array], Int64Array],
+    score: Score,
 ) -> int:
     damaged: list[tuple[str, str]] = []
     results: list[tuple[str, list[Guess]]] = []
@@ -80,44 +76,28 @@ def _simulate(
     return 0
 
 
-def engine(bundle: Bundle, name: str, threads: int, batch: int) -> Callable[[Array], Int64Array]:
-    """What computes scores: uint8 (N, H, W, C) -> int64 (N, classes)."""
-    if name == "interpreter":
-        return bundle.graph.run
-    return Simulator(bundle.graph, threads=threads, batch=batch).run
+def rtl_engine(bundle: Bundle) -> Score:
+    """The RTL, which tells cycles on stderr. Raises InputError as `RtlEngine` does."""
+    from fireflow.hw.rtl.engine import RtlEngine
 
+    hardware = bundle.require_hardware()
 
-def rtl_engine(bundle: Bundle, folder: Path, scratch: Path) -> Callable[[Array], Int64Array]:
-    """Like `engine`, from the accelerator's RTL, which is generated anew in `scratch`; tells cycles on stderr.
-
-    Raises:
-        InputError: the bundle was not built, or its RTL is not what this version generates.
-    """
-    from fireflow.hw.rtl.regenerate import regenerate
-    from fireflow.hw.rtl.simulate import simulate
-
-    hardware = built(bundle, folder)
-    dataflow, design = hardware.dataflow(bundle.graph), regenerate(bundle, folder, scratch)
-
-    def score(images: Array) -> Int64Array:
-        with cycles_bar("simulating the RTL") as report:
-            found = simulate(dataflow, design, images, progress=report)
+    def told(found: RtlRun) -> None:
         interval = f", {found.interval_cycles} from frame to frame" if found.interval_cycles else ""
         print(
             f"RTL: {found.latency_cycles} cycles to the first scores{interval}; "
             f"expected {hardware.latency_cycles} and {hardware.interval_cycles}",
             file=sys.stderr,
         )
-        return found.scores
+
+    rtl = RtlEngine(bundle, simulated=told)
+
+    def score(images: Array) -> Int64Array:
+        with cycles_bar("simulating the RTL") as report:
+            rtl.progress = report
+            return rtl(images)
 
     return score
-
-
-def built(bundle: Bundle, folder: Path) -> Hardware:
-    """How a bundle was built. Raises InputError where it was not."""
-    if bundle.hardware is None:
-        raise InputError(f"{folder}: must be built for a board, and it is not; run `fireflow build` first")
-    return bundle.hardware
 
 
 def _report(

@@ -148,7 +148,6 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     """The RTL of a built bundle: each layer from the integers that it should read, then all of them stitched."""
     from fireflow.host.cli.flow import real_images, synthetic_images
     from fireflow.host.cli.output import cycles_bar
-    from fireflow.host.cli.simulate import built
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.compare import compare
     from fireflow.hw.rtl.regenerate import regenerate
@@ -163,14 +162,14 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     began = time.perf_counter()
     bundle = Bundle.load(folder)
     preprocessing = unsaid.completed(bundle, folder, unsaid.Unsaid.of(args)).manifest.preprocessing
-    hardware = built(bundle, folder)
+    hardware = bundle.require_hardware()
     graph, dataflow = bundle.graph, hardware.dataflow(bundle.graph)
     if args.images is None:
         images = synthetic_images(args.count, graph.input_type.shape)
     else:
         images = graph.check_images(real_images(args.images, preprocessing, args.count))
     with tempfile.TemporaryDirectory() as scratch:
-        design = regenerate(bundle, folder, Path(scratch) / "whole")
+        design = regenerate(bundle, Path(scratch) / "whole")
         bench = layer_bench(dataflow.layers, hardware.part, hardware.clock_ns, Path(scratch) / "layers")
         with cycles_bar("simulating every layer") as report:
             layers = check_layers(dataflow, bench, images, stalls=args.stalls, progress=report)
@@ -192,7 +191,7 @@ def _verify_rtl(folder: Path, args: argparse.Namespace) -> int:
     verified = bundle.with_verification(
         {"images": len(images), "stalls": args.stalls, "differing": table.differing, **cycles}
     )
-    timed(verified, "verify", time.perf_counter() - began).save_again(folder)
+    timed(verified, "verify", time.perf_counter() - began).save_again()
     notes = [
         '"-": the stage has no such tensor; dataflow: the layers and FIFOs of the accelerator, in NumPy',
         f"layers paused with probability {args.stalls} at every port; the whole ran freely",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fireflow.host.cli import main
 from fireflow.host.cli.overwrite import Loss, check_export, duration, timed
-from fireflow.host.cli.records import open_writer
+from fireflow.host.records import open_writer
 from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts

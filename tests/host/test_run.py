@@ -191,7 +191,7 @@ def test_signal_in_the_middle(
         return best(scores, *rest)
 
     monkeypatch.setattr("fireflow.host.driver.open_device", make)
-    monkeypatch.setattr("fireflow.host.cli.run.best", one)
+    monkeypatch.setattr("fireflow.host.picture_run.best", one)
     out = tmp_path / "out.jsonl"
     assert main(["run", saved, str(tmp_path / "many.npy"), "-o", str(out), "--top", "5"]) == 128 + number
     captured = capsys.readouterr()

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fireflow.host.cli.background import served
 from fireflow.host.devices.faults import Fault
 from fireflow.host.devices.fpga_model import FpgaModel
 from fireflow.host.service import AccessPolicy, Service, make_app
+from fireflow.host.service.background import served
 from fireflow.host.service.connections import LIMITS, Limits
 from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph

@@ -1,4 +1,4 @@
-"""Results of `fireflow run` in files: JSON lines, CSV, annotated pictures."""
+"""Classes of pictures in files: JSON lines, CSV, annotated pictures."""
 
 from __future__ import annotations
 
