@@ -89,3 +89,20 @@ def cycles_bar(label: str) -> Iterator[Callable[[int, float], None]]:
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=1.0)
         yield lambda cycles, part: bar.update(task, completed=part, description=f"{label}, {cycles} cycles")
+
+
+@contextmanager
+def count_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many are done, and of how many; a bar where stderr is a terminal that `rich` can draw on."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda done, total: None
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

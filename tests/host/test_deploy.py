@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.host.cli.deploy import _facts as facts_of
+from fireflow.host.deploy import board_test
 from fireflow.host.remote import RemoteBoard
 from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
@@ -187,7 +187,7 @@ def test_a_listed_link_that_leads_out_is_refused(deploy: Deploy, tmp_path: Path,
 )
 def test_a_self_test_that_says_something_else(line: str) -> None:
     with pytest.raises(InputError, match=r"board: the self test"):
-        facts_of("board", f"Welcome\n{line}\n")
+        board_test("board", f"Welcome\n{line}\n")
 
 
 class Silly(RemoteBoard):
@@ -209,5 +209,5 @@ def test_answers_that_are_no_answers(tmp_path: Path, answer: str) -> None:
     (tmp_path / "file").write_bytes(b"content")
     board = Silly(answer)
     with pytest.raises(InputError, match="a/file: the copy must have the hash"):
-        board.copy({"a/file": tmp_path / "file"}, list)
+        board.copy({"a/file": tmp_path / "file"})
     assert board.fed == 7
