@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fireflow.host.bench.boards import Recorded
+from fireflow.host.bench.processes import resident_mib
 from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.bench_driver import Recorded
-from fireflow.host.cli.bench_serve import resident_mib
 from fireflow.host.cli.output import table
 from fireflow.host.devices.base import DeviceError
 from fireflow.host.devices.faults import OUTCOMES, Fault

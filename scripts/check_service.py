@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
+from fireflow.host.bench.processes import python_path
 from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.bench_driver import python_path
 from fireflow.host.cli.output import table
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice

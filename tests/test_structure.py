@@ -23,6 +23,8 @@ OPTIONAL = {"PIL", "threadpoolctl", "rich", "cv2"}
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
 SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlette", "uvicorn"}
+# What only the measurement beside FINN+'s driver may import, in a Python that has it.
+FINN_DRIVER_MODULES, FINN_DRIVER = "host/bench/under_pynq.py", {"finn_plus_driver"}
 LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
@@ -118,7 +120,8 @@ def test_numpy_is_enough(path: Path) -> None:
     if not place(path).startswith("host/cli/"):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()
         service = SERVICE if place(path).startswith(SERVICE_MODULES) else set()
-        assert packages(path) <= allowed | OPTIONAL | board | service
+        finn_driver = FINN_DRIVER if place(path) == FINN_DRIVER_MODULES else set()
+        assert packages(path) <= allowed | OPTIONAL | board | service | finn_driver
     ast.parse(path.read_text(), feature_version=(3, 8))
 
 

@@ -200,7 +200,7 @@ def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_driver_of_finn_plus() -> None:
     """An independent driver finds the virtual board as it finds a real one."""
     pytest.importorskip("finn_plus_driver", reason="finn-plus-driver wants Python 3.10 and NumPy 1.21")
-    from fireflow.host.cli.bench_driver import finn_overlay
+    from fireflow.host.bench.under_pynq import finn_overlay
 
     device, board = open_board()
     if hasattr(board, "server"):
