@@ -1,6 +1,6 @@
 # Everything a user or a developer runs. The first target of a fresh clone installs a virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help demo test rtl pynq driver service fuzz lint bench screenshot clean
+.PHONY: help demo test rtl pynq driver service fuzz lint docs bench screenshot clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -41,6 +41,9 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(STAMP) ## the documents as a site in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(STAMP) ## measure the simulators, qonnx, FINN and ONNX Runtime on the same images
 	$(BIN)/fireflow bench simulator
 
@@ -48,7 +51,7 @@ screenshot: $(STAMP) ## docs/serve.png, the page of `fireflow serve` in an insta
 	$(BIN)/python scripts/screenshot.py
 
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find quant hw host tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

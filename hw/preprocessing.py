@@ -31,7 +31,8 @@ class Preprocessing:
         resize: side of the square before the crop; with `keep_aspect`, length of the shorter side.
         crop: "center".
         source_order: "RGB" or "BGR".
-        mean, std: three numbers each.
+        mean: three numbers, in RGB order, 0..255.
+        std: three numbers, in RGB order, 0..255.
         interpolation: "bilinear".
         keep_aspect: False squashes to resize x resize (Caffe), True keeps the aspect ratio (torchvision).
 
@@ -98,6 +99,7 @@ class Preprocessing:
         return (numbers[0], numbers[1], numbers[2])
 
     def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON has them; `from_json` reads them back."""
         document = asdict(self)
         return {**document, "mean": list(self.mean), "std": list(self.std)}
 
