@@ -6,6 +6,10 @@ from fireflow.hw.errors import InputError as InputError
 from fireflow.hw.graph import Graph as Graph
 from fireflow.hw.preprocessing import Preprocessing as Preprocessing
 from fireflow.hw.simulator import Simulator as Simulator
+from fireflow.pipeline.lowering import lower as lower
+from fireflow.pipeline.simulating import simulate as simulate
+from fireflow.pipeline.verifying import verify as verify
+from fireflow.pipeline.verifying import verify_rtl as verify_rtl
 
 __all__: list[str]
 __version__: str

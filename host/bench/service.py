@@ -19,10 +19,10 @@ import numpy as np
 
 from fireflow.host.bench.boards import Recorded, check_times, virtual_board
 from fireflow.host.bench.processes import ROOT, python_path, resident_mib
-from fireflow.host.cli.unsaid import needed
 from fireflow.host.driver import Accelerator
 from fireflow.host.service import Service, make_app
 from fireflow.host.service.background import served
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.inputs import BUNDLE_HELP, MODEL_HELP
+from fireflow.host.cli.arguments import BUNDLE_HELP, MODEL_HELP
 
 Measure = Callable[[argparse.Namespace], int]
 

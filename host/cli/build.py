@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fireflow.host.cli import arguments, toolchains, unsaid, vendor
-from fireflow.host.cli.inputs import find_model
-from fireflow.host.cli.output import print_json, table
-from fireflow.host.cli.overwrite import check_bundle, check_hardware, timed
+from fireflow.host.cli import arguments, toolchains, vendor
+from fireflow.host.cli.output import aside, print_json, remark, table
 from fireflow.hw.boards import RESOURCES
 from fireflow.hw.errors import InputError
+from fireflow.hw.overwrite import check_bundle, check_hardware, timed
+from fireflow.pipeline.inputs import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,15 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
     toolchains.add_arguments(parser)
     arguments.force(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the verdict, then writes the bundle with folding, FIFO depths and RTL; 1 if it does not fit."""
-    from fireflow.host.cli.flow import load_bundle
-    from fireflow.host.cli.inputs import check_suffix
     from fireflow.hw.bundle import SUFFIX
+    from fireflow.hw.files import check_suffix
+    from fireflow.pipeline.lowering import load_bundle
 
     began = time.process_time()
     output = check_suffix(args.output, SUFFIX)
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     if args.toolchain in vendor.BUILDERS:
         vendor.check(args)
-    check_bundle(output, args.force, hardware_too=True)
-    bundle = load_bundle(find_model(args.model), unsaid.Unsaid.of(args))
+    check_bundle(output, args.force, hardware_too=True, say=remark)
+    bundle = load_bundle(find_model(args.model), arguments.said(args), aside)
     plan = _plan(args, bundle)
     hardware = _hardware(plan)
     if not args.json:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({**_document(plan, hardware), "fits": False, "bitstream": None, "output": None})
         return 1
-    check_hardware(output, args.force, hardware)
+    check_hardware(output, args.force, hardware, remark)
     built = None
     with tempfile.TemporaryDirectory() as scratch:
         rtl, extra = None, {}

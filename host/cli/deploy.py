@@ -6,8 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from fireflow.host.cli.inputs import BUNDLE_HELP
-from fireflow.host.cli.output import count_bar
+from fireflow.host.cli.arguments import BUNDLE_HELP
+from fireflow.host.cli.output import counting_bar
 from fireflow.host.deploy import PYNQ_PYTHON, deploy
 from fireflow.host.remote import ANSWER_S
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     def copied(sent: int, files: int) -> None:
         print(f"{args.board}: {sent} of {files} files sent, all hashes checked")
 
-    with count_bar("copying") as progress:
+    with counting_bar("copying") as progress:
         found = deploy(
             args.bundle,
             args.board,

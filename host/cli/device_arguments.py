@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.host.unsaid import completed
 from fireflow.pipeline.accelerators import DEADLINE_S, RTL_DEADLINE_S, open_accelerator
 from fireflow.pipeline.engines import ENGINES, FAST
 
@@ -54,4 +54,4 @@ def load_completed(args: argparse.Namespace) -> Bundle:
     """The bundle that the arguments name, with what they say of it. Raises InputError."""
     from fireflow.hw.bundle import Bundle
 
-    return completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+    return completed(Bundle.load(args.bundle), args.bundle, arguments.said(args))

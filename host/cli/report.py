@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fireflow.host.cli.inputs import BUNDLE_HELP
-from fireflow.host.cli.overwrite import check_page
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.toolchains import RECORD
+from fireflow.hw.overwrite import check_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import print_json, table
-from fireflow.host.cli.overwrite import timed
+from fireflow.hw.overwrite import timed
 
 if TYPE_CHECKING:
     from fireflow.hw.boards import Board, Resources

@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
-from fireflow.host.cli import arguments, device_arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP
-from fireflow.host.cli.output import tell_left_out
+from fireflow.host.cli import arguments, device_arguments
+from fireflow.host.cli.arguments import BUNDLE_HELP
+from fireflow.host.cli.output import remark, tell_left_out
 from fireflow.host.cli.run_output import print_summary, view
-from fireflow.host.cli.unsaid import needed, pictures_or_arrays
 from fireflow.host.devices import DeviceError
 from fireflow.host.picture_run import PictureRun
 from fireflow.host.records import Writer, annotate, open_writer
 from fireflow.host.sources import SOURCE_HELP, PictureSource, open_pictures
 from fireflow.host.streams import StreamStopped
+from fireflow.host.unsaid import needed, pictures_or_arrays
 from fireflow.hw.errors import InputError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     device_arguments.add_arguments(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help="pictures at most")
     parser.add_argument("--watch", action="store_true", help="wait for new pictures in a folder")
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     preprocessing = pictures_or_arrays(bundle, args.bundle)
     if args.save_annotated is not None:
         needed(bundle, args.bundle)
-    writer = open_writer(args.output, args.force)
+    writer = open_writer(args.output, args.force, remark)
     source = open_pictures(
         args.source, preprocessing, args.watch, args.workers, keep=args.save_annotated is not None
     )

@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from fireflow.host.cli import arguments, device_arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP
-from fireflow.host.cli.unsaid import needed
+from fireflow.host.cli import arguments, device_arguments
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.devices import DeviceError
+from fireflow.host.unsaid import needed
 
 TOKEN_VARIABLE = "FIREFLOW_TOKEN"
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     device_arguments.add_arguments(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
     )

@@ -14,6 +14,7 @@ from fireflow.host.service.connections import Limits
 from fireflow.host.service.decoding import give_memory_back
 from fireflow.host.service.server import listen, make_server
 from fireflow.host.service.service import Service
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,8 +102,10 @@ def serve(
         how many requests were answered, by HTTP status.
 
     Raises:
-        InputError: the address is not this computer's, or taken; the system allows too few open files.
+        InputError: the bundle does not say how pictures are prepared; the address is not this computer's, or
+            taken; the system allows too few open files.
     """
+    needed(accelerator.bundle, accelerator.bundle.place)
     give_memory_back()
     sys.setswitchinterval(_SWITCH_S)
     with contextlib.closing(Service(accelerator, options.queue, options.timeout_s)) as service:

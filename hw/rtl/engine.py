@@ -36,7 +36,7 @@ class RtlEngine:
         progress: Progress | None = None,
         simulated: Callable[[RtlRun], None] | None = None,
     ) -> None:
-        self.progress, self._simulated = progress, simulated
+        self._progress, self._simulated = progress, simulated
         self._dataflow = bundle.require_hardware().dataflow(bundle.graph)
         scratch = tempfile.mkdtemp(prefix="fireflow-rtl-")
         # The memory images lie there as long as somebody may simulate.
@@ -51,7 +51,7 @@ class RtlEngine:
             DeadlockError: the accelerator stands still.
             SimulationError: it breaks the rules of AXI-stream.
         """
-        run = simulate(self._dataflow, self._design, images, progress=self.progress)
+        run = simulate(self._dataflow, self._design, images, progress=self._progress)
         if self._simulated is not None:
             self._simulated(run)
         return run.scores

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.cli.overwrite import Loss, check_export, duration, timed
 from fireflow.host.records import open_writer
 from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.overwrite import Loss, duration, timed
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.pipeline.exporting import check_export
 from fireflow.quant.build import load_network
 from fireflow.quant.model_file import Model, load_model, save_model
 from tests.host.tiny import write_pictures

@@ -75,8 +75,10 @@ def _write_inputs(model: Model, folder: Path, count: int) -> None:
     """The network in every form, and the images."""
     import torch
 
-    from fireflow.host.cli.flow import lower_qonnx, qonnx_manifest, synthetic_images, write_qonnx
     from fireflow.hw.finn.lowering import lower
+    from fireflow.pipeline.images import synthetic_images
+    from fireflow.pipeline.lowering import lower_qonnx
+    from fireflow.pipeline.qonnx_files import qonnx_manifest, write_qonnx
     from fireflow.quant.build import to_float
 
     qonnx = folder / FILES["qonnx"]
