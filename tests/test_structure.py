@@ -32,7 +32,8 @@ STITCHING = "hw/rtl/"
 # What joins the folders; these of it run on a board, for the commands that do.
 PIPELINE = "fireflow/pipeline/"
 PIPELINE_ON_BOARD = tuple(
-    f"{PIPELINE}{name}.py" for name in ("__init__", "accelerators", "engines", "inputs", "simulating")
+    f"{PIPELINE}{name}.py"
+    for name in ("__init__", "accelerators", "engines", "inputs", "installation", "simulating", "systems")
 )
 
 
