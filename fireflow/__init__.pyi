@@ -1,11 +1,24 @@
 """The public API: one line for each name, which `__init__.py` imports from there when it is first used."""
 
+from fireflow.host.deployment import BoardTest as BoardTest
+from fireflow.host.deployment import deploy as deploy
+from fireflow.host.devices.base import DeviceError as DeviceError
 from fireflow.host.driver import Accelerator as Accelerator
+from fireflow.host.driver import Frame as Frame
+from fireflow.host.picture_run import Classified as Classified
+from fireflow.host.picture_run import PictureRun as PictureRun
+from fireflow.host.scores import Guess as Guess
+from fireflow.host.service.serving import ServiceOptions as ServiceOptions
+from fireflow.host.service.serving import serve as serve
+from fireflow.host.sources import PictureSource as PictureSource
+from fireflow.host.sources import open_pictures as open_pictures
+from fireflow.host.streams import StreamStopped as StreamStopped
 from fireflow.hw.bundle import Bundle as Bundle
 from fireflow.hw.errors import InputError as InputError
 from fireflow.hw.graph import Graph as Graph
 from fireflow.hw.preprocessing import Preprocessing as Preprocessing
 from fireflow.hw.simulator import Simulator as Simulator
+from fireflow.pipeline.accelerators import open_accelerator as open_accelerator
 from fireflow.pipeline.lowering import lower as lower
 from fireflow.pipeline.simulating import simulate as simulate
 from fireflow.pipeline.verifying import verify as verify

@@ -185,6 +185,12 @@ class Accelerator:
     def frames(self, pairs: Iterable[tuple[Any, Array]]) -> Iterator[Frame]:
         """As `stream`, with a key beside each image that its result gets, and with the times it took.
 
+        Args:
+            pairs: any key, and uint8 (H, W, C); taken in a thread of its own, a few ahead of the results.
+
+        Yields:
+            in the order of `pairs`.
+
         Raises:
             DeviceError: after the results of the frames before; says which may be wrong if an audit failed.
             Exception: whatever `pairs` raises, after the results of the frames before it.

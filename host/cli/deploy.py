@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import counting_bar
-from fireflow.host.deploy import PYNQ_PYTHON, deploy
+from fireflow.host.deployment import PYNQ_PYTHON, deploy
 from fireflow.host.remote import ANSWER_S
 
 

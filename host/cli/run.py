@@ -18,7 +18,7 @@ from fireflow.host.picture_run import PictureRun
 from fireflow.host.records import Writer, annotate, open_writer
 from fireflow.host.sources import SOURCE_HELP, PictureSource, open_pictures
 from fireflow.host.streams import StreamStopped
-from fireflow.host.unsaid import needed, pictures_or_arrays
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -52,12 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Shows the best classes of every picture, and how fast it went."""
     bundle = device_arguments.load_completed(args)
-    preprocessing = pictures_or_arrays(bundle, args.bundle)
     if args.save_annotated is not None:
         needed(bundle, args.bundle)
     writer = open_writer(args.output, args.force, remark)
     source = open_pictures(
-        args.source, preprocessing, args.watch, args.workers, keep=args.save_annotated is not None
+        args.source, bundle, watch=args.watch, workers=args.workers, keep=args.save_annotated is not None
     )
     with writer, _signals(source) as received:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.host.deploy import board_test
+from fireflow.host.deployment import board_test
 from fireflow.host.remote import RemoteBoard
 from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
