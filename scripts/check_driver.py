@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import itertools
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -24,20 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fireflow import Accelerator, Bundle, DeviceError, Simulator, lower, open_pictures
 from fireflow.host.bench.boards import Recorded
 from fireflow.host.bench.processes import resident_mib
-from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.output import table
-from fireflow.host.devices.base import DeviceError
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice
-from fireflow.host.driver import Accelerator
 from fireflow.host.interface import Interface
-from fireflow.host.sources import open_pictures
-from fireflow.hw.bundle import Bundle
-from fireflow.hw.simulator import Simulator
+from fireflow.hw.table import table
 from fireflow.quant.data import find_data_folder
-from fireflow.quant.zoo import shipped_path
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
@@ -65,11 +58,7 @@ def main() -> int:
     if args.images is None and folder is None:
         parser.error("--images must be given, since there is no data folder (FIREFLOW_DATA)")
     images = args.images or str(Path(str(folder), IMAGES))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = args.bundle or Path(scratch) / "shipped.fire"
-        if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):
-            return 1
-        bundle = Bundle.load(path)
+    bundle = lower(MODEL) if args.bundle is None else Bundle.load(args.bundle)
     problems = stream(bundle, images, args.count)
     problems += faults(bundle, images, args.fault_count)
     problems += requests(bundle, args.requests)
@@ -81,9 +70,7 @@ def main() -> int:
 
 def pictures(bundle: Bundle, images: str, count: int) -> Iterable[Array]:
     """The first `count` pictures, prepared as the bundle says."""
-    preprocessing = bundle.manifest.preprocessing
-    assert preprocessing is not None
-    return (picture.pixels for picture in itertools.islice(open_pictures(images, preprocessing), count))
+    return (picture.pixels for picture in itertools.islice(open_pictures(images, bundle), count))
 
 
 def stream(bundle: Bundle, images: str, count: int) -> list[str]:

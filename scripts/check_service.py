@@ -29,18 +29,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
+from fireflow import Accelerator, Bundle, Simulator, lower
 from fireflow.host.bench.processes import python_path
-from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.output import table
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice
-from fireflow.host.driver import Accelerator
 from fireflow.host.interface import Interface
 from fireflow.host.service import Service, make_app
 from fireflow.host.service.background import served
-from fireflow.hw.bundle import Bundle
-from fireflow.hw.simulator import Simulator
-from fireflow.quant.zoo import shipped_path
+from fireflow.hw.table import table
 from scripts.hostile_clients import ask, request
 
 if TYPE_CHECKING:
@@ -325,8 +321,8 @@ def main(words: Any = None) -> int:
     args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as scratch:
         path = args.bundle or Path(scratch) / "shipped.fire"
-        if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):
-            return 1
+        if args.bundle is None:
+            lower(MODEL).save(path)
         bundle = Bundle.load(path)
         pictures, problems = Pictures(bundle), []
         if args.requests:
