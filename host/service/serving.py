@@ -107,8 +107,7 @@ def serve(
     """
     needed(accelerator.bundle, accelerator.bundle.place)
     give_memory_back()
-    sys.setswitchinterval(_SWITCH_S)
-    with contextlib.closing(Service(accelerator, options.queue, options.timeout_s)) as service:
+    with _switching(), contextlib.closing(Service(accelerator, options.queue, options.timeout_s)) as service:
         server = make_server(make_app(service, options.access, options.max_bytes), limits=options.limits)
         sockets = listen(options.host, options.port)
         if ready is not None:
@@ -116,6 +115,16 @@ def serve(
         with _signals_kept():
             server.run(sockets)
         return dict(service.answers)
+
+
+@contextlib.contextmanager
+def _switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextlib.contextmanager
