@@ -89,7 +89,9 @@ def deploy(
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     source = loaded.folder
     if source is None:
-        raise InputError(f"{loaded.graph.name}: must lie in a folder to be copied; save it first")
+        raise InputError(
+            f"{loaded.graph.name}: must lie in a folder to be copied, and it does not; save it first"
+        )
     if device == "pynq" and Interface.of_bundle(loaded).bitstream is None:
         raise InputError(
             f"{source}: must have a bitstream for a board, not none; build it, or --device virtual"

@@ -145,7 +145,7 @@ def _elsewhere(
 ) -> list[DriverRow]:
     if bundle.folder is None:
         raise InputError(
-            f"{bundle.graph.name}: must lie in a folder to be measured under another Python; save it first"
+            f"{bundle.graph.name}: must lie in a folder for another Python, and it does not; save it first"
         )
     command = [
         str(python),

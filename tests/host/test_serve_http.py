@@ -6,8 +6,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from fireflow.host.service.connections import Limits
 from fireflow.host.service.page import PAGE
 from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
-from tests.host.test_serve import IMAGES, ROOT, SCORES, Ask, asking, encoded, form, serving
+from tests.host.test_serve import IMAGES, SCORES, Ask, encoded, form, serving
 
 pytest.importorskip("uvicorn", reason="the service needs uvicorn, starlette and python-multipart")
 
@@ -404,54 +402,3 @@ def test_tokens(tmp_path: Path) -> None:
     for origin in ("good.example", "null", "https://a/b", "*"):
         with pytest.raises(InputError, match="allow-origin: must be"):
             AccessPolicy.of("127.0.0.1", origins=[origin])
-
-
-@pytest.mark.parametrize("way", ["file", "variable", "option"])
-def test_the_command_takes_a_token(tmp_path: Path, way: str) -> None:
-    bundle().save(tmp_path / "small.fire")
-    (tmp_path / "token").write_text("secret\n")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options = {"file": ["--token-file", str(tmp_path / "token")], "option": ["--token", "secret"]}.get(
-        way, []
-    )
-    if way == "variable":
-        environment["FIREFLOW_TOKEN"] = "secret"
-    command = [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--host", "0.0.0.0", *options], cwd=ROOT, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition(":")[2].rstrip("/\n"))
-        assert asking(port)("POST", POST, BODY)[0] == 401
-        assert asking(port)("POST", POST, BODY, Authorization="Bearer secret")[0] == 200
-        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        process.terminate()
-        _out, errors = process.communicate(timeout=30)
-    assert (b"secret" in shown) == (way == "option")
-    assert ("--token shows in the list of processes" in errors) == (way == "option")
-    assert "without a token" not in errors
-
-
-def test_an_open_service_says_so_and_a_taken_port_is_refused(tmp_path: Path) -> None:
-    bundle().save(tmp_path / "small.fire")
-    command = [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--host", "0.0.0.0"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [*command, "--port", "0"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        port = process.stdout.readline().rpartition(":")[2].rstrip("/\n")
-        second = subprocess.run(
-            [*command, "--port", port], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        process.terminate()
-        _out, errors = process.communicate(timeout=30)
-    assert "without a token, whoever reaches this address may ask" in errors
-    assert second.returncode == 2
-    assert f"0.0.0.0 port {port} must be free" in second.stderr

@@ -25,7 +25,7 @@ from fireflow.hw.bundle import Bundle
 from fireflow.hw.graph import Graph
 from tests.host.boards import LABELS, bundle, graph
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COUNT = 9
 
 
