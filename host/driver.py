@@ -75,6 +75,7 @@ class Accelerator:
         self,
         bundle: Bundle | str | Path,
         device: str | Device = "virtual",
+        *,
         slots: int = 4,
         batch: int = 1,
         deadline_s: float = 2.0,

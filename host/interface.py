@@ -1,4 +1,4 @@
-"""What the host must know of the accelerator: how its ports pack integers, and how fast it is."""
+"""What the driver must know of an accelerator: how its ports pack integers, how fast it is, its bitstream."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def load(path: Path) -> tuple[Bundle, Interface]:
 
 
 def _multiplications(graph: Graph) -> int:
-    """Of one frame."""
+    """How many multiplications one frame takes."""
     return sum(
         math.prod(graph.types[node.name].shape[:2]) * node.op.weight.size
         for node in graph.nodes

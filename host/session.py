@@ -102,7 +102,7 @@ class Session:
             return self._cover.most
 
     def submit(self, frames: Array, timeout_s: float | None = None) -> Future[Finished]:
-        """As `Engine.submit`."""
+        """As `DmaScheduler.submit`."""
         slot = self._take_slot(self._patience_s if timeout_s is None else timeout_s)
         try:
             self._prepare(slot, frames)
@@ -124,7 +124,7 @@ class Session:
         return future
 
     def audit(self, always: bool) -> Future[Finished]:
-        """As `Engine.audit`."""
+        """As `DmaScheduler.audit`."""
         with self._change:
             self._check()
             future = self._cover.ask(always)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PHASES = ("wait", "prepare", "input", "compute", "read", "total")
 TAG_BYTES = 4
-"""Of the checksum that our shell gives behind the scores of each frame."""
+"""The size of the checksum that our shell gives behind the scores of each frame."""
 _GUARD_BYTES, _GUARD = 64, 0xA5
 
 

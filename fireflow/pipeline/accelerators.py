@@ -56,7 +56,7 @@ def open_accelerator(
         if engine != FAST:
             chosen = _virtual(loaded, engine)
             stack.callback(chosen.close)
-        accelerator = Accelerator(loaded, chosen, slots, batch, limit_s)
+        accelerator = Accelerator(loaded, chosen, slots=slots, batch=batch, deadline_s=limit_s)
         stack.pop_all()
         return accelerator
 

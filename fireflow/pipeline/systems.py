@@ -180,7 +180,7 @@ def _verilator() -> str | None:
 
 
 def _open_tool(name: str, program: str) -> str | None:
-    """Of the folder of open tools if there is one, else of PATH."""
+    """The version of one of the open tools: in their folder if there is one, else on PATH."""
     if sys.version_info < (3, 11):
         return None
     from fireflow.hw.bitstream.toolbox import VARIABLE, Toolbox

@@ -28,7 +28,7 @@ class Recorded:
 
     @classmethod
     def golden(cls, bundle: Bundle) -> Recorded:
-        """Of a bundle's golden images."""
+        """The arithmetic of a bundle's golden images."""
         return cls(bundle.golden.images, bundle.golden.scores)
 
     def __call__(self, images: Array) -> Int64Array:

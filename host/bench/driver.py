@@ -136,7 +136,7 @@ def _ours(
     bundle: Bundle, frames: int, interval_s: float, latency_s: float, batch: int, slots: int
 ) -> DriverRow:
     device, interface = virtual_board(bundle, interval_s, latency_s, Recorded.golden(bundle))
-    with Accelerator(bundle, device, slots, batch, interface=interface) as accelerator:
+    with Accelerator(bundle, device, slots=slots, batch=batch, interface=interface) as accelerator:
         return accelerator_row(accelerator, device.fpga, OURS, batch, slots, frames, interval_s)
 
 

@@ -46,7 +46,7 @@ def _under_pynq(
     device = PynqDevice(interface, under)
     rows = []
     for batch, slots in ((1, 4), (4, 3)):
-        with Accelerator(bundle, device, slots, batch, interface=interface) as accelerator:
+        with Accelerator(bundle, device, slots=slots, batch=batch, interface=interface) as accelerator:
             rows.append(accelerator_row(accelerator, fpga, OURS_PYNQ, batch, slots, frames, interval_s))
     for batch in (1, 4):
         rows.append(_finn(device.overlay_file, fpga, under, bundle, frames, batch, interval_s))

@@ -13,7 +13,7 @@ Measure = Callable[[argparse.Namespace], int]
 
 
 def simulator(parser: argparse.ArgumentParser) -> None:
-    """Of the simulators."""
+    """The arguments of `bench simulator`."""
     _model(parser)
     parser.add_argument(
         "--images", type=arguments.positive, default=32, metavar="N", help="of fast engines, a round"
@@ -25,7 +25,7 @@ def simulator(parser: argparse.ArgumentParser) -> None:
 
 
 def driver(parser: argparse.ArgumentParser) -> None:
-    """Of the driver."""
+    """The arguments of `bench driver`."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument("--frames", type=arguments.positive, default=300, metavar="N", help="of each row")
     _times(parser)
@@ -39,7 +39,7 @@ def driver(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(parser: argparse.ArgumentParser) -> None:
-    """Of the HTTP service."""
+    """The arguments of `bench serve`."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument("--clients", type=arguments.positive, default=200, metavar="N", help="at once")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of each row")
@@ -51,7 +51,7 @@ def serve(parser: argparse.ArgumentParser) -> None:
 
 
 def training(parser: argparse.ArgumentParser) -> None:
-    """Of training."""
+    """The arguments of `bench training`."""
     _model(parser)
     parser.add_argument("--batch-size", type=arguments.positive, default=32, metavar="N")
     parser.add_argument(

@@ -177,7 +177,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""Of every answer; the page has its own Content-Security-Policy."""
+"""What every answer has; the page has its own Content-Security-Policy."""
 
 
 def _name(host: str) -> str:
