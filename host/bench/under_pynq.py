@@ -18,11 +18,11 @@ from fireflow.host.bench.boards import Recorded, timed_interface
 from fireflow.host.bench.driver import DriverRow, accelerator_row, timed
 from fireflow.host.devices.fpga_model import FpgaModel, Memory
 from fireflow.host.devices.machine import Machine, virtual_bitstream
-from fireflow.host.devices.overlay import family_of
 from fireflow.host.devices.pynq import PynqDevice
 from fireflow.host.devices.pynq_virtual import make_board
 from fireflow.host.driver import Accelerator
 from fireflow.hw.bundle import Bundle
+from fireflow.hw.parts.description import family_of
 
 if TYPE_CHECKING:
     from fireflow.host.interface import Interface

@@ -7,6 +7,7 @@ from typing import Any, Mapping
 
 from fireflow.host.cli import arguments
 from fireflow.host.cli.output import print_json, table
+from fireflow.hw.bitstream.toolchains import TOOLCHAINS
 from fireflow.pipeline.installation import examine
 from fireflow.pipeline.systems import SYSTEMS
 
@@ -34,8 +35,13 @@ def run(args: argparse.Namespace) -> int:
     print(table(("program", "version", "toolchain", "unlocks"), _cells(found["programs"])))
     _print_advice(found["programs"], args.system or found["system"])
     ready = [name for name, usable in found["toolchains"].items() if usable]
-    print(f"build --toolchain can use: {', '.join(ready) or 'none of open, vivado and finn'}")
+    print(f"build --toolchain can use: {', '.join(ready) or f'none of {_names()}'}")
     return 0
+
+
+def _names() -> str:
+    *most, last = TOOLCHAINS
+    return f"{', '.join(most)} and {last}"
 
 
 def _cells(rows: list[Mapping[str, Any]]) -> list[tuple[str, ...]]:

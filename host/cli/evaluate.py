@@ -14,7 +14,7 @@ import numpy as np
 from fireflow.host.cli import arguments
 from fireflow.host.cli.output import aside, print_json, progress, remark, table, tell_left_out
 from fireflow.host.scores import ranks
-from fireflow.host.unsaid import Unsaid, needed
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import stem_of
 from fireflow.hw.labels import read_labels
@@ -26,7 +26,7 @@ from fireflow.pipeline.inputs import BUNDLE, QONNX, find_model, kind_of
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
     from fireflow.quant.data import ImageSet
-    from fireflow.quant.squeezenet import SqueezeNet
+    from fireflow.quant.networks import Network
 
 _Score = Callable[["Array"], "Array"]
 _FAST, _INTERPRETER, _BREVITAS, _TORCH = "fast", "interpreter", "brevitas", "torch"
@@ -184,7 +184,7 @@ def _scorer(
                 f"{path}: {said[0]} is for weights and .fireq files, not for {path.name}; give a whole record with "
                 "--preprocessing FILE.json where it says none itself, or leave it out"
             )
-        bundle = load_bundle(path, Unsaid(args.preprocessing), aside)
+        bundle = load_bundle(path, preprocessing=args.preprocessing, say=aside)
     else:
         bundle = lower_model(model, name=stem_of(path))
     preprocessing = needed(bundle, path)
@@ -193,7 +193,7 @@ def _scorer(
     return score, preprocessing, bundle.graph.output_type.shape[-1], bundle.manifest.labels, used
 
 
-def _torch(network: SqueezeNet, threads: int) -> _Score:
+def _torch(network: Network, threads: int) -> _Score:
     import torch
 
     torch.set_num_threads(threads)

@@ -83,6 +83,24 @@ def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def counting_layers() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what tells on stderr which layer was counted: on a terminal as a bar."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, number: print(
+            f"{done} of {number} counted: {name}", file=sys.stderr, flush=True
+        )
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("counting", total=None)
+        yield lambda name, done, number: bar.update(
+            task, completed=done, total=number, description=f"counted {name}"
+        )
+
+
+@contextmanager
 def cycle_bars() -> Iterator[Callable[[str, int, float], None]]:
     """Gives what takes the name of a simulation, its cycles and done part so far; bars where stderr is a terminal."""
     if not sys.stderr.isatty():

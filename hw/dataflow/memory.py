@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Tuple
 
+Words = Tuple[int, int]
+"""A memory: how many words, and their bits."""
 RAM_STYLES = {"lut": "distributed", "bram": "block", "uram": "ultra"}
 """What Vivado and Yosys call each kind of memory."""
 KINDS = tuple(RAM_STYLES)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fireflow.hw.dataflow.layers import MatMul
 from fireflow.hw.dataflow.memory import LUTS_PER_BRAM36, bram36
 from fireflow.hw.dataflow.stream import divisors
 
+if TYPE_CHECKING:
+    from fireflow.hw.dataflow.layers.matmul import MatMul
+
 FACTOR_BITS = {"xc7": 25, "xcup": 27}
 """Width of the multiplier's wide operand: DSP48E1 and DSP48E2."""
+DSP_VERSIONS = {"xc7": 1, "xcup": 2}
+"""What `matmul.sv` calls them."""
 PRODUCT_BITS = 48
 LONGEST_CHAIN = {"dsp": 16, "lut": 8}
 SHORTEST_CHAIN = 4
@@ -19,7 +24,7 @@ ADDER_LUTS = 15
 
 @dataclass(frozen=True)
 class Product:
-    """Where weights lie.
+    """How products share multipliers.
 
     Args:
         lanes: weights that share a DSP with one activation.
@@ -30,6 +35,19 @@ class Product:
     lanes: int
     spacing: int
     chain: int
+
+
+def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool) -> int:
+    """Products that one DSP of FINN's MVAU computes at once (mvu.sv, NUM_LANES).
+
+    >>> finn_lanes("xcup", 4, 4, True), finn_lanes("xc7", 4, 4, False), finn_lanes("xc7", 6, 8, True)
+    (4, 3, 2)
+    """
+    weight_bits, activation_bits = max(2, weight_bits), max(2, activation_bits)
+    wide = FACTOR_BITS[family]
+    if wide == weight_bits:
+        return 1
+    return 1 + (wide - (not narrow) - weight_bits) // (weight_bits + activation_bits - 1)
 
 
 def product(layer: MatMul, family: str) -> Product:

@@ -141,7 +141,7 @@ def test_a_build_replaces_only_what_was_quick(
 ) -> None:
     path = changed(**parts)
     before = contents(path)
-    monkeypatch.setattr("fireflow.host.cli.build._plan", reached)
+    monkeypatch.setattr("fireflow.plan", reached)
     command = build(plain, path)
     if lost is not None:
         assert lost in refused(*command)
@@ -244,7 +244,7 @@ def test_files_of_others_in_a_bundle(
     for command in (["lower", model, "-o", other], build(plain, other), ["lower", model, "-o", model]):
         assert "must be" in refused(*command)
     assert [file.name for file in other.iterdir()] == ["manifest.json"]
-    monkeypatch.setattr("fireflow.host.cli.build._plan", reached)
+    monkeypatch.setattr("fireflow.plan", reached)
     with pytest.raises(Reached):  # a lowered bundle is replaced as ever
         main(build(plain, Path(shutil.copytree(plain, tmp_path / "plain.fire"))))
 

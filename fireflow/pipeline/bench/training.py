@@ -12,15 +12,15 @@ from fireflow.hw.errors import InputError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from fireflow.quant.networks import Network
     from fireflow.quant.recipe import Precision, Recipe
-    from fireflow.quant.squeezenet import SqueezeNet
 
 BREVITAS, BREVITAS_COMPILED, FUSED = "Brevitas", "Brevitas, quantizers compiled", "train --compile"
 WAYS = (BREVITAS, BREVITAS_COMPILED, FUSED)
 
 
 def measure_training(
-    network: SqueezeNet,
+    network: Network,
     *,
     batch_size: int = 32,
     rounds: int = 5,
@@ -48,8 +48,8 @@ def measure_training(
     """
     import torch
 
-    from fireflow.quant.fabric import open_fabric
-    from fireflow.quant.memory import keep_freed_memory
+    from fireflow.quant.allocator import keep_freed_memory
+    from fireflow.quant.processes import open_fabric
     from fireflow.quant.recipe import Recipe
 
     if network.policy is None:
@@ -77,7 +77,7 @@ def measure_training(
     }
 
 
-def _step(way: str, start: SqueezeNet, recipe: Recipe, fabric: Fabric) -> Callable[[], None]:
+def _step(way: str, start: Network, recipe: Recipe, fabric: Fabric) -> Callable[[], None]:
     """A step of training on pictures that are there already, distilled from the float network of the same weights."""
     import copy
 
