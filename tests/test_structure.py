@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import fireflow
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("quant", "hw", "host", "fireflow/pipeline")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -71,9 +73,10 @@ def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
 
 
 def packages(path: Path, everywhere: bool = True) -> set[str]:
-    """The packages that a file imports; of ours "quant", "hw" and "host", and "fireflow" for the public API."""
+    """The packages that a file imports; of ours "quant", "hw", "host" and "pipeline", by public names too."""
+    public = {f"fireflow.{name}": home for name, home in fireflow._HOMES.items()}
     return {
-        name.removeprefix("fireflow.").partition(".")[0]
+        public.get(name, name).removeprefix("fireflow.").partition(".")[0]
         for name in imports(path, everywhere)
         if name != "fireflow"
     }

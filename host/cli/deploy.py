@@ -6,9 +6,10 @@ import argparse
 import shlex
 from pathlib import Path
 
+from fireflow import deploy
 from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import counting_bar
-from fireflow.host.deployment import PYNQ_PYTHON, deploy
+from fireflow.host.deployment import PYNQ_PYTHON
 from fireflow.host.remote import ANSWER_S
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from fireflow import open_accelerator
 from fireflow.host.cli import arguments
 from fireflow.host.unsaid import completed
-from fireflow.pipeline.accelerators import DEADLINE_S, RTL_DEADLINE_S, open_accelerator
+from fireflow.pipeline.accelerators import DEADLINE_S, RTL_DEADLINE_S
 from fireflow.pipeline.engines import ENGINES, FAST
 
 if TYPE_CHECKING:

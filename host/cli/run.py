@@ -9,17 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
+from fireflow import DeviceError, InputError, PictureRun, PictureSource, StreamStopped, open_pictures
 from fireflow.host.cli import arguments, device_arguments
 from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import remark, tell_left_out
 from fireflow.host.cli.run_output import print_summary, view
-from fireflow.host.devices import DeviceError
-from fireflow.host.picture_run import PictureRun
 from fireflow.host.records import Writer, annotate, open_writer
-from fireflow.host.sources import SOURCE_HELP, PictureSource, open_pictures
-from fireflow.host.streams import StreamStopped
+from fireflow.host.sources import SOURCE_HELP
 from fireflow.host.unsaid import needed
-from fireflow.hw.errors import InputError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -8,9 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from fireflow import DeviceError
 from fireflow.host.cli import arguments, device_arguments
 from fireflow.host.cli.arguments import BUNDLE_HELP
-from fireflow.host.devices import DeviceError
 from fireflow.host.unsaid import needed
 
 TOKEN_VARIABLE = "FIREFLOW_TOKEN"
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; what was accepted is answered."""
-    from fireflow.host.service import ServiceOptions, serve
+    from fireflow import ServiceOptions, serve
 
     options = ServiceOptions(
         host=args.host,
