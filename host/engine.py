@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from fireflow.host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
+from fireflow.host.devices.base import DeviceError
 from fireflow.host.devices.dma import Dma
 from fireflow.host.session import Session
 from fireflow.host.transfers import Layout
+from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

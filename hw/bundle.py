@@ -325,9 +325,11 @@ class Bundle:
         return replace(self, hardware=hardware, verification=None, counts=None, files={}, folder=None)
 
     def with_verification(self, found: Mapping[str, Any]) -> Bundle:
+        """A copy that says what `fireflow verify --rtl` found."""
         return replace(self, verification=found)
 
     def with_counts(self, counts: Counts) -> Bundle:
+        """A copy that says what `fireflow resources` counted."""
         return replace(self, counts=counts)
 
     def verify_golden(
@@ -338,8 +340,8 @@ class Bundle:
         """The self test: computes the golden images again.
 
         Args:
-            run: images -> scores, for example `Simulator(graph).run` or a board's.
-            trace: images -> tensors by name; those it gives are compared too.
+            run: images, uint8 (N, H, W, C), -> scores, int64 (N, classes): a board's, or `Simulator(graph).run`.
+            trace: images -> tensors by name, integers (N, H, W, C); those it gives are compared too.
         """
         scores = run(self.golden.images)
         differing = scores.size

@@ -1,4 +1,4 @@
-"""The one exception for everything a user gave that is wrong."""
+"""What everything raises: `InputError` for what a user gave that is wrong, `ToolFailure` for a tool that fails."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message))
+
+
+class ToolFailure(RuntimeError):
+    """A tool that failed, or made what a check refuses; the input is not to blame.
+
+    The command line prints the message and exits with code 1.
+    """
 
 
 def plain(text: str) -> str:

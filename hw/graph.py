@@ -124,7 +124,11 @@ class Graph:
         return self.types[self.output_name]
 
     def check_images(self, images: Array) -> Array:
-        """Returns the images. Raises InputError unless they are (N, H, W, C) of the input type and range."""
+        """The images, after a check: (N, H, W, C) of the input type's dtype, usually uint8, and of its range.
+
+        Raises:
+            InputError: they are of another shape, dtype or range.
+        """
         expected = self.input_type
         good = (
             isinstance(images, np.ndarray)
@@ -186,7 +190,7 @@ class Graph:
         return {name: tensors[name] for name in self.types if name in tensors}
 
     def to_json(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """The graph without its arrays, and the arrays as "node/field"."""
+        """The graph as JSON without its arrays, and the arrays, int64 of any shape (...), as "node/field"."""
         nodes, arrays = [], {}
         for node in self.nodes:
             document, own = node.op.to_json()
@@ -203,7 +207,11 @@ class Graph:
 
     @classmethod
     def from_json(cls, document: Any, arrays: dict[str, Array]) -> Graph:
-        """The graph that `to_json` described. Raises InputError where the document is not one."""
+        """The graph that `to_json` described, with its arrays: integers of any shape (...).
+
+        Raises:
+            InputError: the document is not one.
+        """
         own: dict[str, dict[str, Array]] = {}
         for key, array in arrays.items():
             name, _, field = key.rpartition("/")

@@ -99,6 +99,7 @@ class Preprocessing:
         return (numbers[0], numbers[1], numbers[2])
 
     def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON has them; `from_json` reads them back."""
         document = asdict(self)
         return {**document, "mean": list(self.mean), "std": list(self.std)}
 

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import track
 from torch.nn import functional
 
+from fireflow.hw.cache import cache_folder, made_once
 from fireflow.hw.classes import ImageClass
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_json
 from fireflow.hw.images import decoders
 from fireflow.hw.pixels import READING
 from fireflow.hw.preprocessing import Preprocessing
-from fireflow.hw.tools.cache import cache_folder, made_once
 from fireflow.quant.data import DamagedImage, ImageSet
 
 _SCHEMA = 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from fireflow.hw.ops import Op
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,3 +45,28 @@ def test_the_readme_leads_to_every_document_and_is_short() -> None:
                 reached.add(target.name)
                 pending.append(target)
     assert {path.name for path in DOCUMENTS[1:]} <= reached
+
+
+def test_files_that_are_named_are_there() -> None:
+    """A path of a file of ours in backquotes: `hw/graph.py`."""
+    named = re.compile(r"`((?:fireflow|quant|hw|host|tests|scripts|notebooks)/[\w/.-]*)`")
+    count = 0
+    for document in [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]:
+        for path in named.findall(document.read_text()):
+            count += 1
+            assert (ROOT / path).exists(), f"{document.name}: {path} is not there"
+    assert count > 20
+
+
+def test_the_specification_of_the_graph_has_every_operation_and_field() -> None:
+    text = (ROOT / "docs" / "graph.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|", text, flags=re.M))
+    assert set(rows) == set(Op.kinds)
+    for kind, said in rows.items():
+        named = re.findall(r"`(\w+)`", said)
+        assert set(named) == {field.name for field in fields(Op.kinds[kind])}, kind
+
+
+def test_the_pages_of_the_site_are_the_documents() -> None:
+    listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))

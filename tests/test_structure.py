@@ -14,7 +14,7 @@ SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT /
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
-OPTIONAL = {"PIL", "threadpoolctl", "rich", "cv2"}
+OPTIONAL = {"PIL", "filelock", "threadpoolctl", "rich", "cv2"}
 # What only the module of PYNQ's devices, and the board modelled under it, may import; boards have it.
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
@@ -25,8 +25,10 @@ WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
     *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
 )
-# The only one that writes FINN's layers.
-STITCHING = "hw/rtl/stitch.py"
+# Of these, what is read on boards too: which toolchains there are.
+READ_ON_BOARDS = "hw/bitstream/toolchains/"
+# What gives bundles to FINN.
+TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
 
 
 def place(path: Path) -> str:
@@ -35,7 +37,9 @@ def place(path: Path) -> str:
 
 def numpy_only(path: Path) -> bool:
     name = place(path)
-    return name.startswith("host/") or (name.startswith("hw/") and not name.startswith(WORKSTATION))
+    return name.startswith(("host/", READ_ON_BOARDS)) or (
+        name.startswith("hw/") and not name.startswith(WORKSTATION)
+    )
 
 
 def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
@@ -66,8 +70,13 @@ def packages(path: Path, everywhere: bool = True) -> set[str]:
 
 def test_there_is_something_to_check() -> None:
     names = {place(path) for path in SOURCES}
-    assert {"hw/graph.py", "hw/finn/lowering.py", "quant/squeezenet.py", "host/cli/train.py"} <= names
-    assert "torch" in packages(ROOT / "quant" / "squeezenet.py")
+    assert {
+        "hw/graph.py",
+        "hw/finn/lowering.py",
+        "quant/networks/squeezenet/network.py",
+        "host/cli/train.py",
+    } <= names
+    assert "torch" in packages(ROOT / "quant" / "networks" / "squeezenet" / "network.py")
     assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
     assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
 
@@ -87,9 +96,9 @@ def test_import_edges(path: Path) -> None:
         assert "finn" not in used, "only hw/finn may import finn"
     if package != "quant" and not in_finn and not in_cli:
         assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
-    if not in_finn and not in_cli and name != STITCHING:
+    if not in_finn and not in_cli and not name.startswith(TO_FINN):
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.finn")], (
-            "only the command line and the stitching may use hw.finn"
+            "only the command line, the stitching and FINN's toolchain may use hw.finn"
         )
     if in_finn:
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.rtl")], "hw.rtl uses hw.finn"

@@ -227,9 +227,9 @@ def _elsewhere(python: Path, bundle: Path, frames: int, interval: float, latency
 
 def _under_pynq(bundle: Bundle, frames: int, interval: float, latency: float, folder: Path) -> list[Row]:
     from fireflow.host.devices.machine import Machine, virtual_bitstream
-    from fireflow.host.devices.overlay import family_of
     from fireflow.host.devices.pynq import PynqDevice
     from fireflow.host.devices.pynq_virtual import make_board
+    from fireflow.hw.parts.description import family_of
 
     family = family_of(BOARD)
     bitstream = folder / "bench.bit"

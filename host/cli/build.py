@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fireflow.host.cli import arguments, toolchains, unsaid, vendor
+from fireflow.host.cli import arguments, toolchain_arguments, unsaid
 from fireflow.host.cli.inputs import find_model
 from fireflow.host.cli.output import print_json, table
 from fireflow.host.cli.overwrite import check_bundle, check_hardware, timed
-from fireflow.hw.boards import RESOURCES
-from fireflow.hw.errors import InputError
+from fireflow.host.cli.step_progress import StepProgress
+from fireflow.hw.bitstream.toolchains import TOOLCHAINS
+from fireflow.hw.boards import RESOURCES, board
+from fireflow.hw.errors import InputError, ToolFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folding", type=Path, metavar="FILE", help="JSON: take this folding and say whether it fits"
     )
     parser.add_argument("--no-rtl", action="store_true", help="stop after the verdict and the FIFO depths")
-    toolchains.add_arguments(parser)
+    toolchain_arguments.add_arguments(parser)
     arguments.force(parser)
     unsaid.add_arguments(parser)
     arguments.json_output(parser)
@@ -66,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
     output = check_suffix(args.output, SUFFIX)
     if args.no_rtl and args.toolchain != "none":
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
-    if args.toolchain in vendor.BUILDERS:
-        vendor.check(args)
+    chosen = toolchain_arguments.chosen(args)
+    if chosen is not None:
+        chosen[0].check(board(args.board), chosen[1])
     check_bundle(output, args.force, hardware_too=True)
     bundle = load_bundle(find_model(args.model), unsaid.Unsaid.of(args))
     plan = _plan(args, bundle)
@@ -88,28 +91,32 @@ def run(args: argparse.Namespace) -> int:
             design = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl")
             rtl = design.folder
         seconds = time.process_time() - began  # of folding and Verilog; the bitstream has a record of its own
-        if not args.no_rtl and args.toolchain != "none":
+        if chosen is not None:
+            toolchain, options = chosen
             try:
-                built = toolchains.build(args, output.stem, bundle, hardware, design)
-            except toolchains.failures() as error:
+                built = toolchain.build(bundle, hardware, design, options, say=_say, progress=StepProgress())
+            except ToolFailure as error:
                 print(f"fireflow: {error}", file=sys.stderr)
                 return 1
             if built is not None:
                 hardware = replace(hardware, clock_mhz=built.clock_mhz)
-                extra = toolchains.files(built, output.stem, bundle, hardware, Path(scratch))
+                extra = built.files(output.stem, Path(scratch))
         timed(bundle.with_hardware(hardware), "build", seconds).save(output, rtl, extra)
     if args.json:
         made = built.record if built else None
         print_json({**_document(plan, hardware), "fits": True, "bitstream": made, "output": str(output)})
     else:
-        if built is not None:
-            print(toolchains.summary(built, hardware))
+        if built is not None and chosen is not None:
+            print(chosen[0].summary(built, hardware))
         print(output)
     return 0
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
-    from fireflow.hw.boards import board
     from fireflow.hw.dataflow.folding import fold_as_given
     from fireflow.hw.files import read_json
 
@@ -123,14 +130,16 @@ def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
             if given is not None:
                 raise InputError(f"folding: must come without {option}, not with it; leave one of them out")
         return fold_as_given(bundle.graph, chosen, read_json(args.folding), args.clock_mhz, args.budget)
-    if args.toolchain != "open":
+    toolchain = TOOLCHAINS.get(args.toolchain)
+    placeable = None if toolchain is None else toolchain.placeable
+    if placeable is None:
         return _folded(args, bundle, chosen, args.spare, {})
-    limits = {"dsp": toolchains.PLACEABLE_DSPS}
+    limits = {"dsp": placeable.dsps}
     plan = _folded(args, bundle, chosen, args.spare, limits)
-    if args.spare is not None or plan.used.lut <= toolchains.PLACEABLE_LUTS:
+    if args.spare is not None or plan.used.lut <= placeable.luts:
         return plan
     if args.target_fps is None:
-        limits["lut"] = min(1.0, toolchains.PLACEABLE_LUTS / chosen.resources.lut)
+        limits["lut"] = min(1.0, placeable.luts / chosen.resources.lut)
     return _folded(args, bundle, chosen, "lut", limits)
 
 

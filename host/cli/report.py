@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fireflow.host.cli.inputs import BUNDLE_HELP
 from fireflow.host.cli.overwrite import check_page
-from fireflow.host.cli.toolchains import RECORD
+from fireflow.hw.contents import BITSTREAM_RECORD
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     built(bundle, args.bundle)
     output = args.output or args.bundle.with_suffix(".html")
     check_page(output)
-    data = bundle.read(args.bundle, RECORD)
-    record = None if data is None else parse_json(data, args.bundle / RECORD)
+    data = bundle.read(args.bundle, BITSTREAM_RECORD)
+    record = None if data is None else parse_json(data, args.bundle / BITSTREAM_RECORD)
     page = report_page(bundle, record)
     with atomic_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")

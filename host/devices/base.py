@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any, Mapping
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
 
-INPUT_DMA, OUTPUT_DMA = "idma0", "odma0"
-"""Names of FINN's two IODMA blocks; their VLNV is numbered and cannot be searched for."""
-
 
 class DeviceError(RuntimeError):
     """The device did not do what it was told. After it the session is poisoned until `Accelerator.reset`.

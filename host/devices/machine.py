@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fireflow.host.devices.base import INPUT_DMA, OUTPUT_DMA, DeviceError
-from fireflow.host.devices.overlay import DMA_RANGE, ZYNQ, Family, bit_data, bit_file, virtual_payload
+from fireflow.host.devices.base import DeviceError
+from fireflow.host.devices.overlay import bit_data, bit_file, virtual_payload
+from fireflow.hw.parts.description import DMA_RANGE, INPUT_DMA, OUTPUT_DMA, ZYNQ
 
 if TYPE_CHECKING:
     from fireflow.host.design import Design
     from fireflow.host.devices.fabric import Fabric
+    from fireflow.hw.parts.description import Family
     from fireflow.hw.types import Array
 
 MAGIC = b"VIRTUAL "

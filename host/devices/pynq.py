@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fireflow.host.devices.base import (
-    INPUT_DMA,
-    OUTPUT_DMA,
     Buffer,
     Clocks,
     Device,
@@ -20,8 +18,9 @@ from fireflow.host.devices.base import (
     Registers,
     short,
 )
-from fireflow.host.devices.overlay import DMA_RANGE, dma_addresses, family_of, place_overlay, same_board
+from fireflow.host.devices.overlay import dma_addresses, place_overlay
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts.description import DMA_RANGE, family_of, same_board
 
 if TYPE_CHECKING:
     from fireflow.host.design import Design
@@ -253,4 +252,4 @@ def _hint(error: Exception) -> str:
     return "switch the board off and on; check that the image and the bundle are for the same board"
 
 
-__all__ = ["INPUT_DMA", "OUTPUT_DMA", "PynqBuffer", "PynqDevice", "PynqRegisters", "remote_device"]
+__all__ = ["PynqBuffer", "PynqDevice", "PynqRegisters", "remote_device"]

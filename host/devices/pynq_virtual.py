@@ -15,7 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fireflow.host.devices.machine import Machine
-    from fireflow.host.devices.overlay import Family
+    from fireflow.hw.parts.description import Family
 
 _NUMBER = itertools.count()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from fireflow.hw.bitstream.process import ToolError
 from fireflow.hw.bitstream.steps import Step, Work
 from fireflow.hw.bitstream.vivado_reports import read_timing
+from fireflow.hw.cache import content_key
 from fireflow.hw.errors import InputError
-from fireflow.hw.tools.cache import content_key
 
 BITSTREAM, HWH, TIMING = "finn-accel.bit", "finn-accel.hwh", "post_route_timing.rpt"
 _COMMAND = ("build", "--batch", "build.json", "model.onnx")

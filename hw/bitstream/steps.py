@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fireflow.hw.bitstream.process import Usage, run_logged
+from fireflow.hw.cache import content_key, is_as_listed, listing
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike, atomic_directory, read_tool_json
-from fireflow.hw.tools.cache import content_key, is_as_listed, listing
 
 RECORD = "step.json"
 """In the folder of each finished step: its key, what it took, and the sizes and hashes of its files."""
@@ -43,6 +43,16 @@ class Status:
 
 
 Progress = Callable[[Status], None]
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(65.9), duration(3900)
+    ('1:05', '1 h 05 min')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 @dataclass

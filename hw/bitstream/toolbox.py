@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fireflow.hw.bitstream.process import run_logged
+from fireflow.hw.cache import cache_folder
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_directory, read_tool_json
-from fireflow.hw.tools.cache import cache_folder
 
 SUITE = "testing"  # the first Debian that has nextpnr for 7-series
 PACKAGES = (

@@ -30,12 +30,12 @@ from fireflow.hw.bitstream.vivado_reports import (
 )
 from fireflow.hw.bitstream.zynq import settings
 from fireflow.hw.boards import Board
+from fireflow.hw.cache import content_key
 from fireflow.hw.clocks import reachable_mhz
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike, read_tool_json
 from fireflow.hw.rtl.shell import ZYNQ7
 from fireflow.hw.rtl.stitch import Design
-from fireflow.hw.tools.cache import content_key
 
 SCRIPTS = Path(__file__).with_name("tcl")
 OLDEST = (2021, 1)
@@ -120,7 +120,7 @@ class Vivado:
 
 
 @dataclass(frozen=True)
-class Options:
+class Acceptance:
     """How a design is judged.
 
     Args:
@@ -166,7 +166,7 @@ def folder_key(folder: Path) -> str:
 
 
 def vivado_steps(
-    vivado: Vivado, scripts: Path, board: Board, clock_mhz: float, options: Options
+    vivado: Vivado, scripts: Path, board: Board, clock_mhz: float, options: Acceptance
 ) -> list[Step]:
     """The steps from a folder of `write_scripts` to a bitstream; see `results` for what they leave."""
     key = (scripts / KEY).read_text(encoding="utf-8")
@@ -232,7 +232,9 @@ def results(done: Mapping[str, Path]) -> Results:
     return Results(done["bitstream"] / BITSTREAM, figures, _reports(done["synth"], routed))
 
 
-def import_results(folder: PathLike, key: str, board: Board, clock_mhz: float, options: Options) -> Results:
+def import_results(
+    folder: PathLike, key: str, board: Board, clock_mhz: float, options: Acceptance
+) -> Results:
     """The results of a folder of `write_scripts` whose `run.sh` ended, with all checks of the steps.
 
     Args:
@@ -265,7 +267,7 @@ def import_results(folder: PathLike, key: str, board: Board, clock_mhz: float, o
 
 
 def _slower(
-    vivado: Vivado, scripts: Path, board: Board, figures: Figures, work: Work, options: Options
+    vivado: Vivado, scripts: Path, board: Board, figures: Figures, work: Work, options: Acceptance
 ) -> Figures:
     """The same wires at the highest clock at which they meet timing; hold times do not depend on the clock."""
     lowest = figures.fmax_mhz / 2

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fireflow.hw import boards
+from fireflow.hw.cache import content_key
 from fireflow.hw.dataflow.layers import Layer
 from fireflow.hw.rtl.kernels import Kernel
 from fireflow.hw.rtl.stitch import write_layer
 from fireflow.hw.tools import yosys
-from fireflow.hw.tools.cache import content_key
 
 Progress = Callable[[str, int, int], None]
 

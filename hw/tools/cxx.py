@@ -16,15 +16,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from fireflow.hw.errors import InputError
-from fireflow.hw.tools.cache import cache_folder, content_key, made_once
+from fireflow.hw.cache import cache_folder, content_key, made_once
+from fireflow.hw.errors import InputError, ToolFailure
 
 # Up to this many bytes of C++ one compiler process is fastest; above, files are compiled beside each other.
 SINGLE_PROCESS_BYTES = 400_000
 SWITCHES = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 
 
-class BuildError(RuntimeError):
+class BuildError(ToolFailure):
     """A tool refused its input; the message quotes the first error."""
 
 

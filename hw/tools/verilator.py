@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 import numpy as np
 
-from fireflow.hw.errors import InputError
+from fireflow.hw.cache import cache_folder, content_key, made_once
+from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.tools.axi_stream import Port, bindings, module_ports, streams
-from fireflow.hw.tools.cache import cache_folder, content_key, made_once
 from fireflow.hw.tools.cxx import Toolchain
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ DRIVER = Path(__file__).with_name("driver.cpp")
 STALL_PERIOD = 65521
 
 
-class SimulationError(RuntimeError):
+class SimulationError(ToolFailure):
     """A design that breaks the rules of AXI-stream, or stops by itself."""
 
 

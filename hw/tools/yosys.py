@@ -18,14 +18,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from fireflow.hw.errors import InputError
+from fireflow.hw.cache import cache_folder, content_key
+from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import PathLike, atomic_file
-from fireflow.hw.tools.cache import cache_folder, content_key
 
 CELLS = Path(__file__).with_name("xilinx_cells.sv")
 
 
-class SynthesisError(RuntimeError):
+class SynthesisError(ToolFailure):
     """A design that Yosys refuses, or maps to cells that this module does not know."""
 
 

@@ -16,12 +16,12 @@ from fireflow.host.design import Design
 from fireflow.host.devices.base import Device
 from fireflow.host.devices.fabric import Fabric, Memory
 from fireflow.host.devices.faults import Fault
-from fireflow.host.devices.overlay import ZYNQ, family_of
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Conv, GlobalSum, MaxPool, Threshold
+from fireflow.hw.parts.description import ZYNQ, family_of
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.simulator import Simulator
 from fireflow.hw.types import TensorType

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from skimage.data import data_dir
 
-from fireflow.host.cli import build, main, toolchains
+from fireflow.host.cli import build, main
+from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Placeable
 from fireflow.hw.bundle import RTL, Bundle, Golden, Manifest
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.plan import Plan
@@ -79,9 +80,9 @@ def test_what_the_open_tools_could_not_place_spares_luts(
         return build._plan(parser.parse_args(command), bundle)
 
     plain = plan()
-    monkeypatch.setattr(toolchains, "PLACEABLE_LUTS", plain.used.lut)
+    monkeypatch.setattr(type(TOOLCHAINS["open"]), "placeable", Placeable(plain.used.lut, 0.82))
     assert plan("--toolchain", "open").folding == plain.folding
-    monkeypatch.setattr(toolchains, "PLACEABLE_LUTS", plain.used.lut * 0.7)
+    monkeypatch.setattr(type(TOOLCHAINS["open"]), "placeable", Placeable(plain.used.lut * 0.7, 0.82))
     small = plan("--toolchain", "open")
     assert small.used.lut < plain.used.lut
     if not more:

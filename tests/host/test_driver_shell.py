@@ -11,12 +11,12 @@ import pytest
 
 from fireflow.host.design import load
 from fireflow.host.devices import DeviceError, DeviceTimeout
-from fireflow.host.devices.base import INPUT_DMA, OUTPUT_DMA
 from fireflow.host.devices.dma import BUS_ERROR, CONTROL, DONE, IDLE, NO_FRAMES, READY, UNALIGNED, Dma
 from fireflow.host.devices.faults import Fault
 from fireflow.host.driver import Accelerator
 from fireflow.hw.bundle import sources_hash
 from fireflow.hw.files import sha256
+from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA
 from tests.host.boards import accelerator, bundle, design, graph, open_board
 from tests.hw.networks import pictures
 

@@ -6,17 +6,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fireflow.host.devices.overlay import family_of, render_hwh
 from fireflow.hw.bitstream.zynq import SYSTEMS
 from fireflow.hw.boards import BOARDS, Board
-from tests.host.boards import design
+from fireflow.hw.parts.description import family_of, render_hwh
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_ports_are_as_the_bitstream_has_them(board: Board) -> None:
     """pynq sets the widths of UltraScale+'s ports from these; another overlay may have changed them before."""
     family, system = family_of(board.name), SYSTEMS[board.family]
-    root = ElementTree.fromstring(render_hwh(design(), family))
+    root = ElementTree.fromstring(render_hwh("net", 100.0, family))
     given = {item.get("NAME"): item.get("VALUE") for item in root.iter("PARAMETER")}
     built = dict(system.config)
     for port in ("MAXIGP0", "SAXIGP2"):

@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from fireflow.hw.cache import LOCKS
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import Preprocessing
-from fireflow.hw.tools.cache import LOCKS
 from fireflow.quant import data
 from fireflow.quant.data import DamagedImage, ImageClass, from_arrays, head_rows, open_images
 from fireflow.quant.decoded import augment, decode_to_array

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Iterator, Protocol
 
 from fireflow.hw.bitstream.recover.database import Database, Tile
-from fireflow.hw.bitstream.recover.features import Features
+from fireflow.hw.bitstream.recover.features import Features, TileFeatures
+from fireflow.hw.errors import ToolFailure
 
 Wire = tuple[str, str]  # tile, wire
 _ONE, _ZERO = ("VCC_WIRE", "DSP_VCC_L", "DSP_VCC_R"), ("GND_WIRE", "DSP_GND_L", "DSP_GND_R")
 
 
-class RecoveryError(ValueError):
+class RecoveryError(ToolFailure):
     """The bits make something that cannot work, or that is not known here."""
 
 
@@ -31,6 +32,22 @@ class Source:
     @property
     def constant(self) -> bool:
         return not self.site and bool(self.pin)
+
+
+class Pins(Protocol):
+    """What drives the pins of sites, and how the sites are set."""
+
+    def source(self, site: str, pin: str) -> Source:
+        """What drives an input of a site; a site that lacks the pin has nothing there."""
+
+    def constant(self, site: str, pin: str) -> int | None:
+        """The constant at an input of a site, or None."""
+
+    def place(self, site: str) -> tuple[int, int]:
+        """(x, y) of a site in its tile: which of the slices it is."""
+
+    def tile_features(self, site: str) -> TileFeatures:
+        """What the tile of a site is set to."""
 
 
 NOTHING = Source("", "")

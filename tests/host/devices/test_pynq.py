@@ -17,10 +17,10 @@ from fireflow.host.devices.overlay import (
     bit_file,
     bit_part,
     dma_addresses,
-    family_of,
     virtual_payload,
 )
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts.description import family_of
 from tests.host.boards import accelerator, design, graph, open_board
 from tests.hw.networks import pictures
 

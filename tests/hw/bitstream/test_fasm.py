@@ -17,6 +17,7 @@ from fireflow.hw.bitstream.fasm import Assembler, Feature, read_fasm, write_fasm
 from fireflow.hw.bitstream.recover import Database
 from fireflow.hw.bitstream.routed import Routed
 from fireflow.hw.bitstream.routed_verilog import verilog
+from fireflow.hw.bitstream.toolchains.open_tools import OpenOptions
 from fireflow.hw.errors import InputError
 from tests.hw.bitstream.tiny_device import PART, write_device
 
@@ -219,4 +220,4 @@ def test_the_clock_is_one_that_the_board_can_set(tmp_path: Path) -> None:
 
 def test_options_are_named() -> None:
     with pytest.raises(InputError, match=r"^placer: must be one of static, heap, not 'fast'; choose one$"):
-        open_flow.Options(100.0, placer="fast")
+        OpenOptions(placer="fast")

@@ -10,9 +10,10 @@ import pytest
 
 from fireflow.hw.bitstream.errors import CheckError
 from fireflow.hw.bitstream.process import ToolError
-from fireflow.hw.bitstream.routing import FASM, Options, Passes, Stalled, route, stalled_seeds
+from fireflow.hw.bitstream.routing import FASM, Passes, RoutingOptions, Stalled, route, stalled_seeds
 from fireflow.hw.bitstream.steps import Status, Step, run_steps
 from fireflow.hw.bitstream.toolbox import Toolbox
+from fireflow.hw.bitstream.toolchains.open_tools import OpenOptions
 from fireflow.hw.errors import InputError
 
 
@@ -67,7 +68,10 @@ def test_other_lines_count_for_nothing() -> None:
 
 
 def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: dict[str, tuple[int, ...]], options: Options
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    passes: dict[str, tuple[int, ...]],
+    options: RoutingOptions,
 ) -> tuple[Path, list[str]]:
     """Routes with a nextpnr that says these passes of its seeds, and never ends where wires are left."""
     program = tmp_path / "bin" / "nextpnr-himbaechel-xilinx"
@@ -88,7 +92,7 @@ def run(
 
 def test_the_next_seed_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes = {"4": STANDSTILL, "5": (900,) * 9, "6": (37486, 186, 0)}
-    folder, said = run(tmp_path, monkeypatch, passes, Options(100.0, seed=4))
+    folder, said = run(tmp_path, monkeypatch, passes, RoutingOptions(100.0, seed=4))
     assert (folder / FASM).read_text() == "seed 6"
     assert stalled_seeds(folder) == {4: 432, 5: 900}
     assert "seed 4: 432 wires stay overused" in said
@@ -96,7 +100,7 @@ def test_the_next_seed_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_seed_that_routes_is_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, _ = run(tmp_path, monkeypatch, {"1": (*LONG_END, 0)}, Options(100.0))
+    folder, _ = run(tmp_path, monkeypatch, {"1": (*LONG_END, 0)}, RoutingOptions(100.0))
     assert stalled_seeds(folder) == {}
 
 
@@ -105,14 +109,14 @@ def test_no_seed_is_an_error_that_says_what_was_left(tmp_path: Path, monkeypatch
         CheckError,
         match=r"432 with seed 1, 900 with seed 2 overused; try --seed 3, or a smaller design .*route\.log$",
     ):
-        run(tmp_path, monkeypatch, {"1": STANDSTILL, "2": (900,) * 9}, Options(100.0, seeds=2))
+        run(tmp_path, monkeypatch, {"1": STANDSTILL, "2": (900,) * 9}, RoutingOptions(100.0, seeds=2))
     assert not (tmp_path / "steps" / "route").exists()
     assert "overused=499" in (tmp_path / "steps" / "route.log").read_text()
 
 
 def test_another_failure_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError, match="KeyError: '1'"):
-        run(tmp_path, monkeypatch, {"2": (0,)}, Options(100.0))
+        run(tmp_path, monkeypatch, {"2": (0,)}, RoutingOptions(100.0))
 
 
 @pytest.mark.parametrize(
@@ -124,4 +128,4 @@ def test_another_failure_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.
 )
 def test_wrong_options(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Options(100.0, **wrong)  # type: ignore[arg-type]
+        OpenOptions(**wrong)  # type: ignore[arg-type]

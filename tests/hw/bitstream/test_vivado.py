@@ -17,7 +17,7 @@ from fireflow.hw.bitstream.vivado import (
     KEY,
     RTL,
     SCRIPTS,
-    Options,
+    Acceptance,
     Results,
     Vivado,
     import_results,
@@ -44,12 +44,12 @@ def scripts(folder: Path, chosen: Board = Z2) -> Path:
     return folder / "scripts"
 
 
-def build(folder: Path, chosen: Board = Z2, options: Options | None = None) -> dict[str, Outcome]:
+def build(folder: Path, chosen: Board = Z2, options: Acceptance | None = None) -> dict[str, Outcome]:
     place = folder / "scripts"
     if not place.is_dir():
         scripts(folder, chosen)
     clock_mhz = float(chosen.clocks_mhz[0])
-    steps = vivado_steps(Vivado.find(), place, chosen, clock_mhz, options or Options())
+    steps = vivado_steps(Vivado.find(), place, chosen, clock_mhz, options or Acceptance())
     return run_steps(steps, folder / "build")
 
 
@@ -220,7 +220,7 @@ def test_a_failure_says_why_and_the_next_run_goes_on(
     with pytest.raises(ToolError):
         build(tmp_path)
     mock.setenv("MOCK_VIVADO", f"{kind}:place")
-    options = Options(
+    options = Acceptance(
         limit_s=2.0 if kind == "hang" else None
     )  # the step in front of it is done, however slow we are
     with pytest.raises(ToolError, match=says):
@@ -246,11 +246,11 @@ def test_timing_must_be_met(tmp_path: Path, mock: pytest.MonkeyPatch) -> None:
         r"--lower-clock, or build with --clock-mhz 250, or take the risk with --ignore-timing",
     ):
         build(tmp_path, KV260)
-    outcomes = build(tmp_path, KV260, Options(lower_clock=True))
+    outcomes = build(tmp_path, KV260, Acceptance(lower_clock=True))
     assert outcomes["route"].kept  # the lower clock needs no new wires
     assert found(outcomes).figures["clock_mhz"] == 250
     assert found(outcomes).figures["timing"]["failing"] == 0
-    outcomes = build(tmp_path, KV260, Options(ignore_timing=True))
+    outcomes = build(tmp_path, KV260, Acceptance(ignore_timing=True))
     assert found(outcomes).figures["clock_mhz"] == 300
     assert found(outcomes).figures["timing"]["setup_slack_ns"] < 0
 
@@ -267,7 +267,7 @@ def test_a_wrong_routed_design_is_refused(
 ) -> None:
     mock.setenv(variable, "3")
     with pytest.raises(ToolError, match=says):
-        build(tmp_path, options=Options(ignore_timing=True))
+        build(tmp_path, options=Acceptance(ignore_timing=True))
 
 
 @pytest.mark.parametrize("name", ["timing", "utilization_xc7", "route_status", "power"])
@@ -309,7 +309,7 @@ def test_scripts_run_by_themselves_and_come_back(tmp_path: Path, mock: pytest.Mo
     place = scripts(tmp_path)
     key = (place / KEY).read_text()
     with pytest.raises(InputError, match=r"synth is not; run .*run.sh first"):
-        import_results(place, key, Z2, 100.0, Options())
+        import_results(place, key, Z2, 100.0, Acceptance())
     elsewhere = tmp_path / "other machine" / "scripts"
     elsewhere.parent.mkdir()
     place.rename(elsewhere)
@@ -321,7 +321,7 @@ def test_scripts_run_by_themselves_and_come_back(tmp_path: Path, mock: pytest.Mo
     done = subprocess.run([elsewhere / "run.sh"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "synth: done before" in done.stdout
-    result = import_results(elsewhere, key, Z2, 100.0, Options())
+    result = import_results(elsewhere, key, Z2, 100.0, Acceptance())
     assert result.bitstream.name == BITSTREAM
     assert result.figures["clock_mhz"] == 100
     mock.setenv("MOCK_FMAX", "90")
@@ -330,9 +330,9 @@ def test_scripts_run_by_themselves_and_come_back(tmp_path: Path, mock: pytest.Mo
     with pytest.raises(
         TimingError, match=r"missed by 1\.111 ns .*; build with --clock-mhz 83.3333, or take the risk"
     ):
-        import_results(elsewhere, key, Z2, 100.0, Options(lower_clock=True))
-    assert import_results(elsewhere, key, Z2, 100.0, Options(ignore_timing=True)).figures["fmax_mhz"] == 90
+        import_results(elsewhere, key, Z2, 100.0, Acceptance(lower_clock=True))
+    assert import_results(elsewhere, key, Z2, 100.0, Acceptance(ignore_timing=True)).figures["fmax_mhz"] == 90
     with pytest.raises(InputError, match="results must be of this network, board and clock"):
-        import_results(elsewhere, "other\n", Z2, 100.0, Options())
+        import_results(elsewhere, "other\n", Z2, 100.0, Acceptance())
     with pytest.raises(ToolError, match="registers must be at 0xa0000000"):
-        import_results(elsewhere, key, replace(Z2, family="xcup"), 100.0, Options(ignore_timing=True))
+        import_results(elsewhere, key, replace(Z2, family="xcup"), 100.0, Acceptance(ignore_timing=True))

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 import find_libpython
 
-from fireflow.hw.tools.cache import cache_folder, content_key, made_once
+from fireflow.hw.cache import cache_folder, content_key, made_once
 from fireflow.hw.tools.cxx import SWITCHES, Toolchain, execute
 
 ROOT = Path(__file__).resolve().parents[3]

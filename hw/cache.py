@@ -36,7 +36,7 @@ def made_once(folder: Path, whole: str, make: Callable[[Path], None]) -> Path:
     """
     seal = folder.parent / LOCKS / f"{folder.name}.json"
     if not _is_whole(folder, whole, seal):
-        # Here, since a board has NumPy alone and `doctor` asks there where caches are.
+        # Here, since a board has NumPy alone.
         from filelock import FileLock
 
         seal.parent.mkdir(parents=True, exist_ok=True)

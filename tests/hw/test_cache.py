@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.hw.tools.cache import LOCKS, made_once
+from fireflow.hw.cache import LOCKS, made_once
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`fireflow build --toolchain vivado` and `finn` with mocks of the tools: bundles, resumed builds, carried folders."""
+"""`fireflow build --toolchain`, with mocks of the tools: bundles, resumed builds, carried folders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,15 @@ import pytest
 from fireflow.host.cli import main
 from fireflow.host.design import load
 from fireflow.host.devices.overlay import dma_addresses, place_overlay
+from fireflow.hw.bitstream.steps import Progress
+from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Result, Toolchain, toolchain
+from fireflow.hw.bitstream.toolchains.base import Say, option
+from fireflow.hw.boards import Board
 from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.rtl.stitch import Design
 from tests.hw.bitstream.vivado_mock import HERE, install
 from tests.hw.networks import squeezenet
 
@@ -39,6 +47,74 @@ def mock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return monkeypatch
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    times: int = field(default=1, metadata=option("how often", kind=int, metavar="N"))
+    loud: bool = field(default=False, metadata=option("in capitals"))
+
+
+class Copy(Toolchain[CopyOptions]):
+    """A toolchain whose bitstream is a text."""
+
+    name = "copy"
+    title = "a text"
+    Options = CopyOptions
+    needs = ("numpy",)
+
+    def check(self, board: Board, options: CopyOptions) -> None:
+        if options.times < 1:
+            raise InputError(f"times: must be at least 1 on {board.name}, not {options.times}; leave it out")
+
+    def build(
+        self,
+        bundle: Bundle,
+        hardware: Hardware,
+        design: Design,
+        options: CopyOptions,
+        *,
+        say: Say = lambda text: None,
+        progress: Progress | None = None,
+    ) -> Result:
+        say("copying")
+        if options.loud:
+            raise ToolFailure("copy: too loud")
+        bit = design.folder.with_name("copy.bit")
+        bit.write_text("bits" * options.times)
+        return Result(50.0, bit, "<hwh/>", {"copy.log": bit}, {"toolchain": "copy"})
+
+    def summary(self, result: Result, hardware: Hardware) -> str:
+        return f"copied at {hardware.clock_mhz:g} MHz"
+
+
+def test_a_toolchain_is_one_object(
+    lowered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TOOLCHAINS, "copy", Copy())  # type: ignore[arg-type]
+    output = tmp_path / "copied.fire"
+    build = command(lowered, output, "--toolchain", "copy")
+    assert main([*build, "--times", "0"]) == 2
+    assert "times: must be at least 1 on PYNQ-Z2, not 0" in capsys.readouterr().err
+    assert main([*build, "--loud"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "copying\nfireflow: copy: too loud\n"
+    assert not output.exists()
+    assert main([*build, "--times", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["copied at 50 MHz", str(output)]
+    assert Bundle.load(output).hardware.clock_mhz == 50.0  # type: ignore[union-attr]
+    texts = {"copied.bit": "bitsbits", "copied.hwh": "<hwh/>", "reports/copy.log": "bitsbits"}
+    assert {name: (output / name).read_text() for name in texts} == texts
+    assert json.loads((output / "bitstream.json").read_text()) == {"toolchain": "copy"}
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["toolchains"]["copy"] is True
+
+
+def test_an_unknown_toolchain_is_refused_with_the_names() -> None:
+    with pytest.raises(
+        InputError, match=r"^toolchain: must be one of open, vivado, finn, not 'quartus'; choose one$"
+    ):
+        toolchain("quartus")
 
 
 def command(lowered: Path, output: Path, *more: object, board: str = "pynq-z2") -> list[str]:

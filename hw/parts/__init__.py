@@ -1,0 +1,1 @@
+"""Parts, boards and what differs between families of them."""
