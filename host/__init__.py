@@ -1,5 +1,5 @@
-"""The side of the accelerator that runs on a computer: the command line, and what reads a bundle.
+"""What runs beside an accelerator: the driver and its devices, pictures, the HTTP service; and `cli`, the command.
 
-Needs NumPy only, and the NumPy-only part of `hw`; `host.cli` imports the other parts for the commands that
-use them.
+It needs NumPy only, and the NumPy-only part of `hw`. `cli` prints what `fireflow` and `fireflow.pipeline` compute, and
+imports them when a command runs.
 """
