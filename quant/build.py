@@ -65,7 +65,7 @@ def float_network(weights: FloatWeights, input_size: int | None = None) -> Model
     folded = fold_preprocessing(weights)
     network = weights.spec.build()
     network.load_state_dict(float_state(folded.arrays))
-    network.pixel_offset = _offset(weights.preprocessing)
+    network.pixel_offset = pixel_mean(weights.preprocessing)
     model = Model(network.eval(), weights.preprocessing)
     return model if input_size is None else with_input_size(model, input_size)
 
@@ -146,7 +146,7 @@ def centred(model: Model) -> Network:
     if network.pixel_offset is not None:
         return network
     moved = rebuilt(network, network.spec, network.state_dict())
-    offset = _offset(model.preprocessing)
+    offset = pixel_mean(model.preprocessing)
     stem = next(moved.connections()).conv
     assert stem.bias is not None
     stem.bias.copy_(stem.bias.double() + (stem.weight.double() * offset.double()).sum(dim=(1, 2, 3)))
@@ -154,5 +154,6 @@ def centred(model: Model) -> Network:
     return moved
 
 
-def _offset(preprocessing: Preprocessing) -> Tensor:
+def pixel_mean(preprocessing: Preprocessing) -> Tensor:
+    """What is taken from pixels before training: float32 (1, 3, 1, 1)."""
     return torch.tensor(preprocessing.mean, dtype=torch.float32).view(1, 3, 1, 1)

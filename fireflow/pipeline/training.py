@@ -13,7 +13,7 @@ import numpy as np
 
 from fireflow.hw.card import MODEL_CARD, write_card
 from fireflow.hw.errors import InputError
-from fireflow.hw.picture_options import Pictures, picture_options
+from fireflow.hw.picture_options import PictureOptions, Pictures, picture_options
 from fireflow.hw.remarks import Notes, Progress, Say, unheard
 from fireflow.pipeline.classes import KEEP, NEW, start_labels, with_head
 from fireflow.pipeline.inputs import find_model
@@ -26,8 +26,9 @@ from fireflow.quant.data import Data, ImageSet, opened
 from fireflow.quant.decoded import decode_to_array
 from fireflow.quant.finalize import finalize
 from fireflow.quant.head import head_of_data
+from fireflow.quant.initial import fresh_model
 from fireflow.quant.model_file import Model, save_model
-from fireflow.quant.networks import Network
+from fireflow.quant.networks import ARCHITECTURES, Network
 from fireflow.quant.onnx_teacher import OnnxTeacher
 from fireflow.quant.precision import Policy, load_policy
 from fireflow.quant.processes import emulates_bf16, is_first_process
@@ -75,7 +76,8 @@ def train(
     never stopped; a call that asks for another run is refused.
 
     Args:
-        start: float weights, a .fireq file, the name of a model that comes with fireflow, or a `Model`.
+        start: float weights, a .fireq file, the name of a model that comes with fireflow, a `Model`, or one of
+            `architectures()`, which begins with random weights and the classes of the data.
         output: a folder for model.fireq, its card, the checkpoint, TensorBoard logs and the record of the run.
         data: folders or zips of pictures or `ImageSet`s, each alone or with its share of each batch, 1.0 by default.
         exclude: sets whose pictures are left out, by file name: what is measured must not be trained on.
@@ -112,11 +114,15 @@ def train(
         raise InputError(f"{folder}: the output must be a folder, not a file; give another name")
     keep_freed_memory()
     name = start if isinstance(start, (str, Path)) else "the network"
-    source = copy.deepcopy(start) if isinstance(start, Model) else find_model(str(start))
+    given, pictures = _given(recipe, epochs), picture_options(preprocessing)
+    if isinstance(start, str) and start in ARCHITECTURES and not Path(start).exists():
+        source: Source = fresh_model(start, given.get("seed", 0), pictures)
+        pictures, head = PictureOptions(), NEW if head == KEEP else head  # it has no classes to keep
+    else:
+        source = copy.deepcopy(start) if isinstance(start, Model) else find_model(str(start))
     excluded = [opened(each) for each in exclude]
     sets = _open_sets(data, excluded)
-    images, given, notes = [own for own, _weight in sets], _given(recipe, epochs), Notes()
-    pictures = picture_options(preprocessing)
+    images, notes = [own for own, _weight in sets], Notes()
     whole = network_of(source, pictures, weights_key, notes.add)
     bits = whole.network.policy if policy is None else _bits(policy, whole.network)
     asked_labels = None if labels is None else str(labels)

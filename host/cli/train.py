@@ -13,7 +13,10 @@ from fireflow.host.cli.training_progress import training_progress
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument(
-        "start", metavar="START", help="float weights, a .fireq file or a shipped model by name"
+        "start",
+        metavar="START",
+        help="float weights, a .fireq file, a shipped model by name, or an architecture to train from nothing: "
+        "squeezenet1_1 and so on",
     )
     arguments.output(
         parser,

@@ -26,7 +26,7 @@ from fireflow.hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
 """The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""
 FOLDER, AXI = "shell", RTL / "axi"
-"""Of a design, where the sources of the shell are; where they come from."""
+"""Where the sources of the shell are in a design; where they come from."""
 _MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "frame_tags", "shell")
 _ADDRESS_BITS = 17
 _MARGIN, _LEAST_QUIET = 4, 64
