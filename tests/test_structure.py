@@ -27,10 +27,9 @@ FIRE_LAYER = re.compile(r"\bfire(?:\d|\{|N\b)|\bconv10\b|expand[13]x[13]")
 LONGEST_FILE, LONGEST_COMMAND, LONGEST_HELPER = 450, 120, 300
 COMMAND_FILES = sorted(ROOT / "host" / "cli" / f"{command}.py" for command in COMMANDS)
 # Commands that still hold more than arguments and printing, and what outside host/cli still imports it.
-LONG_COMMANDS = {"bench", "bench_driver", "build", "deploy", "doctor", "resources", "run", "serve"}
+LONG_COMMANDS = {"bench", "bench_driver", "deploy", "doctor", "run", "serve"}
 OVER_COMMANDS = {
-    "notebooks/02_build_accelerator.ipynb",
-    *(f"scripts/{name}.py" for name in ("check_driver", "check_service", "screenshot", "verify_rtl")),
+    *(f"scripts/{name}.py" for name in ("check_driver", "check_service", "screenshot")),
     *(
         f"tests/host/{name}.py"
         for name in ("devices/test_pynq", "test_deploy", "test_doctor", "test_run", "test_serve")
