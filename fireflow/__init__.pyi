@@ -1,8 +1,20 @@
 """The public API: one line for each name, which `__init__.py` imports from there when it is first used."""
 
+from fireflow.host.deployment import BoardTest as BoardTest
+from fireflow.host.deployment import deploy as deploy
+from fireflow.host.devices.base import DeviceError as DeviceError
 from fireflow.host.driver import Accelerator as Accelerator
+from fireflow.host.driver import Frame as Frame
+from fireflow.host.picture_run import Classified as Classified
+from fireflow.host.picture_run import PictureRun as PictureRun
+from fireflow.host.scores import Guess as Guess
 from fireflow.host.scores import best as best
 from fireflow.host.scores import ranks as ranks
+from fireflow.host.service.serving import ServiceOptions as ServiceOptions
+from fireflow.host.service.serving import serve as serve
+from fireflow.host.sources import PictureSource as PictureSource
+from fireflow.host.sources import open_pictures as open_pictures
+from fireflow.host.streams import StreamStopped as StreamStopped
 from fireflow.hw.bundle import Bundle as Bundle
 from fireflow.hw.bundle import Golden as Golden
 from fireflow.hw.bundle import Manifest as Manifest
@@ -13,6 +25,7 @@ from fireflow.hw.picture_options import PictureOptions as PictureOptions
 from fireflow.hw.preprocessing import Preprocessing as Preprocessing
 from fireflow.hw.simulator import Simulator as Simulator
 from fireflow.hw.table import table as table
+from fireflow.pipeline.accelerators import open_accelerator as open_accelerator
 from fireflow.pipeline.averaging import average as average
 from fireflow.pipeline.building import build as build
 from fireflow.pipeline.counting import count_resources as count_resources

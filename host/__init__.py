@@ -1,5 +1,4 @@
-"""What runs beside an accelerator: the driver and its devices, pictures, the HTTP service; and `cli`, the command.
+"""What runs beside the accelerator: the driver and its devices, pictures, the HTTP service, deploying, benches.
 
-It needs NumPy only, and the NumPy-only part of `hw`. `cli` prints what `fireflow` and `fireflow.pipeline` compute, and
-imports them when a command runs.
+All of it but `host.cli`, the commands, needs NumPy only and the NumPy-only part of `hw`, and runs on a board's Python.
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import fireflow
 from fireflow.host.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,8 @@ OVER_COMMANDS = {
     ),
     *(f"tests/hw/bitstream/{name}.py" for name in ("test_open_build", "test_open_on_board", "test_toolbox")),
 }
+# What only the measurement beside FINN+'s driver may import, in a Python that has it.
+FINN_DRIVER_MODULES, FINN_DRIVER = "host/bench/under_pynq.py", {"finn_plus_driver"}
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
@@ -47,7 +50,10 @@ READ_ON_BOARDS = "hw/bitstream/toolchains/"
 TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
 # What joins the folders; these of it run on a board, for the commands that do.
 PIPELINE = "fireflow/pipeline/"
-PIPELINE_ON_BOARD = tuple(f"{PIPELINE}{name}.py" for name in ("__init__", "engines", "inputs", "simulating"))
+PIPELINE_ON_BOARD = tuple(
+    f"{PIPELINE}{name}.py"
+    for name in ("__init__", "accelerators", "engines", "inputs", "installation", "simulating", "systems")
+)
 
 
 def place(path: Path) -> str:
@@ -81,9 +87,10 @@ def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
 
 
 def packages(path: Path, everywhere: bool = True) -> set[str]:
-    """The packages that a file imports; of ours "quant", "hw" and "host", and "fireflow" for the public API."""
+    """The packages that a file imports; of ours "quant", "hw", "host" and "pipeline", by public names too."""
+    public = {f"fireflow.{name}": home for name, home in fireflow._HOMES.items()}
     return {
-        name.removeprefix("fireflow.").partition(".")[0]
+        public.get(name, name).removeprefix("fireflow.").partition(".")[0]
         for name in imports(path, everywhere)
         if name != "fireflow"
     }
@@ -143,7 +150,8 @@ def test_numpy_is_enough(path: Path) -> None:
     if not place(path).startswith(("host/cli/", PIPELINE)):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()
         service = SERVICE if place(path).startswith(SERVICE_MODULES) else set()
-        assert packages(path) <= allowed | OPTIONAL | board | service
+        finn_driver = FINN_DRIVER if place(path) == FINN_DRIVER_MODULES else set()
+        assert packages(path) <= allowed | OPTIONAL | board | service | finn_driver
     ast.parse(path.read_text(), feature_version=(3, 8))
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.host.design import load
 from fireflow.host.devices.overlay import dma_addresses, place_overlay
+from fireflow.host.interface import load
 from fireflow.hw.bitstream.steps import Progress
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Result, Toolchain, toolchain
 from fireflow.hw.bitstream.toolchains.base import Say, option
@@ -141,9 +141,9 @@ def test_vivado_to_a_bundle_that_a_board_takes(
     assert captured.out.splitlines()[-1] == str(output)
     assert "place: done before" in captured.err
     assert "250 MHz" in captured.out
-    bundle, design = load(output)
+    bundle, interface = load(output)
     assert bundle.hardware is not None
-    assert bundle.hardware.clock_mhz == design.clock_mhz == 250
+    assert bundle.hardware.clock_mhz == interface.clock_mhz == 250
     record = json.loads((output / "bitstream.json").read_text())
     assert record["toolchain"] == "vivado"
     assert record["tools"] == {"vivado": "2023.2"}
@@ -159,7 +159,7 @@ def test_vivado_to_a_bundle_that_a_board_takes(
         in page
     )
     assert page.count('<th class="n">in the bitstream') == 1
-    bit = place_overlay(design)
+    bit = place_overlay(interface)
     assert dma_addresses(bit.with_suffix(".hwh")) == {"idma0": 0xA000_0000, "odma0": 0xA001_0000}
 
 
@@ -178,10 +178,10 @@ def test_vivado_elsewhere(
     subprocess.run([folder / "run.sh"], check=True, capture_output=True)
     mock.setenv("PATH", str(tmp_path))  # Vivado is not here
     assert main([*build, "--results", str(folder)]) == 0
-    design = load(output)[1]
-    assert design.bitstream is not None
-    assert design.clock_mhz == pytest.approx(1000 / 9)
-    assert place_overlay(design).is_file()
+    interface = load(output)[1]
+    assert interface.bitstream is not None
+    assert interface.clock_mhz == pytest.approx(1000 / 9)
+    assert place_overlay(interface).is_file()
     mock.setenv("MOCK_VIVADO", "")
     assert main([*build, "--results", str(folder), "--scripts-only", str(folder)]) == 2
     assert main([*build, "--scripts-only", str(folder)]) == 2
@@ -214,8 +214,8 @@ def test_finn_elsewhere(
     (folder / "output/report/post_route_timing.rpt").write_text(report)
     assert main([*build, "--results", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(output)
-    design = load(output)[1]
-    assert dma_addresses(place_overlay(design).with_suffix(".hwh")) == {
+    interface = load(output)[1]
+    assert dma_addresses(place_overlay(interface).with_suffix(".hwh")) == {
         "idma0": 0x4000_0000,
         "odma0": 0x4001_0000,
     }

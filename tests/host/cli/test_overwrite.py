@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.cli.records import open_writer
+from fireflow.host.records import open_writer
 from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts

@@ -1,85 +1,80 @@
-"""`fireflow bench training`: a step of quantization-aware training by Brevitas's modules and by `train --compile`."""
+"""A step of quantization-aware training by Brevitas's modules and by `train --compile`."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from fireflow.host.cli import arguments
-from fireflow.host.cli.arguments import MODEL_HELP
-from fireflow.host.cli.output import print_json, progress, table
 from fireflow.hw.errors import InputError
-from fireflow.pipeline.inputs import fireq_or_default
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from fireflow.quant.networks import Network
-    from fireflow.quant.recipe import Recipe
+    from fireflow.quant.recipe import Precision, Recipe
 
 BREVITAS, BREVITAS_COMPILED, FUSED = "Brevitas", "Brevitas, quantizers compiled", "train --compile"
 WAYS = (BREVITAS, BREVITAS_COMPILED, FUSED)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments."""
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        nargs="?",
-        help=f"{MODEL_HELP}; by default the shipped 1000-class w4a4 network",
-    )
-    parser.add_argument("--batch-size", type=arguments.positive, default=32, metavar="N")
-    parser.add_argument(
-        "--rounds", type=arguments.positive, default=5, metavar="N", help="a step of each way"
-    )
-    parser.add_argument("--threads", type=arguments.positive, default=1, metavar="N", help="on a CPU")
-    arguments.precision(parser, default="bf16-mixed")
-    arguments.accelerator(parser)
-    arguments.json_output(parser)
+def measure_training(
+    network: Network,
+    *,
+    batch_size: int = 32,
+    rounds: int = 5,
+    threads: int = 1,
+    precision: Precision = "bf16-mixed",
+    accelerator: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures a step of training, distilled from the float network of the same weights, in every one of `WAYS`.
 
+    Args:
+        network: quantized.
+        batch_size: pictures of a step.
+        rounds: steps of each way; the median counts.
+        threads: on a CPU.
+        precision: of the floats, as Lightning Fabric names it.
+        accelerator: what computes, as Lightning Fabric names it.
+        progress: told how many steps are done, and of how many; the first of each way compiles.
 
-def run(args: argparse.Namespace) -> int:
-    """Measures."""
+    Returns:
+        plain values: the device, what was asked for, and `rows` with milliseconds a step.
+
+    Raises:
+        InputError: the network is not quantized.
+    """
     import torch
 
     from fireflow.quant.allocator import keep_freed_memory
-    from fireflow.quant.model_file import load_model
     from fireflow.quant.processes import open_fabric
     from fireflow.quant.recipe import Recipe
 
-    path = fireq_or_default(args.model)
-    network = load_model(path).network
     if network.policy is None:
-        raise InputError(f"{path}: must be quantized, not float; run `fireflow quantize` first")
-    torch.set_num_threads(args.threads)
+        raise InputError("network: must be quantized, not float; run `fireflow quantize` first")
+    torch.set_num_threads(threads)
     keep_freed_memory()  # for all ways
-    fabric = open_fabric(args.accelerator, 1, args.precision)
-    recipe = Recipe(batch_size=args.batch_size, features=1.0, precision=args.precision)
+    fabric = open_fabric(accelerator, 1, precision)
+    recipe = Recipe(batch_size=batch_size, features=1.0, precision=precision)
     steps = {way: _step(way, network, recipe, fabric) for way in WAYS}
-    for _way, step in progress(list(steps.items()), "compiling", len(steps)):
-        step()
     seconds: dict[str, list[float]] = {way: [] for way in steps}
-    order = [pair for _ in range(args.rounds) for pair in steps.items()]
-    for way, step in progress(order, "measuring", len(order)):
+    order = [pair for _ in range(1 + rounds) for pair in steps.items()]
+    for done, (way, step) in enumerate(order, 1):
         started = time.perf_counter()
         step()
-        seconds[way].append(time.perf_counter() - started)
-    facts = {
-        "model": path.name,
+        if done > len(steps):  # the first compiles
+            seconds[way].append(time.perf_counter() - started)
+        if progress is not None:
+            progress(done, len(order))
+    return {
         "device": str(fabric.device),
-        "threads": args.threads,
-        "batch_size": args.batch_size,
-        "precision": args.precision,
+        "threads": threads,
+        "batch_size": batch_size,
+        "precision": precision,
         "rows": _rows(seconds),
     }
-    if args.json:
-        print_json(facts)
-    else:
-        _print(facts)
-    return 0
 
 
 def _step(way: str, start: Network, recipe: Recipe, fabric: Fabric) -> Callable[[], None]:
@@ -126,12 +121,3 @@ def _rows(seconds: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
         }
         for way, median in medians.items()
     ]
-
-
-def _print(facts: Mapping[str, Any]) -> None:
-    print(
-        f"{facts['model']} on {facts['device']}, {facts['threads']} threads, batches of {facts['batch_size']}, "
-        f"{facts['precision']}; the median of all rounds"
-    )
-    headings = [heading.replace("_", " ") for heading in facts["rows"][0]]
-    print(table(headings, [list(row.values()) for row in facts["rows"]]))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fireflow.host.cli import main, systems
+from fireflow.host.cli import main
+from fireflow.pipeline import systems
 
 
 @pytest.fixture

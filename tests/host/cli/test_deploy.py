@@ -14,12 +14,9 @@ from typing import Any
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.host.cli.deploy import _facts as facts_of
-from fireflow.host.remote import Board
-from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SSH = """#!/bin/sh
 # The last two arguments are the address and the command.
 while [ $# -gt 2 ]; do shift; done
@@ -170,44 +167,3 @@ def test_a_listed_link_that_leads_out_is_refused(deploy: Deploy, tmp_path: Path,
     assert deploy() == 2
     assert "files must lie inside the bundle, not at 'golden.npz'" in capsys.readouterr().err
     assert list((tmp_path / "home").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "3",
-        "{}",
-        "{",
-        '{"device": 5}',
-        '{"device": "a", "images": NaN}',
-        '{"device": "\\u001b[2J"}',
-        "[" * 200,
-    ],
-)
-def test_a_self_test_that_says_something_else(line: str) -> None:
-    with pytest.raises(InputError, match=r"board: the self test"):
-        facts_of("board", f"Welcome\n{line}\n")
-
-
-class Silly(Board):
-    """A board whose answers are wrong."""
-
-    def __init__(self, answer: str) -> None:
-        super().__init__(["ssh", "board"])
-        self.answer, self.fed = answer, 0
-
-    def ask(self, command: str, limit_s: float | None = None) -> str:
-        return self.answer
-
-    def feed(self, command: str, source: Any, limit_s: float) -> None:
-        self.fed += len(source.read())
-
-
-@pytest.mark.parametrize("answer", ["", "\n\n", "a", "-5", "9" * 30, "1e9", "0 0 0", "\x00", "99999999999"])
-def test_answers_that_are_no_answers(tmp_path: Path, answer: str) -> None:
-    (tmp_path / "file").write_bytes(b"content")
-    board = Silly(answer)
-    with pytest.raises(InputError, match="a/file: the copy must have the hash"):
-        board.copy({"a/file": tmp_path / "file"}, list)
-    assert board.fed == 7

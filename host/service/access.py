@@ -26,7 +26,7 @@ _LARGEST_TOKEN_FILE = 4096
 
 
 @dataclass(frozen=True)
-class Policy:
+class AccessPolicy:
     """What a request must bring.
 
     Args:
@@ -45,7 +45,7 @@ class Policy:
     @classmethod
     def of(
         cls, bind: str, hosts: Iterable[str] = (), origins: Iterable[str] = (), token: str | None = None
-    ) -> Policy:
+    ) -> AccessPolicy:
         """For a service on the address `bind`.
 
         Raises:
@@ -120,7 +120,7 @@ class Policy:
             raise Refused(401, "a token must be sent: Authorization: Bearer TOKEN")
 
 
-OPEN = Policy()
+OPEN = AccessPolicy()
 """Programs and pages of this computer, without a token."""
 
 
@@ -177,7 +177,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""Of every answer; the page has its own Content-Security-Policy."""
+"""What every answer has; the page has its own Content-Security-Policy."""
 
 
 def _name(host: str) -> str:

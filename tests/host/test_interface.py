@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fireflow.host.design import Design, load
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface, load
 from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.dataflow.build import to_dataflow
@@ -50,14 +50,14 @@ def built(tmp_path: Path) -> Path:
 def test_a_bundle_and_its_path_mean_the_same(tmp_path: Path) -> None:
     path = built(tmp_path)
     by_path, loaded = load(path)[1], Bundle.load(path)
-    design = Design.of_bundle(loaded)
-    assert vars(design) == vars(by_path)
-    assert (design.input.lanes, design.output.lanes, design.estimated) == (3, 5, False)
-    assert design.bitstream == path / "a.bit"
-    assert len(design.accelerator) == 64
+    interface = Interface.of_bundle(loaded)
+    assert vars(interface) == vars(by_path)
+    assert (interface.input.lanes, interface.output.lanes, interface.estimated) == (3, 5, False)
+    assert interface.bitstream == path / "a.bit"
+    assert len(interface.accelerator) == 64
     for given in (loaded, path, str(path)):
         with Accelerator(given) as device:
-            assert vars(device.design) == vars(by_path)
+            assert vars(device.interface) == vars(by_path)
             np.testing.assert_array_equal(device.infer(IMAGES), graph().run(IMAGES))
     with Accelerator(loaded, VirtualDevice(by_path, graph())) as device:
         np.testing.assert_array_equal(device.infer(IMAGES), graph().run(IMAGES))
@@ -66,8 +66,8 @@ def test_a_bundle_and_its_path_mean_the_same(tmp_path: Path) -> None:
 def test_what_is_built_anew_is_not_what_the_folder_holds(tmp_path: Path) -> None:
     loaded = Bundle.load(built(tmp_path))
     assert loaded.hardware is not None
-    design = Design.of_bundle(loaded.with_hardware(loaded.hardware))
-    assert (design.accelerator, design.bitstream) == ("", None)
+    interface = Interface.of_bundle(loaded.with_hardware(loaded.hardware))
+    assert (interface.accelerator, interface.bitstream) == ("", None)
     shutil.rmtree(tmp_path / "built.fire")
     loaded.save(tmp_path / "again.fire")
     assert load(tmp_path / "again.fire")[1].output.lanes == 5

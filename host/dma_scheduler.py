@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fireflow.host.audits import Audits
-    from fireflow.host.design import Design
     from fireflow.host.devices.base import Device
+    from fireflow.host.interface import Interface
     from fireflow.host.transfers import Finished, Slot
     from fireflow.hw.types import Array
 
 
-class Engine:
+class DmaScheduler:
     """The transfers of one device.
 
     Args:
         device: programmed.
-        design: what is on it.
+        interface: what is on it.
         slots: transfers that may be prepared or under way at once, besides audits.
         batch: frames of a transfer at most.
         deadline_s: how long a transfer may take beyond what the design says.
@@ -36,15 +36,15 @@ class Engine:
     def __init__(
         self,
         device: Device,
-        design: Design,
+        interface: Interface,
         slots: int,
         batch: int,
         deadline_s: float,
         audits: Audits | None = None,
     ) -> None:
-        self._device, self._design, self._audits = device, design, audits
+        self._device, self._interface, self._audits = device, interface, audits
         self.slots, self.batch, self._deadline_s = slots, batch, deadline_s
-        self._layout = Layout(design, batch)
+        self._layout = Layout(interface, batch)
         self._dmas = tuple(Dma(name, device.registers(name)) for name in (INPUT_DMA, OUTPUT_DMA))
         self._resetting = threading.Lock()
         self._buffers: list[Slot] = []
@@ -58,8 +58,8 @@ class Engine:
 
     def _begin(self) -> Session:
         idma, odma = self._dmas
-        design, patience_s = self._design, self.patience_s
-        given = (design, self._layout, self._buffers[: self.slots], self._audit_slot)
+        interface, patience_s = self._interface, self.patience_s
+        given = (interface, self._layout, self._buffers[: self.slots], self._audit_slot)
         return Session((idma, odma), *given, self._deadline_s, patience_s, self._audits)
 
     def _audit_slot(self) -> Slot:
@@ -76,8 +76,8 @@ class Engine:
     @property
     def patience_s(self) -> float:
         """How long a result may take at most: every transfer before it may use its deadline."""
-        design = self._design
-        limit_s = self._deadline_s + 2 * (design.latency_s + self.batch * design.interval_s)
+        interface = self._interface
+        limit_s = self._deadline_s + 2 * (interface.latency_s + self.batch * interface.interval_s)
         return (self.slots + 2) * limit_s
 
     @property

@@ -17,15 +17,15 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.design import Design
 from fireflow.host.devices.faults import Fault
 from fireflow.host.devices.virtual import VirtualDevice
+from fireflow.host.interface import Interface
 from fireflow.host.scores import best
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.graph import Graph
 from tests.host.boards import LABELS, bundle, graph
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COUNT = 9
 
 
@@ -134,8 +134,8 @@ def test_a_device_that_fails(
 ) -> None:
     faults = [Fault("compute hang", 4)]
 
-    def make(_text: str, design: Design, graph: Graph) -> VirtualDevice:
-        return VirtualDevice(design, graph, 0, 0, faults)
+    def make(_text: str, interface: Interface, graph: Graph) -> VirtualDevice:
+        return VirtualDevice(interface, graph, 0, 0, faults)
 
     monkeypatch.setattr("fireflow.host.driver.open_device", make)
     out = tmp_path / "out.jsonl"
@@ -180,8 +180,8 @@ def test_signal_in_the_middle(
     prepare = bundle().manifest.preprocessing.prepare
     devices, shown = [], []
 
-    def make(_text: str, design: Design, graph: Graph) -> VirtualDevice:
-        devices.append(VirtualDevice(design, graph, 0.001, 0.003))
+    def make(_text: str, interface: Interface, graph: Graph) -> VirtualDevice:
+        devices.append(VirtualDevice(interface, graph, 0.001, 0.003))
         return devices[0]
 
     def one(scores: np.ndarray, *rest: Any) -> Any:
@@ -191,7 +191,7 @@ def test_signal_in_the_middle(
         return best(scores, *rest)
 
     monkeypatch.setattr("fireflow.host.driver.open_device", make)
-    monkeypatch.setattr("fireflow.host.cli.run.best", one)
+    monkeypatch.setattr("fireflow.host.picture_run.best", one)
     out = tmp_path / "out.jsonl"
     assert main(["run", saved, str(tmp_path / "many.npy"), "-o", str(out), "--top", "5"]) == 128 + number
     captured = capsys.readouterr()
@@ -201,8 +201,8 @@ def test_signal_in_the_middle(
     assert captured.err == ""
     wanted = graph().run(np.stack([prepare(image) for image in images[:count]]))
     np.testing.assert_array_equal(np.stack(shown), wanted)
-    assert devices[0].fabric.memory.allocated == 0
-    assert devices[0].fabric.violations == []
+    assert devices[0].fpga.memory.allocated == 0
+    assert devices[0].fpga.violations == []
 
 
 @pytest.mark.parametrize("engine", ["fast", "interpreter"])

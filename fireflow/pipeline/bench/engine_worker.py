@@ -1,4 +1,4 @@
-"""One row of `fireflow bench simulator`: a process that measures one engine whenever it is asked to.
+"""A process that measures one engine whenever it is asked to: a row of `measure_simulators`.
 
 It has one engine only, so its peak memory is that engine's. It answers each line on its standard input with a
 line of JSON.
@@ -12,8 +12,9 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def main() -> None:
     else:
         call, prepare = _ENGINES[row["engine"]](folder, row)
         serve = _measure(call, prepare, images, row)
-    for _request, answer in zip(sys.stdin, serve):
+    for _request, answer in zip(sys.stdin, serve, strict=False):
         print(json.dumps({**answer, "peak_bytes": _peak_bytes()}), file=answers, flush=True)
 
 

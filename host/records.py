@@ -1,4 +1,4 @@
-"""Results of `fireflow run` in files: JSON lines, CSV, annotated pictures."""
+"""Classes of pictures in files: JSON lines, CSV, annotated pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, TextIO
 
-from fireflow.host.cli.output import remark
 from fireflow.hw.errors import InputError
 from fireflow.hw.overwrite import Loss, check_losses
+from fireflow.hw.remarks import Say, unheard
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -91,12 +91,13 @@ class _Csv(_FileWriter):
         file.flush()
 
 
-def open_writer(output: str | None, force: bool = False) -> Writer:
+def open_writer(output: str | None, force: bool = False, say: Say = unheard) -> Writer:
     """The writer for NAME.jsonl, NAME.csv, - (JSON lines on stdout) or None.
 
     Args:
         output: the file; it is opened with the first result.
         force: replace results there that took long too.
+        say: told what `force` loses.
 
     Raises:
         InputError: another ending, or a file there that must stay.
@@ -109,7 +110,7 @@ def open_writer(output: str | None, force: bool = False) -> Writer:
     if path.suffix not in (".jsonl", ".csv") or path.is_dir():
         raise InputError(f"{output}: the output must be NAME.jsonl, NAME.csv or -, not this; rename it")
     if path.exists() and path.stat().st_size:
-        check_losses(path, [_results_in(path)], force, remark)
+        check_losses(path, [_results_in(path)], force, say)
     return _Csv(path) if path.suffix == ".csv" else _JsonLines(path)
 
 

@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Mapping
 
+from fireflow.hw.card import version_of
+from fireflow.hw.errors import InputError
+
 SYSTEMS = ("debian", "ubuntu", "fedora", "nix")
 _AMD = "AMD's unified installer ({what}), then `source` its settings64.sh"
 OPEN_TOOLS = (
@@ -173,17 +176,14 @@ def _version(program: str) -> str | None:
 
 
 def _verilator() -> str | None:
-    from fireflow.hw.card import version_of
-
     return version_of("verilator") or _version("verilator")
 
 
 def _open_tool(name: str, program: str) -> str | None:
-    """Of the folder of open tools if there is one, else of PATH."""
+    """The version of one of the open tools: in their folder if there is one, else on PATH."""
     if sys.version_info < (3, 11):
         return None
     from fireflow.hw.bitstream.toolbox import VARIABLE, Toolbox
-    from fireflow.hw.errors import InputError
 
     try:
         return str(Toolbox.find().versions.get(name, "present"))

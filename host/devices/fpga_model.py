@@ -25,7 +25,7 @@ from fireflow.host.devices.faults import Fault
 from fireflow.host.transfers import tag_bytes
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design
+    from fireflow.host.interface import Interface
     from fireflow.hw.types import Array, Int64Array
 
 PAGE = 4096
@@ -88,11 +88,11 @@ class Memory:
         return None
 
 
-class Fabric:
+class FpgaModel:
     """The programmable logic with a design in it.
 
     Args:
-        design: what is loaded.
+        interface: what is loaded.
         score: the arithmetic: images (1, H, W, C) -> int64 (1, classes).
         memory: what the DMAs reach.
         interval_s, latency_s: of the accelerator; of the design by default.
@@ -104,7 +104,7 @@ class Fabric:
 
     def __init__(
         self,
-        design: Design,
+        interface: Interface,
         score: Callable[[Array], Int64Array],
         memory: Memory,
         interval_s: float | None = None,
@@ -114,10 +114,10 @@ class Fabric:
         tags: bool = True,
     ) -> None:
         self._tags = tags and accelerator is not None
-        self._accelerator = design.accelerator if accelerator == "" else accelerator
-        self.design, self.memory = design, memory
-        self.interval_s = design.interval_s if interval_s is None else interval_s
-        self.latency_s = max(self.interval_s, design.latency_s if latency_s is None else latency_s)
+        self._accelerator = interface.accelerator if accelerator == "" else accelerator
+        self.interface, self.memory = interface, memory
+        self.interval_s = interface.interval_s if interval_s is None else interval_s
+        self.latency_s = max(self.interval_s, interface.latency_s if latency_s is None else latency_s)
         # Frames that the accelerator holds when nobody takes its results.
         self._depth = 2 + (int(self.latency_s / self.interval_s) if self.interval_s > 0 else 2)
         self._score = score
@@ -143,10 +143,10 @@ class Fabric:
             self._clear()
 
     def _clear(self) -> None:
-        given, taken = self.design.input, self.design.output
+        given, taken = self.interface.input, self.interface.output
         tag = tag_bytes(taken) if self._tags else 0
         quiet = _QUIET if self._tags and taken.frame_bytes > taken.word_bytes else 0
-        clock, told = self.design.clock_mhz, self._accelerator
+        clock, told = self.interface.clock_mhz, self._accelerator
         self.idma = DmaModel(given.frame_bytes, clock, told)
         self.odma = DmaModel(taken.frame_bytes, clock, told, tag, quiet)
         self._accepted: tuple[float, Array, Array] | None = None
@@ -232,7 +232,7 @@ class Fabric:
             self._accept(now)
         else:
             size_bytes = dma.frames * dma.frame_bytes
-            word = self.design.output.word_bytes
+            word = self.interface.output.word_bytes
             size_bytes += word * (self.active("long transfer") - self.active("short transfer"))
             if self.active("wrong output address"):
                 address += PAGE // 2
@@ -256,7 +256,7 @@ class Fabric:
             return
         if self.active("input hang"):
             return
-        source = self.memory.view(job.address, self.design.input.frame_bytes)
+        source = self.memory.view(job.address, self.interface.input.frame_bytes)
         if self._refused(self.idma, when, "input bus error"):
             return
         if source is None:
@@ -342,11 +342,11 @@ class Fabric:
 
     def _compute(self, frame: Array, cut: int) -> tuple[Array, int]:
         """The bytes of a frame's scores, `cut` words more or less, and the checksum of what was read."""
-        design = self.design
-        image = design.input.unpack(frame, 1).astype(design.input.kind.dtype)
-        packed = np.zeros(design.output.frame_bytes, np.uint8)
-        design.output.pack(self._score(image), packed)
-        word, checksum = design.output.word_bytes, zlib.crc32(frame.data) if self.odma.tags else 0
+        interface = self.interface
+        image = interface.input.unpack(frame, 1).astype(interface.input.kind.dtype)
+        packed = np.zeros(interface.output.frame_bytes, np.uint8)
+        interface.output.pack(self._score(image), packed)
+        word, checksum = interface.output.word_bytes, zlib.crc32(frame.data) if self.odma.tags else 0
         self._worker_s = time.thread_time()  # of this thread since it began: the model's alone
         if cut < 0:
             packed = packed[:-word]

@@ -1,4 +1,4 @@
-"""What the host must know of the accelerator: how its ports pack integers, and how fast it is."""
+"""What the driver must know of an accelerator: how its ports pack integers, how fast it is, its bitstream."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Port:
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Interface:
     """The accelerator that a bundle describes.
 
     Args:
@@ -134,7 +134,7 @@ class Design:
         return self.latency_cycles / self.clock_mhz / 1e6
 
     @classmethod
-    def of(cls, graph: Graph, hardware: Hardware | None = None, bitstream: Path | None = None) -> Design:
+    def of(cls, graph: Graph, hardware: Hardware | None = None, bitstream: Path | None = None) -> Interface:
         """The design of a graph.
 
         Args:
@@ -161,7 +161,7 @@ class Design:
         )
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> Design:
+    def of_bundle(cls, bundle: Bundle) -> Interface:
         """The design of a bundle as it was built; a .bit file among its files is its bitstream."""
         bitstreams = sorted(name for name in bundle.files if name.endswith(".bit"))
         bitstream = bundle.folder / bitstreams[0] if bundle.folder is not None and bitstreams else None
@@ -170,20 +170,20 @@ class Design:
             for name, record in bundle.files.items()
             if name.startswith(f"{RTL}/")
         }
-        design = cls.of(bundle.graph, bundle.hardware, bitstream)
-        return replace(design, accelerator=sources_hash(rtl) if rtl else "")
+        interface = cls.of(bundle.graph, bundle.hardware, bitstream)
+        return replace(interface, accelerator=sources_hash(rtl) if rtl else "")
 
 
-def load(path: Path) -> tuple[Bundle, Design]:
+def load(path: Path) -> tuple[Bundle, Interface]:
     """A bundle and its design.
 
     Raises:
         InputError: as `Bundle.load`.
     """
     bundle = Bundle.load(path)
-    return bundle, Design.of_bundle(bundle)
+    return bundle, Interface.of_bundle(bundle)
 
 
 def _multiplications(graph: Graph) -> int:
-    """Of one frame."""
+    """How many multiplications one frame takes."""
     return sum(node.op.products(graph.types[node.name]) for node in graph.nodes)

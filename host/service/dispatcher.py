@@ -25,7 +25,7 @@ _LOOK_S, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 0.5, 30.0
 logger = logging.getLogger(__name__)
 
 
-class Board:
+class Dispatcher:
     """One accelerator. A thread hands it the works, another resets it after a fault, while the works wait.
 
     Args:
