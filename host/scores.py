@@ -29,6 +29,9 @@ def best(scores: Array, labels: Sequence[str], scale: float, count: int) -> list
         labels: by class, or empty.
         scale: of one integer step.
         count: how many.
+
+    Raises:
+        nothing.
     """
     order = np.argsort(-scores, kind="stable")[:count].tolist()
     return [
@@ -42,6 +45,9 @@ def ranks(scores: Array, classes: Int64Array) -> Int64Array:
     Args:
         scores: (N, classes).
         classes: int64 (N,), the right class of each.
+
+    Raises:
+        IndexError: a class that there is not.
 
     >>> ranks(np.array([[3, 5, 5]] * 3), np.array([0, 1, 2])).tolist()
     [2, 0, 1]

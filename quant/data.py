@@ -57,6 +57,9 @@ class ImageSet:
         columns: further columns of labels.csv, by their heading.
         left_out: how many files of the source are no pictures of the set, by kind: `hw.picture_files.Found`.
         name: what people know it by; that of its folder or file by default.
+
+    Raises:
+        InputError: no pictures.
     """
 
     def __init__(
@@ -172,6 +175,9 @@ def open_images(path: str | Path) -> ImageSet:
     A folder or zip file holds ``images/`` and ``labels.csv`` (columns filename, class_index, perhaps wnid,
     class_name and others), or one folder per class, or just pictures. Files of other kinds are left alone.
 
+    Args:
+        path: of the folder, zip or picture.
+
     Raises:
         InputError: nothing there, no pictures there, or a bad labels.csv.
     """
@@ -207,7 +213,16 @@ def opened(images: Data) -> ImageSet:
 def from_arrays(
     images: npt.NDArray[np.uint8], labels: Sequence[int] | None = None, class_names: Sequence[str] = ()
 ) -> ImageSet:
-    """An ImageSet of uint8 RGB arrays of shape (N, H, W, 3)."""
+    """A set of pictures that are in memory already.
+
+    Args:
+        images: uint8 (N, H, W, 3), RGB.
+        labels: position in `class_names` of each, or None.
+        class_names: of the classes; their numbers by default.
+
+    Raises:
+        InputError: another dtype or shape, or labels that are no classes.
+    """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"images: must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"

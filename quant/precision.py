@@ -81,6 +81,14 @@ class Policy(BaseModel):
     A layer is named as its weights are, and a sum as its tensor is (only its activation bits count): see
     `NetworkSpec.layers`. Layers that share one activation quantizer must agree on its bits. Whether the names are those
     of a network is checked where the network is known.
+
+    Args:
+        name: for people; that of a preset tells its bits.
+        default: `weight` and `activation` bits of layers that are not named: 2 to 6, and 2 to 8.
+        layers: those of single layers, by name.
+
+    Raises:
+        pydantic.ValidationError: bits outside their rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fireflow.host.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("quant", "hw", "host", "fireflow/pipeline")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -21,8 +23,20 @@ OPTIONAL = {"PIL", "filelock", "threadpoolctl", "rich", "cv2"}
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
 SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlette", "uvicorn"}
-LONGEST_FILE = 450
 FIRE_LAYER = re.compile(r"\bfire(?:\d|\{|N\b)|\bconv10\b|expand[13]x[13]")
+LONGEST_FILE, LONGEST_COMMAND, LONGEST_HELPER = 450, 120, 300
+COMMAND_FILES = sorted(ROOT / "host" / "cli" / f"{command}.py" for command in COMMANDS)
+# Commands that still hold more than arguments and printing, and what outside host/cli still imports it.
+LONG_COMMANDS = {"bench", "bench_driver", "build", "deploy", "doctor", "resources", "run", "serve"}
+OVER_COMMANDS = {
+    "notebooks/02_build_accelerator.ipynb",
+    *(f"scripts/{name}.py" for name in ("check_driver", "check_service", "screenshot", "verify_rtl")),
+    *(
+        f"tests/host/{name}.py"
+        for name in ("devices/test_pynq", "test_deploy", "test_doctor", "test_run", "test_serve")
+    ),
+    *(f"tests/hw/bitstream/{name}.py" for name in ("test_open_build", "test_open_on_board", "test_toolbox")),
+}
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
@@ -156,3 +170,49 @@ def test_a_network_is_known_in_its_own_files_alone(path: Path) -> None:
 
 def test_no_packages_in_tests() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_there_is_a_file_for_every_command() -> None:
+    assert all(path.is_file() for path in COMMAND_FILES)
+    assert len(COMMAND_FILES) == len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize("path", COMMAND_FILES, ids=place)
+def test_a_command_is_arguments_and_printing(path: Path) -> None:
+    others = {f"fireflow.host.cli.{command}" for command in COMMANDS} - {f"fireflow.host.cli.{path.stem}"}
+    assert not others & set(imports(path)), (
+        "a command imports no other; what they share is library or a helper"
+    )
+    if path.stem not in LONG_COMMANDS:
+        assert len(path.read_text().splitlines()) <= LONGEST_COMMAND
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set((ROOT / "host" / "cli").glob("*.py")) - set(COMMAND_FILES)), ids=place
+)
+def test_helpers_of_commands_are_short(path: Path) -> None:
+    if path.stem not in LONG_COMMANDS:
+        assert len(path.read_text().splitlines()) <= LONGEST_HELPER
+
+
+def outside_commands() -> Iterator[Path]:
+    """All our Python that is no command, no entry to one and no test of one."""
+    yield from (ROOT / "scripts").glob("*.py")
+    yield from (path for path in SOURCES if not place(path).startswith("host/cli/"))
+    yield from (
+        path for path in (ROOT / "tests").rglob("*.py") if not place(path).startswith("tests/host/cli/")
+    )
+
+
+def test_only_tests_of_commands_import_them() -> None:
+    found = {place(path) for path in outside_commands() if any(map(of_commands, imports(path)))}
+    found |= {
+        place(path)
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        if "fireflow.host.cli" in path.read_text()
+    }
+    assert found - {place(Path(__file__).resolve())} <= OVER_COMMANDS
+
+
+def of_commands(module: str) -> bool:
+    return module == "fireflow.host.cli" or module.startswith("fireflow.host.cli.")

@@ -54,6 +54,9 @@ class Accuracy:
         classes: how the classes of the data were found among the network's.
         engine: what computed the scores: fast, interpreter, brevitas or torch.
         notes: what was taken for granted of weights and classes.
+
+    Raises:
+        nothing; `evaluate` makes it.
     """
 
     top1: float

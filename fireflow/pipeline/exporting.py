@@ -37,6 +37,9 @@ class Export:
         card: the model card in Markdown.
         images: how many inputs there are.
         tensors: names of what the golden vectors hold of each.
+
+    Raises:
+        nothing; `export` makes it.
     """
 
     qonnx: Path

@@ -21,6 +21,7 @@ from fireflow.host.cli.errors import (
     missing_part,
     needs_newer_python,
     one_line,
+    version,
 )
 from fireflow.hw.errors import InputError, plain
 
@@ -107,16 +108,6 @@ def _run(arguments: Sequence[str]) -> int:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     status: int = module.run(args)
     return status
-
-
-def version() -> str:
-    """Of the installed distribution."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("fireflow")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _internal(error: BaseException, arguments: Sequence[str]) -> int:

@@ -6,9 +6,10 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 from fireflow.hw.picture_files import add_left_out, left_out_line
+from fireflow.hw.table import table as table
 
 T = TypeVar("T")
 
@@ -47,24 +48,6 @@ def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -
         print(f"{path}: {text}, {size_bytes} bytes")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows as text in columns; a column of numbers is set to the right.
-
-    >>> print(table(["name", "n"], [["a", 5], ["bc", 10]]))
-    name   n
-    a      5
-    bc    10
-    """
-    lines = [[str(cell) for cell in row] for row in rows]
-    columns = list(zip(headings, *lines))
-    widths = [max(map(len, column)) for column in columns]
-    right = [bool(lines) and all(_is_number(cell) for cell in column[1:]) for column in columns]
-    return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right)).rstrip()
-        for line in [list(headings), *lines]
-    )
-
-
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """The items, with a bar on stderr while they are taken, where stderr is a terminal."""
     track = _rich_track() if sys.stderr.isatty() else None
@@ -100,10 +83,6 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
             shown.update(shown.tasks[0].id, completed=done, total=total)
 
         yield show
-
-
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from PIL import Image
 
 import fireflow
 import fireflow.host.cli.training_progress
-from fireflow.host.cli import COMMANDS, INTERNAL_ERROR, main
+from fireflow.host.cli import COMMANDS, INTERNAL_ERROR, arguments, main, train_arguments
 from fireflow.host.cli.arguments import split_share
 from fireflow.host.cli.output import table
 from fireflow.host.scores import best, ranks
@@ -26,6 +26,7 @@ from fireflow.hw.card import render_card
 from fireflow.hw.errors import InputError
 from fireflow.quant.model_file import load_model
 from fireflow.quant.processes import emulates_bf16
+from fireflow.quant.recipe import Precision
 from tests.quant.classifiers import colours
 
 
@@ -385,3 +386,12 @@ def test_tables_and_cards() -> None:
     assert table(("a", "n"), [("x", 1), ("yy", 10)]) == "a    n\nx    1\nyy  10"
     card = {"name": "tiny", "data": [{"data": "a.zip", "images": 3}], "excluded": ["b", "c"]}
     assert render_card(card) == "# tiny\n\n- data:\n  - data: a.zip\n  - images: 3\n- excluded: b, c\n"
+
+
+def test_train_offers_the_precisions_of_a_recipe() -> None:
+    assert get_args(Precision) == arguments.PRECISIONS
+
+
+@pytest.mark.parametrize(("teacher", "parts"), [("a.npz=caffe", ("a.npz", "caffe")), ("a=b.npz", "a=b.npz")])
+def test_a_teacher_may_see_pictures_in_its_own_way(teacher: str, parts: object) -> None:
+    assert train_arguments.teacher(teacher) == parts

@@ -16,7 +16,7 @@ import pytest
 from fireflow.host.cli import BAD_INPUT, INTERNAL_ERROR, main, models
 from fireflow.host.cli.errors import needs_newer_python
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
