@@ -65,7 +65,7 @@ class Golden:
     Args:
         images: uint8 (N, H, W, C).
         scores: int64 (N, classes).
-        digests: for every tensor, the SHA-256 of its golden values (`tensor_digest`).
+        digests: for every tensor, the SHA-256 of its golden values (`tensor_digest`). Raises nothing.
     """
 
     images: Array
@@ -74,7 +74,7 @@ class Golden:
 
     @classmethod
     def record(cls, graph: Graph, images: Array) -> Golden:
-        """Runs the interpreter."""
+        """Of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit its input."""
         tensors = graph.trace(images)
         digests = {name: tensor_digest(array) for name, array in tensors.items()}
         return cls(images, tensors[graph.output_name], digests)
@@ -101,7 +101,7 @@ class Manifest:
         preprocessing: from picture to input; None if the network takes something else.
         labels: the name of each class, or empty.
         card: the model card: data, recipe, accuracy and so on; any JSON object.
-        tools: name and version of every tool that had a part in it.
+        tools: name and version of every tool that had a part in it. Raises nothing.
     """
 
     preprocessing: Preprocessing | None = None
@@ -110,6 +110,7 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
         record = self.preprocessing.to_json() if self.preprocessing else None
         return {
             "preprocessing": record,
@@ -191,13 +192,15 @@ class Bundle:
 
         self._save(Path(path), add)
 
-    def save_again(self, path: PathLike) -> None:
+    def save_again(self) -> None:
         """Writes the folder that this bundle was loaded from anew: what is no part of `Bundle` stays as it is there.
 
         Raises:
-            InputError: a file there is no longer what it was.
+            InputError: it was not loaded from a folder; a file there is no longer what it was.
         """
-        source = Path(path)
+        source = self.folder
+        if source is None:
+            raise InputError(f"{self.place}: must be loaded from a folder to be saved there again; use save")
 
         def add(folder: Path) -> None:
             for name, record in self.files.items():
@@ -207,16 +210,32 @@ class Bundle:
 
         self._save(source, add)
 
-    def read(self, path: PathLike, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes | None:
         """The bytes of one of `files`; None where there is none of that name.
-
-        Args:
-            path: the folder that the bundle was loaded from.
 
         Raises:
             InputError: it is no longer what it was.
         """
-        return read_listed(Path(path), name, self.files[name]) if name in self.files else None
+        if self.folder is None or name not in self.files:
+            return None
+        return read_listed(self.folder, name, self.files[name])
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the folder that it was loaded from, else the network's name."""
+        return self.graph.name if self.folder is None else str(self.folder)
+
+    def require_hardware(self) -> Hardware:
+        """How it was built for a board.
+
+        Raises:
+            InputError: it was not.
+        """
+        if self.hardware is None:
+            raise InputError(
+                f"{self.place}: must be built for a board, and it is not; run `fireflow build` first"
+            )
+        return self.hardware
 
     def _save(self, target: Path, add: Callable[[Path], None]) -> None:
         if _is_foreign(target):

@@ -100,10 +100,8 @@ def internal_error(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _log(error: BaseException, arguments: Sequence[str]) -> str:
     """Writes the traceback; says where, and what to do with it."""
-    from fireflow.host.cli import version
-
     lines = traceback.format_exception(type(error), error, error.__traceback__)
-    head = f"fireflow {version()}, Python {sys.version}\narguments: {_without_secrets(arguments)!r}\n\n"
+    head = f"fireflow {fireflow.__version__}, Python {sys.version}\narguments: {_without_secrets(arguments)!r}\n\n"
     name = f"fireflow-{time.strftime('%Y%m%d-%H%M%S')}-"
     for folder in (_log_folder(), Path(tempfile.gettempdir())):
         try:

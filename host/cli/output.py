@@ -6,9 +6,10 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 from fireflow.hw.picture_files import add_left_out, left_out_line
+from fireflow.hw.table import table as table
 
 T = TypeVar("T")
 
@@ -16,6 +17,16 @@ T = TypeVar("T")
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def remark(line: str) -> None:
+    """A line on stderr of what a user should know: what the library says by its callbacks."""
+    print(f"fireflow: {line}", file=sys.stderr)
+
+
+def aside(line: str) -> None:
+    """A line on stderr on a file, under whose name it stands."""
+    print(line, file=sys.stderr)
 
 
 def tell_left_out(*sets: Mapping[str, int]) -> None:
@@ -37,24 +48,6 @@ def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -
         print(f"{path}: {text}, {size_bytes} bytes")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows as text in columns; a column of numbers is set to the right.
-
-    >>> print(table(["name", "n"], [["a", 5], ["bc", 10]]))
-    name   n
-    a      5
-    bc    10
-    """
-    lines = [[str(cell) for cell in row] for row in rows]
-    columns = list(zip(headings, *lines))
-    widths = [max(map(len, column)) for column in columns]
-    right = [bool(lines) and all(_is_number(cell) for cell in column[1:]) for column in columns]
-    return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right)).rstrip()
-        for line in [list(headings), *lines]
-    )
-
-
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """The items, with a bar on stderr while they are taken, where stderr is a terminal."""
     track = _rich_track() if sys.stderr.isatty() else None
@@ -73,19 +66,60 @@ def _rich_track() -> Any:
     return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
 
 
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
+@contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many are done, and of how many; a bar from the first call on, where stderr is a terminal."""
+    try:
+        if not sys.stderr.isatty():
+            raise ImportError
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # a board has no rich
+        yield lambda done, total: None
+        return
+    with Progress(console=Console(stderr=True)) as shown:
+
+        def show(done: int, total: int) -> None:
+            if not shown.tasks:
+                shown.add_task(label)
+            shown.update(shown.tasks[0].id, completed=done, total=total)
+
+        yield show
 
 
 @contextmanager
-def cycles_bar(label: str) -> Iterator[Callable[[int, float], None]]:
-    """Gives what takes the cycles and the done part of a simulation so far; a bar where stderr is a terminal."""
+def counting_layers() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what tells on stderr which layer was counted: on a terminal as a bar."""
     if not sys.stderr.isatty():
-        yield lambda cycles, part: None
+        yield lambda name, done, number: print(
+            f"{done} of {number} counted: {name}", file=sys.stderr, flush=True
+        )
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=1.0)
-        yield lambda cycles, part: bar.update(task, completed=part, description=f"{label}, {cycles} cycles")
+        task = bar.add_task("counting", total=None)
+        yield lambda name, done, number: bar.update(
+            task, completed=done, total=number, description=f"counted {name}"
+        )
+
+
+@contextmanager
+def cycle_bars() -> Iterator[Callable[[str, int, float], None]]:
+    """Gives what takes the name of a simulation, its cycles and done part so far; bars where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, cycles, part: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=Console(stderr=True)) as bar:
+
+        def show(what: str, cycles: int, part: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=1.0)
+            bar.update(tasks[what], completed=part, description=f"simulating {what}, {cycles} cycles")
+
+        yield show
