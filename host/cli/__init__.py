@@ -23,7 +23,6 @@ from fireflow.host.cli.errors import (
     missing_part,
     needs_newer_python,
     one_line,
-    version,
 )
 from fireflow.hw.errors import InputError, plain
 
