@@ -139,7 +139,8 @@ def _floats_wanted(model: ModelWrapper, graph: Graph) -> Iterator[str]:
 def _integers(name: str, values: NDArray[Any], scale: float) -> Integers:
     steps = values.astype(np.float64) / scale
     whole: Integers = np.rint(steps).astype(np.int64)
-    if np.abs(steps - whole).max() > 1e-3:
+    # Products of two scales are rounded where they are large.
+    if np.any(np.abs(steps - whole) > np.maximum(1e-3, _SLACK * _EPSILON * np.abs(steps))):
         raise InputError(
             f"{name}: values must be multiples of the scale {scale:.9g} in the file's own engine, and they are not; "
             "export it again"
