@@ -13,7 +13,7 @@ from pathlib import Path
 
 from skimage.data import data_dir
 
-from fireflow.host.cli import main as fireflow
+import fireflow
 
 CASES = (
     ("squeezenet1_1-w4a4-imagenette", "PYNQ-Z2"),
@@ -38,13 +38,13 @@ def main() -> int:
         if args.only not in (None, name):
             continue
         start, bundle = time.monotonic(), args.out / f"{name}.fire"
-        for command in (
-            ["build", name, "--board", board, "-o", str(bundle), "--force"],
-            ["verify", str(bundle), "--rtl", "--images", str(photos), "--count", str(len(PHOTOS))],
-            ["report", str(bundle)],
-        ):
-            print("fireflow", *command, flush=True)
-            status = max(status, fireflow(command))
+        lowered = fireflow.lower(name)
+        fireflow.build(lowered, fireflow.plan(lowered, board=board), bundle, force=True)
+        found = fireflow.verify_rtl(fireflow.Bundle.load(bundle), images=photos, count=len(PHOTOS))
+        found.bundle.save_again()
+        print(found.render(), flush=True)
+        status = max(status, int(not found.passed))
+        fireflow.report(found.bundle)
         print(f"{name} on {board}: {time.monotonic() - start:.0f} s", flush=True)
     return status
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.host.cli import main
+import fireflow
+from fireflow.hw.bitstream.toolchains import toolchain
 from tests.host.devices.test_pynq_versions import VERSIONS, pytestmark, run
-from tests.hw.bitstream.one_layer import build_command, one_layer
+from tests.hw.bitstream.one_layer import one_layer
 from tests.hw.bitstream.open_tools import open_tools
 
 __all__ = ["pytestmark"]
@@ -17,10 +18,10 @@ __all__ = ["pytestmark"]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     open_tools()
-    folder = tmp_path_factory.mktemp("open")
-    lowered, output = folder / "one-layer.fire", folder / "z2.fire"
-    one_layer().save(lowered)
-    assert main([*build_command(lowered, output), "--check", "none"]) == 0
+    bundle, output = one_layer(), tmp_path_factory.mktemp("open") / "z2.fire"
+    chosen = fireflow.plan(bundle, board="pynq-z2", target_fps=1000, toolchain="open")
+    unchecked = toolchain("open").Options(check="none")
+    fireflow.build(bundle, chosen, output, toolchain="open", options=unchecked)
     return output
 
 
