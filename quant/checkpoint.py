@@ -133,9 +133,9 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, T
 
 def _same_network(known: str, model: Network) -> bool:
     """Whether a checkpoint is of this network: earlier versions did not write the name of its kind."""
-    content = json.loads(known)
-    own: dict[str, Any] = json.loads(_network_text(model))
-    return bool(own == {**content, "spec": spec_from_json(content["spec"]).to_json()})
+    content: dict[str, Any] = json.loads(known)
+    stored = {**content, "spec": spec_from_json(content["spec"]).to_json()}
+    return json.dumps(stored, sort_keys=True) == json.dumps(json.loads(_network_text(model)), sort_keys=True)
 
 
 def _network_text(model: Network) -> str:
