@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.hw.bitstream.toolchains import toolchain as toolchain_named
+from fireflow.hw.boards import LABELS
 from fireflow.hw.bundle import SUFFIX, Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import check_suffix
@@ -74,8 +75,10 @@ def build(
     if not rtl and toolchain is not None:
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     if not plan.fits:
+        over = " and ".join(LABELS[name] for name in plan.excess)
         raise InputError(
-            f"{target}: the plan must fit {plan.budget:.0%} of {plan.board.name}; fold it less, or take a larger board"
+            f"{target}: the plan must fit {plan.budget:.0%} of {plan.board.name}, not exceed it in {over}; fold it "
+            "less, or take a larger board"
         )
     tool = None if toolchain is None else toolchain_named(toolchain)
     if tool is not None:
