@@ -65,6 +65,10 @@ def test_what_does_not_fit_is_not_built(bundle: fireflow.Bundle, tmp_path: Path)
     plan = fireflow.plan(bundle, board="pynq-z2", folding={})
     with pytest.raises(fireflow.InputError, match="a bitstream needs RTL"):
         fireflow.build(bundle, plan, tmp_path / "net.fire", rtl=False, toolchain="open")
+    with pytest.raises(
+        fireflow.InputError, match=r"options: must be of clock_mhz, seed, .*, not 'sed'; correct the name"
+    ):
+        fireflow.build(bundle, plan, tmp_path / "net.fire", toolchain="open", options={"sed": 2})
     with pytest.raises(fireflow.InputError, match=r"the output must be called NAME.fire, not net"):
         fireflow.build(bundle, plan, tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
