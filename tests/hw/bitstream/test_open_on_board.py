@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import fireflow
-from fireflow.hw.bitstream.toolchains import toolchain
 from tests.host.devices.test_pynq_versions import VERSIONS, pytestmark, run
 from tests.hw.bitstream.one_layer import one_layer
 from tests.hw.bitstream.open_tools import open_tools
@@ -18,11 +17,10 @@ __all__ = ["pytestmark"]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     open_tools()
-    bundle, output = one_layer(), tmp_path_factory.mktemp("open") / "z2.fire"
-    chosen = fireflow.plan(bundle, board="pynq-z2", target_fps=1000, toolchain="open")
-    unchecked = toolchain("open").Options(check="none")
-    fireflow.build(bundle, chosen, output, toolchain="open", options=unchecked)
-    return output
+    folder = tmp_path_factory.mktemp("open")
+    bundle, output = one_layer(), folder / "z2.fire"
+    plan = fireflow.plan(bundle, board="pynq-z2", target_fps=1000, toolchain="open")
+    return fireflow.build(bundle, plan, output, toolchain="open", options={"check": "none"}).folder
 
 
 @pytest.mark.parametrize("version", VERSIONS)
