@@ -4,6 +4,7 @@ from fireflow.host.driver import Accelerator as Accelerator
 from fireflow.hw.bundle import Bundle as Bundle
 from fireflow.hw.errors import InputError as InputError
 from fireflow.hw.graph import Graph as Graph
+from fireflow.hw.parts.boards import boards as boards
 from fireflow.hw.preprocessing import Preprocessing as Preprocessing
 from fireflow.hw.simulator import Simulator as Simulator
 

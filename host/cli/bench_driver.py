@@ -229,7 +229,7 @@ def _under_pynq(bundle: Bundle, frames: int, interval: float, latency: float, fo
     from fireflow.host.devices.machine import Machine, virtual_bitstream
     from fireflow.host.devices.pynq import PynqDevice
     from fireflow.host.devices.pynq_virtual import make_board
-    from fireflow.hw.parts.description import family_of
+    from fireflow.hw.parts.boards import family_of
 
     family = family_of(BOARD)
     bitstream = folder / "bench.bit"

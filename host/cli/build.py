@@ -16,16 +16,17 @@ from fireflow.host.cli.output import print_json, table
 from fireflow.host.cli.overwrite import check_bundle, check_hardware, timed
 from fireflow.host.cli.step_progress import StepProgress
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS
-from fireflow.hw.boards import RESOURCES, board
 from fireflow.hw.errors import InputError, ToolFailure
+from fireflow.hw.parts import RESOURCES, board
+from fireflow.hw.parts.boards import boards, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fireflow.hw.boards import Board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.folding import Plan
     from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.parts import Board
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="a bundle, a .fireq or QONNX file, or a shipped model by name"
     )
     arguments.output(parser, "the bundle to write, NAME.fire")
-    parser.add_argument("--board", required=True, help="PYNQ-Z1, PYNQ-Z2, Ultra96-V2, KV260 or ZCU104")
+    parser.add_argument("--board", required=True, help=listed(list(boards)))
     parser.add_argument(
         "--target-fps", type=float, metavar="F", help="frames a second; by default as many as fit the board"
     )
@@ -176,7 +177,7 @@ def _hardware(plan: Plan) -> Hardware:
 
 def verdict(plan: Plan, hardware: Hardware) -> str:
     """What a user wants to know before anything slow runs."""
-    from fireflow.hw.boards import LABELS
+    from fireflow.hw.parts import LABELS
 
     board, used = plan.board, plan.used
     rows = []

@@ -14,9 +14,9 @@ from fireflow.host.cli.output import print_json, table
 from fireflow.host.cli.overwrite import timed
 
 if TYPE_CHECKING:
-    from fireflow.hw.boards import Board, Resources
     from fireflow.hw.dataflow.counts import Counts
     from fireflow.hw.dataflow.network import Dataflow
+    from fireflow.hw.parts import Board, Resources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the counts and puts them into the bundle; 1 if by them it does not fit its budget."""
     from fireflow.host.cli.simulate import built
-    from fireflow.hw.boards import board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.cost import costs, total
     from fireflow.hw.dataflow.counts import Counts
     from fireflow.hw.finn.estimate import finn_estimate
+    from fireflow.hw.parts import board
     from fireflow.hw.rtl.count import count_layers
     from fireflow.hw.tools.yosys import wasm_version
 
@@ -85,8 +85,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _layers(flow: Dataflow, counts: Counts, modelled: Mapping[str, Resources]) -> str:
     """Layer by layer: of each resource the count, what the model expects, and what FINN does where it says."""
-    from fireflow.hw.boards import LABELS
     from fireflow.hw.dataflow.counts import FINN_RESOURCES
+    from fireflow.hw.parts import LABELS
 
     used = [name for name in LABELS if any(getattr(own, name) for own in counts.counted.values())]
     headings = ["layer", "kind"]
@@ -108,8 +108,8 @@ def _layers(flow: Dataflow, counts: Counts, modelled: Mapping[str, Resources]) -
 
 
 def _totals(counts: Counts, modelled: Mapping[str, Resources], board: Board) -> str:
-    from fireflow.hw.boards import LABELS
     from fireflow.hw.dataflow.counts import errors
+    from fireflow.hw.parts import LABELS
 
     finn = counts.finn_total()
     rows = []

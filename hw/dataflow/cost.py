@@ -12,7 +12,6 @@ from functools import lru_cache, singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.dataflow import memory
 from fireflow.hw.dataflow.layers import (
     Add,
@@ -28,8 +27,9 @@ from fireflow.hw.dataflow.layers import (
     WidthConverter,
     Window,
 )
-from fireflow.hw.dataflow.products import FACTOR_BITS, product
+from fireflow.hw.dataflow.products import product
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import FAMILIES, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.network import Dataflow
@@ -45,7 +45,7 @@ def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool
     (4, 3, 2)
     """
     weight_bits, activation_bits = max(2, weight_bits), max(2, activation_bits)
-    wide = FACTOR_BITS[family]
+    wide = FAMILIES[family].factor_bits
     if wide == weight_bits:
         return 1
     return 1 + (wide - (not narrow) - weight_bits) // (weight_bits + activation_bits - 1)

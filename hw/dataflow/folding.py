@@ -14,12 +14,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources
 from fireflow.hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
 from fireflow.hw.dataflow.program import Program, first
 from fireflow.hw.dataflow.ways import KERNELS, Way, Ways, within
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import LABELS, RESOURCES, Board, Resources
 
 ENDLESS = 1e3
 """A share that no network needs."""

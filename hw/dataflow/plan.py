@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Mapping
 
-from fireflow.hw.boards import RESOURCES, Board, Resources
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.fifo import fifo_depths
 from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import RESOURCES, Board, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.network import Dataflow

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from fireflow.hw.dataflow.layers import MatMul
 from fireflow.hw.dataflow.memory import LUTS_PER_BRAM36, bram36
 from fireflow.hw.dataflow.stream import divisors
+from fireflow.hw.parts import FAMILIES
 
-FACTOR_BITS = {"xc7": 25, "xcup": 27}
-"""Width of the multiplier's wide operand: DSP48E1 and DSP48E2."""
 PRODUCT_BITS = 48
 LONGEST_CHAIN = {"dsp": 16, "lut": 8}
 SHORTEST_CHAIN = 4
@@ -35,7 +34,7 @@ class Product:
 def product(layer: MatMul, family: str) -> Product:
     """The most lanes whose spacing holds the sum of a chain that is not too short, and the best such chain."""
     weight_bits, act_bits = max(2, layer.weight_bits), max(2, layer.input.bits)
-    wide = FACTOR_BITS[family] - weight_bits - (not layer.narrow)
+    wide = FAMILIES[family].factor_bits - weight_bits - (not layer.narrow)
     worst = ((1 << (weight_bits - 1)) - layer.narrow) * ((1 << act_bits) - 1)
     if layer.kernel == "lut":
         return Product(1, PRODUCT_BITS, _chain(layer, LONGEST_CHAIN["lut"]))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from fireflow.hw.boards import RESOURCES, Resources
 from fireflow.hw.dataflow.build import Workbench, ours_can
 from fireflow.hw.dataflow.cost import cost, total
 from fireflow.hw.dataflow.layers import Fork, WidthConverter, Window
@@ -19,6 +18,7 @@ from fireflow.hw.dataflow.schedule import estimated_interval
 from fireflow.hw.dataflow.stream import Stream, divisors
 from fireflow.hw.ops import Conv, GlobalSum, Threshold
 from fireflow.hw.ops import MaxPool as MaxPoolOp
+from fireflow.hw.parts import RESOURCES, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.graph import Graph, Node

@@ -9,10 +9,9 @@ from fireflow.hw.dataflow.memory import RAM_STYLES
 from fireflow.hw.dataflow.products import product
 from fireflow.hw.errors import InputError
 from fireflow.hw.packing import pack_bits
+from fireflow.hw.parts import FAMILIES
 from fireflow.hw.rtl.kernels import Kernel
 from fireflow.hw.tools.axi_stream import Port
-
-DSP_VERSIONS = {"xc7": 1, "xcup": 2}
 
 
 def matmul_kernel(layer: MatMul, family: str) -> Kernel:
@@ -40,7 +39,7 @@ def matmul_kernel(layer: MatMul, family: str) -> Kernel:
         "WEIGHT_BITS": layer.weight_bits,
         "ACT_BITS": layer.input.bits,
         "SUM_BITS": layer.output.bits,
-        "DSP": DSP_VERSIONS[family] if layer.kernel == "dsp" else 0,
+        "DSP": FAMILIES[family].dsp_version if layer.kernel == "dsp" else 0,
         "LANES": shared.lanes,
         "SPACING": shared.spacing,
         "CHAIN": shared.chain,

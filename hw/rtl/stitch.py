@@ -18,11 +18,11 @@ from fireflow.hw.dataflow.network import Dataflow, Edge
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.generate import generate, module_name
+from fireflow.hw.parts import family_of_part
 from fireflow.hw.rtl.kernels import Kernel, kernel
 from fireflow.hw.rtl.matmul import matmul_kernel
 from fireflow.hw.rtl.names import safe_dataflow
 from fireflow.hw.tools.axi_stream import Port
-from fireflow.hw.tools.yosys import family
 
 TOP = "accelerator"
 KERNELS = "fireflow"
@@ -83,7 +83,7 @@ def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources:
         sources.update(dict.fromkeys(generated.sources))
         port_in, port_out = Port("in0_V", layer.input.tdata_bits), Port("out0_V", layer.output.tdata_bits)
         return Kernel(generated.top, {}, (port_in,), (port_out,), 0)
-    own = matmul_kernel(layer, family(part)) if isinstance(layer, MatMul) else kernel(layer)
+    own = matmul_kernel(layer, family_of_part(part).name) if isinstance(layer, MatMul) else kernel(layer)
     (folder / KERNELS).mkdir(exist_ok=True)
     for path in own.sources:
         shutil.copyfile(path, folder / KERNELS / path.name)

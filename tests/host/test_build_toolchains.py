@@ -18,10 +18,10 @@ from fireflow.host.devices.overlay import dma_addresses, place_overlay
 from fireflow.hw.bitstream.steps import Progress
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Result, Toolchain, toolchain
 from fireflow.hw.bitstream.toolchains.base import Say, option
-from fireflow.hw.boards import Board
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError, ToolFailure
+from fireflow.hw.parts import Board
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.rtl.stitch import Design
 from tests.hw.bitstream.vivado_mock import HERE, install

@@ -16,9 +16,9 @@ from PIL import Image
 from fireflow.host.cli import main
 from fireflow.host.cli.overwrite import Loss, check_export, duration, timed
 from fireflow.host.cli.records import open_writer
-from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.parts import Resources
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.quant.build import load_network
 from fireflow.quant.model_file import Model, load_model, save_model

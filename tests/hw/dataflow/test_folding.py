@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fireflow.hw.boards import RESOURCES, Resources, board
 from fireflow.hw.dataflow.build import Workbench, to_dataflow
 from fireflow.hw.dataflow.cost import TABLE, coefficients, cost, costs, dsps, features, finn_lanes, total
 from fireflow.hw.dataflow.counts import errors
@@ -22,6 +21,7 @@ from fireflow.hw.dataflow.program import first
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.ops import Conv
+from fireflow.hw.parts import RESOURCES, Resources, board
 from tests.hw.networks import squeezenet
 
 

@@ -15,7 +15,6 @@ from numpy.testing import assert_array_equal
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.dataflow.layers import (
@@ -46,6 +45,7 @@ from fireflow.hw.finn.hand_over import (
 )
 from fireflow.hw.finn.kernels import register
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import Resources
 from tests.hw.networks import pictures, squeezenet
 
 FOLDED = {

@@ -9,7 +9,6 @@ import find_libpython
 import numpy as np
 import pytest
 
-from fireflow.hw.boards import board
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.fifo import fifo_depths
 from fireflow.hw.dataflow.network import Dataflow
@@ -17,6 +16,7 @@ from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.packing import pack_bits
+from fireflow.hw.parts import board
 from fireflow.hw.rtl.shell import SHELL, ZYNQ7, content_hash, frame_bytes, write_shell
 from fireflow.hw.rtl.simulate import modelled
 from fireflow.hw.rtl.stitch import Design, stitch
