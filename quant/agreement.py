@@ -15,13 +15,13 @@ import onnx
 import torch
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.onnx_weights import load_model
-from fireflow.quant.operations import shown
+from fireflow.quant.imported.operations import shown
+from fireflow.quant.networks.base import float_state
 from fireflow.quant.pretrained import FloatWeights
-from fireflow.quant.squeezenet import SqueezeNet
+from fireflow.quant.readers.onnx_weights import load_model
 
 TOLERANCE = 1e-4
-"""Largest difference, relative to the largest value of conv10's maps.
+"""Largest difference, relative to the largest value of the head's maps.
 
 Measured: ONNX Runtime's float32 lies within 8e-8 of our float64 for the four published sets of weights, and within
 3e-7 for the networks of the tests. Of the changes that make another function, a ReLU taken away at any of the 26
@@ -114,8 +114,8 @@ def _by_engine(
 def _by_network(
     weights: FloatWeights, pictures: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Scores by the float network, in float64 (N, classes), and the largest value of conv10's maps."""
-    network = SqueezeNet(weights.spec).eval().double()
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.arrays.items()})
+    """Scores by the float network, in float64 (N, classes), and the largest value of the head's maps."""
+    network = weights.spec.build().eval().double()
+    network.load_state_dict(float_state(weights.arrays))
     scores, maps = network.scores_and_maps(torch.from_numpy(pictures).double())
     return scores.numpy(), float(maps[-1].abs().max())

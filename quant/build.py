@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from fireflow.quant.data import ImageSet
 from fireflow.quant.decoded import decode_to_array
 from fireflow.quant.layers import mark_calibrated, quantizers
 from fireflow.quant.model_file import SUFFIX, Model, load_model
+from fireflow.quant.networks.base import Network, NetworkSpec, float_state
 from fireflow.quant.precision import Policy
 from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_weights
-from fireflow.quant.squeezenet import SqueezeNet, SqueezeNetSpec
 
 ASSUMED = "assumed"
 """In the card of a network from a weight file: sentences on what the file does not tell."""
@@ -64,8 +64,8 @@ def load_network(
 def float_network(weights: FloatWeights, input_size: int | None = None) -> Model:
     """The float network of a weight file, on RGB pixels."""
     folded = fold_preprocessing(weights)
-    network = SqueezeNet(weights.spec)
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in folded.arrays.items()})
+    network = weights.spec.build()
+    network.load_state_dict(float_state(folded.arrays))
     network.pixel_offset = _offset(weights.preprocessing)
     model = Model(network.eval(), weights.preprocessing)
     return model if input_size is None else with_input_size(model, input_size)
@@ -80,11 +80,11 @@ def with_input_size(model: Model, input_size: int) -> Model:
     return replace(model, network=network, preprocessing=with_size(model.preprocessing, input_size))
 
 
-def to_float(network: SqueezeNet) -> SqueezeNet:
+def to_float(network: Network) -> Network:
     """The float network of the same weights (those of a quantized one are its integers times their scale)."""
     if network.policy is None:
         return network
-    plain = SqueezeNet(network.spec).eval()
+    plain = network.spec.build().eval()
     wanted = plain.state_dict()
     plain.load_state_dict({name: value for name, value in network.state_dict().items() if name in wanted})
     plain.pixel_offset = network.pixel_offset
@@ -97,7 +97,7 @@ def to_quantized(
     batches: Callable[[], Iterable[Tensor]],
     equalize: bool = False,
     correct_biases: bool = True,
-) -> SqueezeNet:
+) -> Network:
     """A quantized network, ready for training or for `quant.finalize`.
 
     Args:
@@ -130,9 +130,9 @@ def calibration_batches(
     return lambda: calibrate.pixel_batches(pixels)
 
 
-def rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor]) -> SqueezeNet:
+def rebuilt(network: Network, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Network:
     """A network like `network`, its policy and pixel offset, but with this `spec` and the tensors of `state`."""
-    result = SqueezeNet(spec, network.policy).eval()
+    result = spec.build(network.policy).eval()
     result.load_state_dict(state)
     result.pixel_offset = network.pixel_offset
     for _name, layer, _bits in quantizers(result):
@@ -141,16 +141,16 @@ def rebuilt(network: SqueezeNet, spec: SqueezeNetSpec, state: dict[str, Tensor])
 
 
 @torch.no_grad()
-def centred(model: Model) -> SqueezeNet:
-    """The network on pixels less their mean, as training wants it: undoes what `quant.finalize` does to conv1."""
+def centred(model: Model) -> Network:
+    """The network on pixels less their mean, as training wants it: undoes what `quant.finalize` does to the stem."""
     network = model.network
     if network.pixel_offset is not None:
         return network
     moved = rebuilt(network, network.spec, network.state_dict())
     offset = _offset(model.preprocessing)
-    weight = moved.conv1.weight.double()
-    assert moved.conv1.bias is not None
-    moved.conv1.bias.copy_(moved.conv1.bias.double() + (weight * offset.double()).sum(dim=(1, 2, 3)))
+    stem = next(moved.connections()).conv
+    assert stem.bias is not None
+    stem.bias.copy_(stem.bias.double() + (stem.weight.double() * offset.double()).sum(dim=(1, 2, 3)))
     moved.pixel_offset = offset
     return moved
 

@@ -16,31 +16,31 @@ from torch.fx import symbolic_trace
 
 from fireflow.hw.errors import InputError
 from fireflow.quant.layers import quantizers, set_scale
+from fireflow.quant.networks.base import Network
 from fireflow.quant.precision import Policy
-from fireflow.quant.squeezenet import SqueezeNet
 
 _CANDIDATES = 60
 _SAMPLES_PER_BATCH = 1 << 15
 
 
-def equalize(model: SqueezeNet) -> SqueezeNet:
+def equalize(model: Network) -> Network:
     """Return a copy of a float network whose channels have like ranges; what it computes stays the same.
 
-    Cross-layer equalization: Nagel et al., arXiv:1906.04721. Layers whose channels a complex bypass ties to those of
-    others stay as they are.
+    Cross-layer equalization: Nagel et al., arXiv:1906.04721. Layers whose channels are tied to those of others, as by a
+    complex bypass, stay as they are.
 
     Raises:
-        InputError: a simple bypass, whose sums Brevitas does not see: the result would compute something else.
+        InputError: sums, as of a simple bypass, that Brevitas does not see: the result would compute something else.
     """
-    if model.spec.bypass == "simple":
+    if model.tied is not None:
         raise InputError(
-            "equalize: the network must have no sums that tie the channels of its layers, not a simple bypass; "
+            f"equalize: the network must have no sums that tie the channels of its layers, not {model.tied}; "
             "leave --equalize out"
         )
     equalized = copy.deepcopy(model).eval()
     graph = symbolic_trace(equalized)
     EqualizeGraph(iterations=20).apply(graph)
-    result = SqueezeNet(model.spec).eval()
+    result = model.spec.build().eval()
     result.pixel_offset = model.pixel_offset
     weights = {name: tensor for name, tensor in graph.state_dict().items() if name != "pixel_offset"}
     result.load_state_dict(weights, strict=True)
@@ -48,7 +48,7 @@ def equalize(model: SqueezeNet) -> SqueezeNet:
 
 
 @torch.no_grad()
-def quantize(model: SqueezeNet, policy: Policy, batches: Iterable[Tensor]) -> SqueezeNet:
+def quantize(model: Network, policy: Policy, batches: Iterable[Tensor]) -> Network:
     """Return the quantized twin of a float network, with every scale set to lose least (mean squared error).
 
     Args:
@@ -56,13 +56,13 @@ def quantize(model: SqueezeNet, policy: Policy, batches: Iterable[Tensor]) -> Sq
         policy: bit widths.
         batches: calibration pixels, float32 (N, 3, H, W) of 0..255.
     """
-    quantized = SqueezeNet(model.spec, policy).eval()
+    quantized = model.spec.build(policy).eval()
     quantized.load_state_dict(model.state_dict(), strict=False)
     quantized.pixel_offset = model.pixel_offset
     samples = _activation_samples(model, batches)
     for name, layer, bits in quantizers(quantized):
         if isinstance(layer, nn.Conv2d):
-            per_channel = layer is not quantized.conv10
+            per_channel = layer is not quantized.head.conv
             rows = layer.weight.flatten(1) if per_channel else layer.weight.reshape(1, -1)
             set_scale(layer, best_scale(rows, 2 ** (bits - 1) - 1, symmetric=True))
         else:
@@ -71,7 +71,7 @@ def quantize(model: SqueezeNet, policy: Policy, batches: Iterable[Tensor]) -> Sq
 
 
 @torch.no_grad()
-def correct_biases(model: SqueezeNet, batches: Iterable[Tensor]) -> None:
+def correct_biases(model: Network, batches: Iterable[Tensor]) -> None:
     """Shift every bias so that the quantized layer's mean output equals its float one (Brevitas)."""
     model.eval()
     with bias_correction_mode(model):
@@ -104,7 +104,7 @@ def best_scale(rows: Tensor, largest: int, symmetric: bool) -> Tensor:
     return best.flatten()
 
 
-def _activation_samples(model: SqueezeNet, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+def _activation_samples(model: Network, batches: Iterable[Tensor]) -> dict[str, Tensor]:
     """A sample of what each activation of the float network gives, by module name."""
     seen: dict[str, list[Tensor]] = {}
     generator = torch.Generator().manual_seed(0)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -17,8 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file
 from fireflow.quant.layers import mark_calibrated, quantizers
+from fireflow.quant.networks import Network, spec_from_json
 from fireflow.quant.recipe import Recipe
-from fireflow.quant.squeezenet import SqueezeNet
 
 CHECKPOINT = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -46,7 +47,7 @@ def save_checkpoint(
     if averaged > 0:
         tensors.update({f"average.{n}": t.contiguous() for n, t in _tensors(average.module).items()})
     metadata = {"step": str(step), "averaged": str(averaged), "recipe": recipe.model_dump_json()}
-    if isinstance(model, SqueezeNet):
+    if isinstance(model, Network):
         metadata["network"] = _network_text(model)
     with atomic_file(folder / CHECKPOINT) as temporary:
         try:
@@ -77,7 +78,7 @@ def load_checkpoint(
             f"{path}: must be of the same recipe, not {metadata['recipe']}; choose another output folder"
         )
     known = metadata.get("network")
-    if known is not None and isinstance(model, SqueezeNet) and known != _network_text(model):
+    if known is not None and isinstance(model, Network) and not _same_network(known, model):
         raise InputError(f"{path}: must be of the same network and bit widths; choose another output folder")
     own = _tensors(model)
     stored = {
@@ -130,7 +131,14 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, T
         ) from None
 
 
-def _network_text(model: SqueezeNet) -> str:
+def _same_network(known: str, model: Network) -> bool:
+    """Whether a checkpoint is of this network: earlier versions did not write the name of its kind."""
+    content = json.loads(known)
+    own: dict[str, Any] = json.loads(_network_text(model))
+    return bool(own == {**content, "spec": spec_from_json(content["spec"]).to_json()})
+
+
+def _network_text(model: Network) -> str:
     """What tells networks with the same tensors apart: where its layers lie, and their bits."""
     policy = None if model.policy is None else model.policy.model_dump(mode="json", exclude={"name"})
     return json.dumps({"spec": model.spec.to_json(), "policy": policy})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,7 +22,7 @@ from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantIn
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file
-from fireflow.quant.squeezenet import SqueezeNet
+from fireflow.quant.networks.base import Network, pool_behind
 
 _OPSET = 13
 
@@ -39,12 +38,12 @@ _CLEANUP = (
 )
 
 
-def export(network: SqueezeNet, path: Path) -> None:
+def export(network: Network, path: Path) -> None:
     """Write a finalized network as QONNX.
 
     The input ``image`` is float32 (1, 3, S, S) holding uint8 RGB pixels; the output ``scores`` is float32
-    (1, classes). Tensors are named ``conv1`` (accumulator with bias), ``conv1.act``, ``pool1``, ``fire2.squeeze``,
-    ``fire2.concat``, ``fire3.add``, ``conv10.relu`` and so on.
+    (1, classes). Tensors are named as layers are: ``conv1`` (accumulator with bias), ``conv1.act``, ``pool1``; joins as
+    `Network.joined` names them.
 
     Raises:
         InputError: the network is float or not finalized.
@@ -58,21 +57,21 @@ def export(network: SqueezeNet, path: Path) -> None:
         pixels = torch.zeros(1, 3, size, size)
         export_qonnx(network.eval(), pixels, str(raw), opset_version=_OPSET, dynamo=False)
         model = ModelWrapper(str(raw))
-        name_tensors(model)
+        name_tensors(model, network)
         for transformation in _CLEANUP:
             model = model.transform(transformation)
     with atomic_file(path) as temporary:
         onnx.save(model.model, str(temporary))
 
 
-def name_tensors(model: ModelWrapper) -> None:
+def name_tensors(model: ModelWrapper, network: Network) -> None:
     """Give every tensor of interest its canonical name, found by how it is connected (see `export`)."""
     proto: ModelProto = model.model
     weights = {tensor.name for tensor in proto.graph.initializer}
     producers = {output: node for node in proto.graph.node for output in node.output}
     names: dict[str, str] = {proto.graph.input[0].name: "image", proto.graph.output[0].name: "scores"}
     for node in proto.graph.node:
-        if (name := _canonical(node, names, producers, weights)) is not None:
+        if (name := _canonical(node, names, producers, weights, network)) is not None:
             names.setdefault(node.output[0], name)
     for old, new in names.items():
         model.rename_tensor(old, new)
@@ -83,7 +82,11 @@ def name_tensors(model: ModelWrapper) -> None:
 
 
 def _canonical(
-    node: NodeProto, names: dict[str, str], producers: dict[str, NodeProto], weights: set[str]
+    node: NodeProto,
+    names: dict[str, str],
+    producers: dict[str, NodeProto],
+    weights: set[str],
+    network: Network,
 ) -> str | None:
     if node.op_type == "Conv":
         source = node.input[1] if node.input[1] in weights else producers[node.input[1]].input[0]
@@ -95,14 +98,7 @@ def _canonical(
         return f"{before}.relu"
     if node.op_type == "Quant":
         return before.removesuffix(".relu") + ".act"
-    number = re.match(r"\D+(\d+)", before)
-    assert number is not None, before
     if node.op_type == "MaxPool":
-        return f"pool{number[1]}"
-    # A sum may name its operands in either order; the concat of the module itself is always one of them.
-    inside = next(
-        (n for n in (names.get(i, "") for i in node.input) if n.endswith((".concat", "expand1x1.act"))),
-        before,
-    )
+        return pool_behind(before)
     kind = {"Concat": "concat", "Add": "add"}.get(node.op_type)
-    return None if kind is None else f"{inside.split('.')[0]}.{kind}"
+    return None if kind is None else network.joined(kind, [names.get(name, "") for name in node.input])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fireflow.hw.errors import InputError
 from fireflow.quant.layers import bits_of, scale_of
-from fireflow.quant.squeezenet import Connection, SqueezeNet
+from fireflow.quant.networks.base import Connection, Network
 
 THRESHOLD_SHIFT = 0.2
 """Largest change of a threshold by `_keep_thresholds_off_integers`, in units of the accumulator."""
@@ -24,12 +24,12 @@ _CANDIDATES = 401
 
 
 @torch.no_grad()
-def finalize(model: SqueezeNet) -> SqueezeNet:
+def finalize(model: Network) -> Network:
     """Return the deployable copy of a quantized network.
 
     - Weights become integers times their scale.
-    - The pixel offset moves into the bias of conv1, through the quantized weights: exact, since conv1 does not pad.
-    - The bias of conv10 becomes an integer multiple of its accumulator's scale.
+    - The pixel offset moves into the bias of the stem, through the quantized weights: exact, since that does not pad.
+    - The bias of the head becomes an integer multiple of its accumulator's scale.
     - The other biases move by a fraction of one accumulator step, so that no threshold lies near an integer.
 
     Raises:
@@ -37,7 +37,7 @@ def finalize(model: SqueezeNet) -> SqueezeNet:
     """
     if model.policy is None:
         raise InputError("finalize: the network must be quantized, not float; run `fireflow quantize` first")
-    final: SqueezeNet = copy.deepcopy(model).eval()
+    final: Network = copy.deepcopy(model).eval()
     final.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for connection in final.connections():
         conv = connection.conv
@@ -46,7 +46,7 @@ def finalize(model: SqueezeNet) -> SqueezeNet:
         conv.weight.copy_(integers * scale)
         assert conv.bias is not None
         bias = conv.bias.double()
-        if connection.name == "conv1" and final.pixel_offset is not None:
+        if connection.input_act is None and final.pixel_offset is not None:
             bias -= (integers.double() * scale.double() * final.pixel_offset.double()).sum(dim=(1, 2, 3))
         conv.bias.copy_(_snapped(bias, connection))
     final.pixel_offset = None
@@ -54,17 +54,17 @@ def finalize(model: SqueezeNet) -> SqueezeNet:
 
 
 @contextlib.contextmanager
-def integer_head_bias(model: SqueezeNet) -> Iterator[None]:
-    """Within this context the bias of conv10 is what `finalize` will make of it; afterwards it is itself again.
+def integer_head_bias(model: Network) -> Iterator[None]:
+    """Within this context the bias of the head is what `finalize` will make of it; afterwards it is itself again.
 
-    An accumulator step of conv10 is coarse against the differences of class scores: at 4 bits, rounding the bias of a
+    An accumulator step of the head is coarse against the differences of class scores: at 4 bits, rounding the bias of a
     1000-class network after training costs more than a point of accuracy. Training inside this context makes the
     rest of the network expect it. Gradients pass straight through to the bias.
     """
     if model.policy is None:
         yield
         return
-    *_, head = model.connections()
+    head = model.head
     assert head.conv.bias is not None
     free = head.conv.bias.detach().clone()
     with torch.no_grad():

@@ -16,8 +16,8 @@ from fireflow.hw.labels import IMAGENET_CLASSES, imagenet, imagenet_names
 from fireflow.quant.build import calibration_batches, rebuilt, to_float
 from fireflow.quant.data import ImageSet
 from fireflow.quant.model_file import Model
+from fireflow.quant.networks import Network
 
-_HEAD = ("conv10.weight", "conv10.bias")
 _PICTURES = 64
 """So many set the first biases of a new head."""
 
@@ -45,7 +45,7 @@ def cut_head(model: Model, rows: npt.NDArray[np.int64]) -> Model:
         )
     picked = torch.from_numpy(rows)
     state = network.state_dict()
-    for name in _HEAD:
+    for name in _tensors(network):
         state[name] = state[name][picked]
     labels = tuple(model.labels[row] for row in rows.tolist()) if model.labels else ()
     spec = replace(network.spec, num_classes=len(rows))
@@ -65,6 +65,12 @@ def head_of_data(model: Model, images: ImageSet) -> tuple[Model, ClassMatch]:
     whole = model.labels or (imagenet_names() if match.assumed_imagenet else ())
     names = tuple(_told_apart(whole, match.rows)) if whole else images.class_names
     return replace(cut, labels=names), match
+
+
+def _tensors(network: Network) -> tuple[str, str]:
+    """Names of the weight and the bias of the last layer."""
+    name = network.head.name
+    return f"{name}.weight", f"{name}.bias"
 
 
 def _told_apart(labels: Sequence[str], rows: Sequence[int]) -> list[str]:
@@ -96,17 +102,19 @@ def new_head(model: Model, images: ImageSet, seed: int) -> Model:
     plain = to_float(model.network)
     spec = replace(plain.spec, num_classes=len(names))
     state = plain.state_dict()
-    weight = state[_HEAD[0]]
+    weight_name, bias_name = _tensors(plain)
+    weight = state[weight_name]
     fresh = torch.randn((len(names), *weight.shape[1:]), generator=torch.Generator().manual_seed(seed))
     size = weight.square().mean().sqrt()
-    state[_HEAD[0]], state[_HEAD[1]] = fresh * size, torch.zeros(len(names))
+    state[weight_name], state[bias_name] = fresh * size, torch.zeros(len(names))
     network = rebuilt(plain, spec, state)
     pixels = calibration_batches(images, model.preprocessing, _PICTURES, progress=False)
     sums = torch.cat(
         [network.scores_and_maps(batch)[1][-1].transpose(0, 1).flatten(1) for batch in pixels()], 1
     )
-    assert network.conv10.bias is not None
-    network.conv10.bias.copy_(torch.maximum(2 * sums.std(dim=1), size) - sums.mean(dim=1))
+    bias = network.head.conv.bias
+    assert bias is not None
+    bias.copy_(torch.maximum(2 * sums.std(dim=1), size) - sums.mean(dim=1))
     return replace(model, network=network, labels=names)
 
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fireflow.quant.networks.base import Teachable
 from fireflow.quant.recipe import Recipe
-
-
-class Network(Protocol):
-    """A `SqueezeNet`, or what computes the same."""
-
-    def scores_and_maps(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """As `SqueezeNet.scores_and_maps`."""
 
 
 class Loss(nn.Module):
     """The loss of a recipe, of batches.
 
     With teachers: the Kullback-Leibler divergence from the mean of their softened probabilities (Hinton et al.,
-    arXiv:1503.02531), and with `Recipe.features` the squared distance of every Fire module's output and of the maps
-    of conv10, each relative to the first teacher's (Romero et al., arXiv:1412.6550). Maps say far more of a picture
+    arXiv:1503.02531), and with `Recipe.features` the squared distance of the maps that the
+    network gives, each relative to the first teacher's (Romero et al., arXiv:1412.6550). Maps say far more of a picture
     than its scores, which counts where pictures are few.
     """
 
-    def __init__(self, student: Network, teachers: Sequence[Network], recipe: Recipe) -> None:
+    def __init__(self, student: Teachable, teachers: Sequence[Teachable], recipe: Recipe) -> None:
         super().__init__()
         self.recipe, self.student = recipe, student
         self.teachers = nn.ModuleList(teachers if recipe.distillation > 0 else ())  # type: ignore[arg-type]

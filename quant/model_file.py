@@ -16,8 +16,8 @@ from fireflow.hw.packing import read_arrays, write_arrays
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.quant.finalize import integer_weight
 from fireflow.quant.layers import bits_of, mark_calibrated, quantizers, scale_of, scale_parameter
+from fireflow.quant.networks import Network, NetworkSpec, spec_from_json
 from fireflow.quant.precision import parse_policy
-from fireflow.quant.squeezenet import SqueezeNet, SqueezeNetSpec
 
 SCHEMA = 1
 SUFFIX = ".fireq"
@@ -34,7 +34,7 @@ class Model:
         card: the model card: data, recipe, accuracy; any JSON object.
     """
 
-    network: SqueezeNet
+    network: Network
     preprocessing: Preprocessing
     labels: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
@@ -85,12 +85,13 @@ def load_model(path: Path) -> Model:
             f"{path}: schema must be {SCHEMA}, not {found!r:.80}; update fireflow or write the model again"
         )
     try:
-        policy = None if meta["policy"] is None else parse_policy(str(path), meta["policy"])
-        spec, offset = SqueezeNetSpec.from_json(meta["spec"]), _offset(meta["pixel_offset"])
+        spec = spec_from_json(meta["spec"])
+        policy = None if meta["policy"] is None else parse_policy(str(path), meta["policy"], spec.layers)
+        offset = _offset(meta["pixel_offset"])
         labels = fields.items("labels", meta["labels"])
         _check_size(spec, arrays)
         model = Model(
-            SqueezeNet(spec, policy).eval(),
+            spec.build(policy).eval(),
             Preprocessing.from_json(meta["preprocessing"]),
             tuple(fields.text(f"label {number}", label) for number, label in enumerate(labels)),
             dict(fields.mapping("card", meta["card"])),
@@ -117,7 +118,7 @@ def _offset(value: Any) -> list[float] | None:
     return [fields.number("pixel_offset", number, -1e6, 1e6) for number in value]
 
 
-def _check_size(spec: SqueezeNetSpec, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+def _check_size(spec: NetworkSpec, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     """Refuses a file that asks for a network much larger than what it holds, before there is memory for it."""
     held = sum(array.size for name, array in arrays.items() if name.endswith(".weight"))
     if spec.weights > 2 * held + (1 << 22):
@@ -149,7 +150,7 @@ def _check_facts(model: Model, path: Path) -> None:
 
 
 @torch.no_grad()
-def _fill(network: SqueezeNet, state: dict[str, Tensor], path: Path) -> None:
+def _fill(network: Network, state: dict[str, Tensor], path: Path) -> None:
     """Copy arrays into a network, after a check of names, shapes and values."""
     layers = {f"{name}.range": (layer, bits) for name, layer, bits in quantizers(network)}
     expected: dict[str, Tensor] = {n: scale_parameter(layer) for n, (layer, _bits) in layers.items()}

@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, read_json
+from fireflow.hw.limits import MAX_ACTIVATION_BITS, MAX_WEIGHT_BITS, MIN_WEIGHT_BITS
 
-MAX_WEIGHT_BITS = 6
-MAX_ACTIVATION_BITS = 8
-
-FIRE_NUMBERS = range(2, 10)
-"""Every SqueezeNet has these Fire modules."""
-LAYERS = (
-    "conv1",
-    *(
-        f"fire{n}.{part}"
-        for n in FIRE_NUMBERS
-        for part in ("squeeze", "expand1x1", "expand3x3", "bypass", "add")
-    ),
-    "conv10",
-)
-"""What a policy can name. Bypasses and their sums are in some architectures only."""
-_OF_LAYERS = "conv1, conv10 and squeeze, expand1x1, expand3x3, bypass, add of fire2 to fire9"
-
-WeightBits = Annotated[int, Field(ge=2, le=MAX_WEIGHT_BITS)]
+WeightBits = Annotated[int, Field(ge=MIN_WEIGHT_BITS, le=MAX_WEIGHT_BITS)]
 ActivationBits = Annotated[int, Field(ge=2, le=MAX_ACTIVATION_BITS)]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLayers:
+    """The layers of a network that a policy can name.
+
+    Args:
+        names: in order.
+        told: the same in short, for messages.
+        sharing: pairs of layers that share one activation quantizer.
+    """
+
+    names: tuple[str, ...]
+    told: str
+    sharing: tuple[tuple[str, str], ...] = ()
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raises ValueError if one of `names` is no layer."""
+        for name in names:
+            if name not in self.names:
+                raise ValueError(f"a layer must be one of {self.told}, not {name!r}")
+
+    def check_sharing(self, policy: Policy) -> None:
+        """Raises ValueError if layers that share a quantizer have different bits for it."""
+        for one, other in self.sharing:
+            if policy.activation_bits(one) != policy.activation_bits(other):
+                raise ValueError(
+                    f"{one} and {other} share one activation quantizer, so their activation bits must agree, "
+                    f"not be {policy.activation_bits(one)} and {policy.activation_bits(other)}"
+                )
+
+    def check(self, policy: Policy) -> None:
+        """Raises InputError if `policy` names what is no layer, or breaks a rule of the layers."""
+        try:
+            self.check_names(policy.layers)
+            self.check_sharing(policy)
+        except ValueError as error:
+            raise InputError(f"policy {policy.name}: {error}; mend the policy") from None
 
 
 class BitWidths(BaseModel):
@@ -45,9 +76,9 @@ class BitWidths(BaseModel):
 class Policy(BaseModel):
     """Bit widths of a whole network: a default and exceptions by layer name.
 
-    A layer is named as its weights are: ``conv1``, ``fire2.squeeze``, ``fire2.expand1x1``, ``conv10``, and
-    ``fire3.add`` for the sum of a bypass (only its activation bits count). The two expand branches of a Fire
-    share one activation quantizer, so their activation bits must agree.
+    A layer is named as its weights are, and a sum as its tensor is (only its activation bits count): see
+    `NetworkSpec.layers`. Layers that share one activation quantizer must agree on its bits. Whether the names are those
+    of a network is checked where the network is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,21 +88,15 @@ class Policy(BaseModel):
 
     @field_validator("layers")
     @classmethod
-    def _are_layers(cls, layers: Mapping[str, BitWidths]) -> Mapping[str, BitWidths]:
-        for name in layers:
-            if name not in LAYERS:
-                raise ValueError(f"a layer must be one of {_OF_LAYERS}, not {name!r}")
+    def _are_layers(cls, layers: Mapping[str, BitWidths], info: ValidationInfo) -> Mapping[str, BitWidths]:
+        if isinstance(info.context, PolicyLayers):
+            info.context.check_names(layers)
         return layers
 
     @model_validator(mode="after")
-    def _branches_agree(self) -> Self:
-        for number in FIRE_NUMBERS:
-            one, three = f"fire{number}.expand1x1", f"fire{number}.expand3x3"
-            if self.activation_bits(one) != self.activation_bits(three):
-                raise ValueError(
-                    f"{one} and {three} share one activation quantizer, so their activation bits must agree, "
-                    f"not be {self.activation_bits(one)} and {self.activation_bits(three)}"
-                )
+    def _sharing_agrees(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, PolicyLayers):
+            info.context.check_sharing(self)
         return self
 
     def weight_bits(self, layer: str) -> int:
@@ -81,6 +106,11 @@ class Policy(BaseModel):
     def activation_bits(self, layer: str) -> int:
         """Bits of the activation behind `layer`."""
         return self.layers.get(layer, self.default).activation
+
+    def save(self, path: Path) -> None:
+        """Writes this policy as JSON, which `load_policy` reads."""
+        with atomic_file(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2) + "\n")
 
 
 # conv1 sees 8-bit pixels, so a DSP packs two of its products whatever its weights: 6 bits there cost nothing in
@@ -102,11 +132,15 @@ PRESETS: Mapping[str, Policy] = {
 }
 
 
-def load_policy(name_or_path: str | Path) -> Policy:
+def load_policy(name_or_path: str | Path, known: PolicyLayers) -> Policy:
     """Return a preset by name, the ``wXaY`` policy of that name, or the policy in a JSON file.
 
     Exceptions may follow, each a layer or a pattern of layers and its bits, of which the last that matches counts:
     ``w4a4,*.squeeze=w6a4,conv10=w5a4``.
+
+    Args:
+        name_or_path: as above.
+        known: the layers of the network that it is for.
 
     Raises:
         InputError: no such preset or file, an exception for no layer, or a file that breaks a rule (names the field,
@@ -114,24 +148,27 @@ def load_policy(name_or_path: str | Path) -> Policy:
     """
     text = str(name_or_path)
     base, *exceptions = [text] if text.endswith(".json") else text.split(",")  # a path may have commas
-    policy = _without_exceptions(base)
+    policy = _without_exceptions(base, known)
     if not exceptions:
         return policy
-    layers = {name: bits.model_dump() for name, bits in policy.layers.items()} | _exceptions(exceptions)
-    return parse_policy(text, {"name": text, "default": policy.default.model_dump(), "layers": layers})
+    layers = {name: bits.model_dump() for name, bits in policy.layers.items()} | _exceptions(
+        exceptions, known
+    )
+    return parse_policy(text, {"name": text, "default": policy.default.model_dump(), "layers": layers}, known)
 
 
-def _without_exceptions(text: str) -> Policy:
+def _without_exceptions(text: str, known: PolicyLayers) -> Policy:
     if text in PRESETS:
+        known.check(PRESETS[text])
         return PRESETS[text]
     if bits := _bits(text):
-        return parse_policy(text, {"name": text, "default": bits})
+        return parse_policy(text, {"name": text, "default": bits}, known)
     if not text.endswith(".json"):
         raise InputError(
             f"policy: must be one of {', '.join(PRESETS)}, wXaY or a .json file, not {text!r}; "
             "see `fireflow quantize --help`"
         )
-    return parse_policy(text, read_json(Path(text)))
+    return parse_policy(text, read_json(Path(text)), known)
 
 
 def _bits(text: str) -> dict[str, str] | None:
@@ -139,7 +176,7 @@ def _bits(text: str) -> dict[str, str] | None:
     return match and match.groupdict()
 
 
-def _exceptions(texts: Sequence[str]) -> dict[str, object]:
+def _exceptions(texts: Sequence[str], known: PolicyLayers) -> dict[str, object]:
     """The bits of single layers, from ``LAYER=wXaY`` each."""
     layers: dict[str, object] = {}
     for text in texts:
@@ -149,29 +186,28 @@ def _exceptions(texts: Sequence[str]) -> dict[str, object]:
             raise InputError(
                 f"policy: an exception must be LAYER=wXaY, not {text!r}; for example *.squeeze=w6a4 or conv10=w5a4"
             )
-        matching = [name for name in LAYERS if fnmatchcase(name, pattern)]
+        matching = [name for name in known.names if fnmatchcase(name, pattern)]
         if not matching:
             raise InputError(
-                f"policy: {pattern!r} must match a layer: {_OF_LAYERS}; write for example *.squeeze or fire2.*"
+                f"policy: {pattern!r} must match a layer: {known.told}; write for example *.squeeze or fire2.*"
             )
         layers |= dict.fromkeys(matching, bits)
     return layers
 
 
-def save_policy(policy: Policy, path: Path) -> None:
-    """Write `policy` as JSON."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(policy.model_dump_json(indent=2) + "\n")
+def parse_policy(place: str, content: object, known: PolicyLayers) -> Policy:
+    """The policy that parsed JSON describes.
 
-
-def parse_policy(place: str, content: object) -> Policy:
-    """The policy that parsed JSON (from `place`, named in errors) describes.
+    Args:
+        place: where it is from, for messages.
+        content: parsed JSON.
+        known: the layers of the network that it is for.
 
     Raises:
         InputError: it breaks a rule.
     """
     try:
-        return Policy.model_validate(content)
+        return Policy.model_validate(content, context=known)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "policy"

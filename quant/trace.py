@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fireflow.quant.finalize import accumulator_scale, integer_weight
 from fireflow.quant.layers import bits_of, scale_of
-from fireflow.quant.squeezenet import Connection, Fire, SqueezeNet
+from fireflow.quant.networks.base import Block, Connection, Network, pool_behind
 
 Int64Array = npt.NDArray[np.int64]
 _BATCH = 4
@@ -34,7 +34,7 @@ class BrevitasTrace:
 
 
 def brevitas_trace(
-    network: SqueezeNet, images: npt.NDArray[np.uint8], dtype: torch.dtype = torch.float32
+    network: Network, images: npt.NDArray[np.uint8], dtype: torch.dtype = torch.float32
 ) -> BrevitasTrace:
     """Run a finalized network.
 
@@ -57,9 +57,10 @@ def brevitas_trace(
 class _Recorder:
     """Hooks that turn what flows through a network into integers."""
 
-    def __init__(self, network: SqueezeNet) -> None:
-        self.network = network
+    def __init__(self, network: Network) -> None:
+        self.network, self.head = network, network.head.name
         self.names: dict[int, str] = {}  # id of a tensor -> its name, for the tensors of the current run
+        self.units: dict[str, Tensor] = {}  # what one step of an activation or a join stands for
         self.kept: list[Tensor] = []  # keeps those ids unique
         self.found: dict[str, npt.NDArray[Any]] = {}
         self.scales = {c.name: accumulator_scale(c) for c in network.connections()}
@@ -68,8 +69,8 @@ class _Recorder:
         for path, module in network.named_modules():
             if isinstance(module, nn.MaxPool2d):
                 module.register_forward_hook(self._pool)
-            elif isinstance(module, Fire):
-                module.register_forward_hook(self._fire(path))
+            elif isinstance(module, Block):
+                module.register_forward_hook(self._block(path))
             elif path.endswith("_act"):
                 module.register_forward_hook(self._act(path.removesuffix("_act").replace("_", ".")))
 
@@ -77,8 +78,10 @@ class _Recorder:
     def run(self, pixels: Tensor) -> dict[str, npt.NDArray[Any]]:
         self.names, self.kept, self.found = {}, [], {}
         scores = self.network(pixels).double()
-        positions = int(np.prod(self.found["conv10"].shape[1:3]))
-        self.found["scores"] = torch.round(scores * positions / self.scales["conv10"]).to(torch.int64).numpy()
+        positions = int(np.prod(self.found[self.head].shape[1:3]))
+        self.found["scores"] = (
+            torch.round(scores * positions / self.scales[self.head]).to(torch.int64).numpy()
+        )
         return self.found
 
     def _keep(self, name: str, tensor: Tensor) -> None:
@@ -91,10 +94,10 @@ class _Recorder:
             scale = self.scales[name].view(1, -1, 1, 1)
             bias = module.bias.double().view(1, -1, 1, 1)
             self.found[name] = _integers((output.double() - bias) / scale)
-            if name == "conv10":
-                self.found["conv10.bias"] = _integers(output.double() / scale)
+            if name == self.head:
+                self.found[f"{name}.bias"] = _integers(output.double() / scale)
                 if self.network.spec.head_relu:
-                    self.found["conv10.relu"] = np.maximum(self.found["conv10.bias"], 0)
+                    self.found[f"{name}.relu"] = np.maximum(self.found[f"{name}.bias"], 0)
             self._keep(name, output)
 
         return hook
@@ -107,28 +110,23 @@ class _Recorder:
             levels = inputs[0].double() / scale
             margin = (levels - torch.floor(levels) - 0.5).abs()
             self.found[f"margin:{name}"] = margin.permute(0, 2, 3, 1).numpy()
+            self.units[name] = scale
+            self._keep(name, output)
 
         return hook
 
     def _pool(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        source = self.names.get(id(inputs[0]), "conv1")  # of all outputs, only Fire modules' are kept by name
-        number = source.split(".")[0].removeprefix("fire").removeprefix("conv")
-        self.found[f"pool{number}"] = _integers(output.double() / self._act_scale(source))
+        source = self.names[id(inputs[0])]
+        self.found[pool_behind(source)] = _integers(output.double() / self.units[source])
 
-    def _fire(self, path: str) -> Any:
-        def hook(module: Fire, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            name = f"{path}.concat" if module.bypass_kind is None else f"{path}.add.act"
+    def _block(self, path: str) -> Any:
+        def hook(module: Block, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            name = module.output_name(path)
+            self.units[name] = scale_of(module.output_act).double()
             self._keep(name, output)
-            self.found[name] = _integers(output.double() / scale_of(module.output_act).double())
+            self.found[name] = _integers(output.double() / self.units[name])
 
         return hook
-
-    def _act_scale(self, source: str) -> Tensor:
-        if source == "conv1":
-            return scale_of(self.network.conv1_act).double()
-        fire = self.network.get_submodule(source.split(".")[0])
-        assert isinstance(fire, Fire)
-        return scale_of(fire.output_act).double()
 
 
 def _integers(values: Tensor) -> Int64Array:
@@ -153,7 +151,7 @@ class RoundingDifferences:
 
 
 def rounding_differences(
-    network: SqueezeNet, single: BrevitasTrace, double: BrevitasTrace
+    network: Network, single: BrevitasTrace, double: BrevitasTrace
 ) -> RoundingDifferences:
     """Compare the activations of one network in float32 and float64 (from `brevitas_trace`)."""
     bounds = {f"{c.name}.act": _error_bound(c) for c in network.connections() if c.output_act is not None}

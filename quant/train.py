@@ -24,13 +24,12 @@ from torch.optim.swa_utils import AveragedModel
 from fireflow.hw.errors import InputError
 from fireflow.quant.checkpoint import load_checkpoint, save_checkpoint
 from fireflow.quant.decoded import DecodedImages, augment, to_pixels
-from fireflow.quant.fabric import open_fabric
 from fireflow.quant.finalize import integer_head_bias
-from fireflow.quant.fused import FusedSqueezeNet
 from fireflow.quant.loss import Loss
+from fireflow.quant.networks.base import Network
 from fireflow.quant.onnx_teacher import OnnxTeacher
+from fireflow.quant.processes import open_fabric
 from fireflow.quant.recipe import Recipe
-from fireflow.quant.squeezenet import SqueezeNet
 
 _WARMUP = 0.03
 _GROWTH = 0.85
@@ -48,8 +47,8 @@ class Share:
 
 
 def train(
-    model: SqueezeNet,
-    teachers: Sequence[SqueezeNet],
+    model: Network,
+    teachers: Sequence[Network],
     data: Sequence[Share],
     recipe: Recipe,
     folder: Path,
@@ -58,7 +57,7 @@ def train(
     others: Sequence[OnnxTeacher] = (),
     report: Callable[[int, float], None] | None = None,
     begin: Callable[[], None] | None = None,
-) -> SqueezeNet:
+) -> Network:
     """Train `model` in place and return it.
 
     Args:
@@ -137,7 +136,7 @@ def train(
     return model.eval()
 
 
-def objective(model: SqueezeNet, teachers: Sequence[SqueezeNet], recipe: Recipe) -> nn.Module:
+def objective(model: Network, teachers: Sequence[Network], recipe: Recipe) -> nn.Module:
     """The loss of a batch as a module: networks and `quant.loss.Loss`, compiled as a whole if the recipe says so.
 
     Args:
@@ -160,8 +159,8 @@ def objective(model: SqueezeNet, teachers: Sequence[SqueezeNet], recipe: Recipe)
         return Loss(model, teachers, recipe)
     torch._dynamo.config.recompile_limit = 64  # networks and sizes of crops that share a function
     dtype = torch.bfloat16 if recipe.precision.startswith("bf16") else torch.float32
-    taught_by = [FusedSqueezeNet(teacher, dtype) for teacher in teachers]
-    loss = Loss(FusedSqueezeNet(model, dtype), taught_by, recipe)
+    taught_by = [teacher.fused(dtype) for teacher in teachers]
+    loss = Loss(model.fused(dtype), taught_by, recipe)
     compiled: nn.Module = torch.compile(loss, dynamic=False)  # type: ignore[assignment]
     return compiled
 
@@ -261,8 +260,8 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _check(
-    model: SqueezeNet,
-    teachers: Sequence[SqueezeNet],
+    model: Network,
+    teachers: Sequence[Network],
     others: Sequence[OnnxTeacher],
     data: Sequence[Share],
     recipe: Recipe,

@@ -30,9 +30,10 @@ from fireflow.quant.data import find_data_folder, open_images
 from fireflow.quant.export import export
 from fireflow.quant.finalize import finalize
 from fireflow.quant.model_file import Model
+from fireflow.quant.networks.squeezenet import SqueezeNet, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet.spec import ARCHITECTURES
 from fireflow.quant.precision import PRESETS
 from fireflow.quant.pretrained import load_weights
-from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet
 
 WEIGHTS = {"1.0": "squeezenet_v1_0.npz", "1.1": "squeezenet_v1_1.npz"}
 IMAGES = "imagenet_sample1000_sq256q95.zip"
@@ -76,8 +77,9 @@ def float_model(name: str, data: Path) -> Model:
     if wanted.bypass == "none":
         return model
     torch.manual_seed(0)
-    spec = replace(model.network.spec, bypass=wanted.bypass)
-    network = SqueezeNet(spec)
+    spec = model.network.spec
+    assert isinstance(spec, SqueezeNetSpec)
+    network = SqueezeNet(replace(spec, bypass=wanted.bypass))
     network.load_state_dict(model.network.state_dict(), strict=False)
     network.pixel_offset = model.network.pixel_offset
     return replace(model, network=network.eval())

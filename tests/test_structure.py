@@ -28,7 +28,7 @@ WORKSTATION = (
 # Of these, what is read on boards too: which toolchains there are.
 READ_ON_BOARDS = "hw/bitstream/toolchains/"
 # What gives bundles to FINN.
-TO_FINN = ("hw/rtl/", "hw/bitstream/toolchains/finn.py")
+TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
 
 
 def place(path: Path) -> str:
@@ -70,8 +70,13 @@ def packages(path: Path, everywhere: bool = True) -> set[str]:
 
 def test_there_is_something_to_check() -> None:
     names = {place(path) for path in SOURCES}
-    assert {"hw/graph.py", "hw/finn/lowering.py", "quant/squeezenet.py", "host/cli/train.py"} <= names
-    assert "torch" in packages(ROOT / "quant" / "squeezenet.py")
+    assert {
+        "hw/graph.py",
+        "hw/finn/lowering.py",
+        "quant/networks/squeezenet/network.py",
+        "host/cli/train.py",
+    } <= names
+    assert "torch" in packages(ROOT / "quant" / "networks" / "squeezenet" / "network.py")
     assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
     assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
 
@@ -93,8 +98,10 @@ def test_import_edges(path: Path) -> None:
         assert not used & ONNX, "only hw/finn and quant may import onnx and qonnx"
     if not in_finn and not in_cli and not name.startswith(TO_FINN):
         assert not [m for m in imports(path) if m.startswith("fireflow.hw.finn")], (
-            "only the command line, the RTL and FINN's toolchain may use hw.finn"
+            "only the command line, the stitching and FINN's toolchain may use hw.finn"
         )
+    if in_finn:
+        assert not [m for m in imports(path) if m.startswith("fireflow.hw.rtl")], "hw.rtl uses hw.finn"
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if numpy_only(path)], ids=place)

@@ -15,8 +15,8 @@ from fireflow.hw.errors import InputError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from fireflow.quant.networks import Network
     from fireflow.quant.recipe import Recipe
-    from fireflow.quant.squeezenet import SqueezeNet
 
 BREVITAS, BREVITAS_COMPILED, FUSED = "Brevitas", "Brevitas, quantizers compiled", "train --compile"
 WAYS = (BREVITAS, BREVITAS_COMPILED, FUSED)
@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Measures."""
     import torch
 
-    from fireflow.quant.fabric import open_fabric
-    from fireflow.quant.memory import keep_freed_memory
+    from fireflow.quant.allocator import keep_freed_memory
     from fireflow.quant.model_file import load_model
+    from fireflow.quant.processes import open_fabric
     from fireflow.quant.recipe import Recipe
 
     path = fireq_or_default(args.model)
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _step(way: str, start: SqueezeNet, recipe: Recipe, fabric: Fabric) -> Callable[[], None]:
+def _step(way: str, start: Network, recipe: Recipe, fabric: Fabric) -> Callable[[], None]:
     """A step of training on pictures that are there already, distilled from the float network of the same weights."""
     import copy
 

@@ -25,7 +25,7 @@ from fireflow.hw.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
     from fireflow.quant.data import ImageSet
-    from fireflow.quant.squeezenet import SqueezeNet
+    from fireflow.quant.networks import Network
 
 _Score = Callable[["Array"], "Array"]
 _FAST, _INTERPRETER, _BREVITAS, _TORCH = "fast", "interpreter", "brevitas", "torch"
@@ -192,7 +192,7 @@ def _scorer(
     return score, preprocessing, bundle.graph.output_type.shape[-1], bundle.manifest.labels, used
 
 
-def _torch(network: SqueezeNet, threads: int) -> _Score:
+def _torch(network: Network, threads: int) -> _Score:
     import torch
 
     torch.set_num_threads(threads)

@@ -19,7 +19,7 @@ from fireflow.hw.types import narrowest_dtype
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
-    from fireflow.quant.squeezenet import SqueezeNet
+    from fireflow.quant.networks import Network
 
 _ENDING = ".qonnx.onnx"
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write_golden(network: SqueezeNet, images: Array, path: Path) -> list[str]:
+def _write_golden(network: Network, images: Array, path: Path) -> list[str]:
     """Writes images, quantized activations and scores as Brevitas computes them; gives the tensors' names."""
     from fireflow.quant.trace import brevitas_trace
 

@@ -44,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     from fireflow.quant.precision import load_policy
 
     started = time.perf_counter()
-    policy = load_policy(args.policy)
     images = open_images(args.data)
     tell_left_out(images.left_out)
     notes = Notes()
@@ -53,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.weights}: must be a float network, not {model.network.policy.name}; see train"
         )
+    policy = load_policy(args.policy, model.network.spec.layers)
     labels = network_labels(args.labels, model, [images], notes)
     batches = calibration_batches(images, model.preprocessing, args.calibration_images)
     quantized = finalize(

@@ -143,11 +143,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on where a run into the same folder stopped."""
+    from fireflow.quant.allocator import keep_freed_memory
     from fireflow.quant.build import ASSUMED, load_network
-    from fireflow.quant.fabric import emulates_bf16
-    from fireflow.quant.memory import keep_freed_memory
     from fireflow.quant.onnx_teacher import OnnxTeacher
     from fireflow.quant.precision import load_policy
+    from fireflow.quant.processes import emulates_bf16
     from fireflow.quant.train import train
 
     if args.output.exists() and not args.output.is_dir():
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_network(start, arguments.picture_options(args), notes.add, args.weights_key)
     policy = model.network.policy
     if args.policy is not None:
-        policy = None if args.policy == FLOAT else load_policy(args.policy)
+        policy = None if args.policy == FLOAT else load_policy(args.policy, model.network.spec.layers)
     model = replace(model, labels=start_labels(args.head, args.labels, model, images, notes))
     whole = model
     model, labelled, rows = with_head(args.head, whole, images, args.start, args.seed, notes)
@@ -297,7 +297,7 @@ def _teachers(
 
 def _key_in(args: argparse.Namespace, path: Path) -> str | None:
     """--weights-key for a teacher, whose file need not hold several networks where that of START does."""
-    from fireflow.quant.torch_weights import networks_in
+    from fireflow.quant.pretrained import networks_in
 
     return args.weights_key if args.weights_key is not None and len(networks_in(path)) > 1 else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,12 +16,10 @@ from fireflow.hw.finn import checks, environment
 from fireflow.hw.finn.convert import to_graph
 from fireflow.hw.finn.execute import Images, Tensors, written_trace
 from fireflow.hw.finn.load import load
-from fireflow.hw.finn.lowered import LoweredModel
-from fireflow.hw.finn.passes import MAX_BIAS_ERROR
-from fireflow.hw.finn.qonnx_file import quantizer
+from fireflow.hw.finn.lowered import MAX_BIAS_ERROR, LoweredModel
 from fireflow.hw.finn.read import read_model
+from fireflow.hw.finn.rules import rule_of
 from fireflow.hw.graph import Graph, Node
-from fireflow.hw.ops import Conv
 from fireflow.hw.preprocessing import Preprocessing
 
 Integers: TypeAlias = "NDArray[np.int64]"
@@ -182,35 +180,28 @@ def _compare(
 def _error(tensor: str, described: Described, graph: Graph, known: Mapping[str, Integers]) -> Reals:
     """By how much float32 may miss a tensor that the graph computes: an array that broadcasts against it."""
     node = next(node for node in graph.nodes if node.name == tensor)
-    if not isinstance(node.op, Conv):
+    found = _magnitude(node, described, known)
+    if found is None:
         return np.zeros(1)
-    size, count = _magnitude(node, described, known)
+    size, count = found
     error: Reals = _SLACK * _EPSILON * np.sqrt(count) * size
     return error
 
 
-def _magnitude(node: Node, described: Described, known: Mapping[str, Integers]) -> tuple[Reals, int]:
-    """The sum of the absolute values that a convolution adds up, bias included, as reals; and how many they are."""
-    assert isinstance(node.op, Conv)
-    absolute = replace(node.op, weight=np.abs(node.op.weight))
-    total = absolute.eval([np.abs(known[node.inputs[0]])]).astype(np.float64)
-    model = described.model
-    conv = model.find_producer(node.name)
-    step = quantizer(model, model.find_producer(conv.input[1])).scale.reshape(-1).astype(np.float64)
-    bias = model.get_initializer(conv.input[2]) if len(conv.input) > 2 else np.zeros(1)
-    size = total * step * described.scales[node.inputs[0]] + np.abs(bias.reshape(-1).astype(np.float64))
-    return size, int(np.prod(node.op.weight.shape[1:])) + 1
+def _magnitude(node: Node, described: Described, known: Mapping[str, Integers]) -> tuple[Reals, int] | None:
+    """The sum of the absolute values that a layer adds up, as reals, and how many they are; None: it adds none."""
+    return rule_of(node.op).magnitude(node, described.model, described.scales, known[node.inputs[0]])
 
 
 def _compare_scores(
     known: Mapping[str, Integers], described: Described, graph: Graph, scores: NDArray[Any]
 ) -> None:
     """The real scores, computed from the last quantized tensor of the file's own engine."""
-    last = next(node for node in reversed(graph.nodes) if isinstance(node.op, Conv))
     expected = known[graph.output_name] * graph.output_scale
     if expected.shape != scores.shape:
         raise _differs(graph.output_name, f"shape {scores.shape[1:]}", f"shape {expected.shape[1:]}")
-    size, count = _magnitude(last, described, known)
+    magnitudes = (_magnitude(node, described, known) for node in reversed(graph.nodes))
+    size, count = next(found for found in magnitudes if found is not None)
     pixels = int(np.prod(size.shape[1:3]))
     bound = _SLACK * _EPSILON * np.sqrt(count + pixels) * size.mean(axis=(1, 2))
     bound = bound + MAX_BIAS_ERROR * graph.output_scale * pixels

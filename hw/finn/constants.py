@@ -14,12 +14,15 @@ from fireflow.hw.finn.qonnx_file import place
 
 SHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Operations that only change the shape; behind the average they change nothing."""
+IDLE = ("Identity", "Dropout")
+"""Operations that change nothing, where they do not train."""
+# What ONNX can compute of constants, whether the lowering knows it or not.
 _ELEMENTWISE = (
     *("Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Exp", "Floor", "Identity", "Max", "Min", "Mul", "Neg"),
     *("Pow", "Reciprocal", "Relu", "Round", "Sqrt", "Sub"),
 )
 FOLDED = (*_ELEMENTWISE, "Concat", "Constant", "Expand", "Gather", "Slice", "Transpose", *SHAPING)
-"""Operations that may stand where everything they read is constant."""
+"""Operations that may stand where everything they read is constant: ONNX computes them, and none is lowered."""
 _MAX_VALUES = 1 << 24
 """Of one computed constant."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from fireflow.hw.dataflow.layers import Fifo, Layer, MatMul, Threshold, WidthConverter, Window
 from fireflow.hw.dataflow.memory import RAM_STYLES
 from fireflow.hw.finn.environment import finn
-from fireflow.hw.finn.generate import NEVER, FinnNode, finn_node, integers
+from fireflow.hw.finn.generate import DEEPER_THAN_ANY, FinnNode, finn_node, integers
 
 
 def finn_estimate(layer: Layer, part: str) -> dict[str, float] | None:
@@ -34,17 +34,17 @@ def finn_estimate(layer: Layer, part: str) -> dict[str, float] | None:
 
 def _op(layer: MatMul | Threshold | Window | Fifo | WidthConverter) -> Any:
     if isinstance(layer, MatMul):
-        op = _lut_product(layer).op if layer.kernel == "lut" else finn_node(layer).op
+        op = _lut_product(layer).op if layer.kernel == "lut" else finn_node(layer, "layer").op
         op.set_nodeattr("ram_style", RAM_STYLES[layer.memory])
         return op
     if isinstance(layer, Fifo):
         return _fifo(layer).op
     if isinstance(layer, WidthConverter):
         return _width(layer).op
-    op = finn_node(layer).op
+    op = finn_node(layer, "layer").op
     if isinstance(layer, Threshold):
         op.set_nodeattr(
-            "depth_trigger_uram", NEVER
+            "depth_trigger_uram", DEEPER_THAN_ANY
         )  # the formula takes 0, by which the RTL has none, for always
     return op
 

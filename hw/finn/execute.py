@@ -15,8 +15,7 @@ from qonnx.core.onnx_exec import execute_onnx as execute_qonnx
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn import checks, environment, naming
 from fireflow.hw.finn.load import load
-from fireflow.hw.finn.lowered import LoweredModel
-from fireflow.hw.finn.passes import ACCUMULATOR_LIMIT
+from fireflow.hw.finn.lowered import ACCUMULATOR_LIMIT, LoweredModel
 from fireflow.hw.finn.pixels import as_input
 from fireflow.hw.finn.read import read_model
 from fireflow.hw.preprocessing import Preprocessing
@@ -39,13 +38,13 @@ def finn_trace(lowered: LoweredModel, images: Images) -> dict[str, NDArray[np.in
         ArithmeticError: a value that is not an integer, or that float32 may have rounded.
     """
     model = lowered.model
-    source = model.graph.input[0].name
+    source, names = model.graph.input[0].name, naming.graph_tensors(model)
 
     def run(image: NDArray[np.float32]) -> Tensors:
         found = execute_finn(model, {source: image}, return_full_exec_context=True)
-        return {name: _as_integers(name, found[tensor]) for name, tensor in lowered.names.items()}
+        return {name: _as_integers(name, found[name]) for name in names}
 
-    return _each(source, run, images, model.get_tensor_shape(source)[1:], lowered.names)
+    return _each(source, run, images, model.get_tensor_shape(source)[1:], names)
 
 
 def qonnx_trace(path: str | Path, images: Images, record: Preprocessing | None = None) -> Tensors:

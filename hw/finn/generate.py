@@ -1,13 +1,12 @@
 """RTL of the layers that FINN has kernels for, from plain layers: self-contained, and the same bytes every time.
 
 FINN writes the Verilog of a node with absolute paths, needs Vivado's block design to join an MVAU with the
-memory of its weights, and leaves AXI-lite ports open. Here every layer becomes one module of the layer's name,
-with clock, reset and streams as its only ports, beside FINN's library files.
+memory of its weights, and leaves AXI-lite ports open. Here every layer becomes one module with
+clock, reset and streams as its only ports, beside FINN's library files.
 """
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 LIBRARY = "finn"
 """The folder of FINN's library files, beside the modules of the layers."""
-NEVER = 1 << 24
-"""Deeper than any memory."""
+DEEPER_THAN_ANY = 1 << 24
+"""For FINN's `depth_trigger_bram` and `_uram`, from which depth on a memory lies there: no memory is as deep."""
 MIN_OPERAND_BITS = 2
 """FINN's multiplier wants at least this many bits on either side."""
 
@@ -55,11 +54,12 @@ class Generated:
     ports: Mapping[str, int]
 
 
-def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Generated:
+def generate(layer: Layer, top: str, part: str, clock_ns: float, folder: PathLike) -> Generated:
     """Writes the RTL of a layer into a folder, beside that of others.
 
     Args:
         layer: a MatMul, Threshold, Window or Pad.
+        top: the name of its module.
         part: the FPGA, such as "xc7z020clg400-1"; decides how multiplications share a DSP.
         clock_ns: the clock's period.
         folder: exists, or is made.
@@ -70,7 +70,7 @@ def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Gene
     target = Path(folder)
     try:
         with finn():
-            node = finn_node(layer)
+            node = finn_node(layer, top)
             files = node.hdl(part, clock_ns)
             for path in node.library:
                 _write(target / LIBRARY / Path(path).name, library_text(path))
@@ -82,17 +82,7 @@ def generate(layer: Layer, part: str, clock_ns: float, folder: PathLike) -> Gene
     sources += [name for name in files if not name.endswith(".dat")]
     images = tuple(name for name in files if name.endswith(".dat"))
     ports = {"in0_V": layer.input.tdata_bits, "out0_V": layer.output.tdata_bits}
-    return Generated(module_name(layer.name), tuple(sources), images, ports)
-
-
-def module_name(layer_name: str) -> str:
-    """The Verilog name of a layer's module.
-
-    >>> module_name("fire2.expand3x3.pad")
-    'fire2_expand3x3_pad'
-    """
-    name = re.sub(r"\W", "_", layer_name, flags=re.ASCII)
-    return name if name[:1].isalpha() else f"layer_{name}"
+    return Generated(top, tuple(sources), images, ports)
 
 
 class FinnNode:
@@ -155,8 +145,7 @@ class FinnNode:
         return files
 
 
-def _matmul(layer: MatMul) -> FinnNode:
-    top = module_name(layer.name)
+def _matmul(layer: MatMul, top: str) -> FinnNode:
     weight_bits = max(MIN_OPERAND_BITS, layer.weight_bits)
     act_bits = max(MIN_OPERAND_BITS, layer.input.bits)
     acc_bits = _accumulator_bits(layer, weight_bits, act_bits)
@@ -214,8 +203,8 @@ def _hex_lines(words: Int64Array, bits: int, signed: bool) -> str:
     return "".join(text[end - digits : end] + "\n" for end in range(step, len(text) + 1, step))
 
 
-def _threshold(layer: Threshold) -> FinnNode:
-    top, signed = module_name(layer.name), layer.input.signed
+def _threshold(layer: Threshold, top: str) -> FinnNode:
+    signed = layer.input.signed
     if layer.memory == "uram":
         raise InputError(
             "memory of thresholds must be lut or bram, not 'uram', which starts empty; change it"
@@ -231,7 +220,7 @@ def _threshold(layer: Threshold) -> FinnNode:
         "weightDataType": integers(bits, signed),
         "outputDataType": integers(layer.output.bits, layer.output.signed),
         # Memories of this depth or more lie in block RAM, the others do not.
-        "depth_trigger_bram": layer.BRAM_DEPTH if layer.memory == "bram" else NEVER,
+        "depth_trigger_bram": layer.BRAM_DEPTH if layer.memory == "bram" else DEEPER_THAN_ANY,
     }
     core = f"{top}_thresholding"
     out_bits = _threshold_bits(layer.out_lo, steps)
@@ -270,7 +259,7 @@ def threshold_images(thresholds: Int64Array, pe: int, bits: int, signed: bool, p
     return images
 
 
-def _window(layer: Window) -> FinnNode:
+def _window(layer: Window, top: str) -> FinnNode:
     height, width, channels = layer.input.shape
     attributes = {
         "ConvKernelDim": list(layer.kernel),
@@ -286,7 +275,7 @@ def _window(layer: Window) -> FinnNode:
         "is1D": int(1 in (height, width)),
         "ram_style": RAM_STYLES[layer.memory],
     }
-    node = FinnNode("ConvolutionInputGenerator_rtl", module_name(layer.name), attributes)
+    node = FinnNode("ConvolutionInputGenerator_rtl", top, attributes)
     # FINN declares these parameters behind the ports that use them, which slang refuses.
     node.changes = {
         "[IN_WIDTH_PADDED-1:0] in0": f"[{layer.input.tdata_bits - 1}:0] in0",
@@ -295,8 +284,7 @@ def _window(layer: Window) -> FinnNode:
     return node
 
 
-def _pad(layer: Pad) -> FinnNode:
-    top = module_name(layer.name)
+def _pad(layer: Pad, top: str) -> FinnNode:
     core = f"{top}_fmpadding"
     attributes = {
         "ImgDim": list(layer.input.shape[:2]),
@@ -309,12 +297,12 @@ def _pad(layer: Pad) -> FinnNode:
     return FinnNode("FMPadding_rtl", core, attributes, extra={f"{top}.sv": text})
 
 
-def finn_node(layer: Layer) -> FinnNode:
-    """FINN's node of a MatMul, Threshold, Window or Pad."""
-    return _WRITERS[type(layer)](layer)
+def finn_node(layer: Layer, top: str) -> FinnNode:
+    """FINN's node of a MatMul, Threshold, Window or Pad, for a module named `top`."""
+    return _WRITERS[type(layer)](layer, top)
 
 
-_WRITERS: dict[type[Layer], Callable[[Any], FinnNode]] = {
+_WRITERS: dict[type[Layer], Callable[[Any, str], FinnNode]] = {
     MatMul: _matmul,
     Threshold: _threshold,
     Window: _window,

@@ -1,7 +1,7 @@
 """A bundle for FINN's own builder: its hardware layers with the bundle's folding and FIFO depths.
 
 The model is handed over as FINN's `step_specialize_layers` leaves it, with FINN's operators alone, so that the names in
-the folding are the builder's. It has no use for our kernels: what FINN has no RTL for, it takes in HLS, and lists here.
+the folding are the builder's. It does not know our kernels: what FINN has no RTL for, it takes in HLS, and lists here.
 """
 
 from __future__ import annotations
@@ -12,30 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnx import NodeProto, helper
+from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
 from fireflow.hw.dataflow.hardware import Hardware
-from fireflow.hw.dataflow.layers import Fifo, MatMul, Threshold, WidthConverter, Window
+from fireflow.hw.dataflow.layers import Fifo, WidthConverter
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.environment import finn
 from fireflow.hw.finn.from_graph import to_model
-from fireflow.hw.finn.kernels import REGISTERED, to_hardware_layers
+from fireflow.hw.finn.lowered import FINN
+from fireflow.hw.finn.rules import RULES, rule_of
+from fireflow.hw.finn.rules.base import Step, apply
 from fireflow.hw.graph import Graph
-from fireflow.hw.ops import GlobalSum
 from fireflow.hw.parts.boards import finn_board
 
-FINN = "finn.custom_op.fpgadataflow"
 MODEL, CONFIG, FOLDING, FIFOS = "model.onnx", "build.json", "folding.json", "fifos.json"
 OUTPUT = "output"
 """Where FINN's builder writes, below the folder that is handed over."""
 _FIRST_STEP = "step_apply_folding_config"
 # Simulations that FINN offers, and that neither the bitstream nor its driver needs.
 _LEFT_OUT = ("step_measure_rtlsim_performance", "step_out_of_context_synthesis")
-_RAM_STYLES = {"lut": "distributed", "bram": "block", "uram": "ultra"}
-_NEVER = 1 << 24  # deeper than any memory
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,7 @@ def hand_over(graph: Graph, hardware: Hardware) -> HandOver:
 
 def layer_names(model: ModelWrapper, graph: Graph) -> dict[str, str]:
     """For each of FINN's nodes the layer of ours that does its work."""
-    head = next((node.name for node in graph.nodes if isinstance(node.op, GlobalSum)), "")
-    # A head computes these, one after the other.
-    fused = set(_before(graph, head)) if head else set()
+    fused = _fused(graph)
     names: dict[str, str] = {}
     for node in reversed(model.graph.node):  # consumers first: padding and windows are called after them
         kind, output = _kind(node), node.output[0]
@@ -99,18 +95,19 @@ def layer_names(model: ModelWrapper, graph: Graph) -> dict[str, str]:
             below = names[model.find_consumer(output).name]
             name = below.removesuffix(".window") + ".pad" if below.endswith(".window") else below
         else:
-            name = head if output in fused else output
+            name = fused.get(output, output)
         names[node.name] = name
     return names
 
 
-def _before(graph: Graph, head: str) -> list[str]:
-    """The bias and the Relu in front of the sum, and it."""
-    nodes = {node.name: node for node in graph.nodes}
-    found, name = [head], nodes[head].inputs[0]
-    while name in nodes and type(nodes[name].op).__name__ in ("Bias", "Relu"):
-        found.append(name)
-        name = nodes[name].inputs[0]
+def _fused(graph: Graph) -> dict[str, str]:
+    """Operations that our layer of another, behind them, computes too: by their names that layer's."""
+    nodes, found = {node.name: node for node in graph.nodes}, {}
+    for node in graph.nodes:
+        fuses, source = rule_of(node.op).fuses, node.inputs[0]
+        while source in nodes and isinstance(nodes[source].op, fuses):
+            found[source] = node.name
+            source = nodes[source].inputs[0]
     return found
 
 
@@ -122,15 +119,25 @@ def hardware_layers(graph: Graph) -> ModelWrapper:
     """
     model = to_model(graph).model
     with finn():
-        from finn.transformation.fpgadataflow.convert_to_hw.elementwise_binary_operation import (
-            InferElementwiseBinaryOperation,
+        from finn.transformation.fpgadataflow.convert_to_hw.conv_inp_gen import InferConvInpGen
+        from finn.transformation.fpgadataflow.convert_to_hw.duplicate_streams import (
+            InferDuplicateStreamsLayer,
         )
-        from finn.transformation.fpgadataflow.convert_to_hw.relu_as_elementwise_max import (
-            InferReLUAsElementwiseMax,
-        )
+        from qonnx.transformation.general import GiveUniqueNodeNames, SortGraph
+        from qonnx.transformation.infer_datatypes import InferDataTypes
 
-        _sum_as_layer(model)
-        model = to_hardware_layers(model, (InferElementwiseBinaryOperation(), InferReLUAsElementwiseMax()))
+        ordered = sorted(RULES, key=lambda rule: rule.hardware_turn)
+        own: list[Step] = [step for rule in ordered for step in rule.hardware()]
+        # FINN makes a generator of windows, shared by products and pools, of what these leave, and forks last.
+        for step in (
+            *own,
+            InferConvInpGen(),
+            InferDuplicateStreamsLayer(),
+            SortGraph(),
+            GiveUniqueNodeNames(),
+            InferDataTypes(),
+        ):
+            model = apply(step, model)
     software = [node.name for node in model.graph.node if not node.domain.startswith(FINN)]
     if software:
         raise InputError(
@@ -150,12 +157,10 @@ def _specialize(model: ModelWrapper, flow: Dataflow, part: str) -> ModelWrapper:
 
         by_name = {layer.name: layer for layer in flow.layers}
         for node in model.graph.node:
-            layer, operator = by_name.get(node.output[0]), getCustomOp(node)
-            if f"{node.op_type}_rtl" in REGISTERED:  # here, perhaps, but not in the builder's process
-                operator.set_nodeattr("preferred_impl_style", "hls")
-            if isinstance(layer, MatMul) and layer.kernel == "lut":  # FINN's RTL multiplies in DSPs alone
-                operator.set_nodeattr("preferred_impl_style", "hls")
-                operator.set_nodeattr("resType", "lut")
+            if node.output[0] in by_name:
+                for rule in RULES:
+                    for name, value in rule.choice(by_name[node.output[0]]).items():
+                        getCustomOp(node).set_nodeattr(name, value)
         for step in (
             SpecializeLayers(part),
             GiveUniqueNodeNamesRecursive(),
@@ -166,29 +171,6 @@ def _specialize(model: ModelWrapper, flow: Dataflow, part: str) -> ModelWrapper:
     return model
 
 
-def _sum_as_layer(model: ModelWrapper) -> None:
-    """ReduceSum over the pixels as FINN's GlobalAccPool, whose output keeps its axes of size 1."""
-    for node in [node for node in model.graph.node if node.op_type == "ReduceSum"]:
-        source, result = node.input[0], node.output[0]
-        shape = [int(size) for size in model.get_tensor_shape(source)]
-        total = helper.make_node(
-            "GlobalAccPool",
-            [source],
-            [result],
-            name=node.name,
-            domain=FINN,
-            backend="fpgadataflow",
-            NumChannels=shape[-1],
-            PE=1,
-            inputDataType=model.get_tensor_datatype(source).name,
-            numInputVectors=shape[:-1],
-        )
-        position = list(model.graph.node).index(node)
-        model.graph.node.remove(node)
-        model.graph.node.insert(position, total)
-        model.set_tensor_shape(result, [1, 1, 1, shape[-1]])
-
-
 def _kind(node: NodeProto) -> str:
     kind: str = node.op_type
     return kind.removesuffix("_rtl").removesuffix("_hls")
@@ -197,18 +179,10 @@ def _kind(node: NodeProto) -> str:
 def _attributes(node: NodeProto, flow: Dataflow, name: str) -> dict[str, Any]:
     """The folding of a node, as that of our layer."""
     layer = next(layer for layer in flow.layers if layer.name == name)
-    kind = _kind(node)
-    if isinstance(layer, MatMul):
-        memory = {"mem_mode": "internal_decoupled", "ram_style": _RAM_STYLES[layer.memory]}
-        return {"PE": layer.pe, "SIMD": layer.simd, **memory}
-    if isinstance(layer, Window):
-        style = {"ram_style": _RAM_STYLES[layer.memory]}
-        return {"SIMD": layer.input.lanes, "parallel_window": int(layer.parallel), **style}
-    if isinstance(layer, Threshold):
-        depth = layer.BRAM_DEPTH if layer.memory == "bram" else _NEVER
-        return {"PE": layer.pe, "depth_trigger_bram": depth}
-    lanes = layer.input.lanes
-    return {"SIMD" if kind in ("FMPadding", "ConvolutionInputGenerator", "StreamingConcat") else "PE": lanes}
+    found = (rule.folding(_kind(node), layer) for rule in RULES)
+    return dict(
+        next((attributes for attributes in found if attributes is not None), {"PE": layer.input.lanes})
+    )
 
 
 def _fifo_depths(

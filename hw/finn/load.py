@@ -15,11 +15,12 @@ from qonnx.transformation.general import SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
 
 from fireflow.hw.errors import InputError
-from fireflow.hw.finn.constants import FOLDED, SHAPING, fold
+from fireflow.hw.finn.constants import FOLDED, IDLE, fold
 from fireflow.hw.finn.forms import check_forms
-from fireflow.hw.finn.unsupported import SUPPORTED, check_operations
+from fireflow.hw.finn.qonnx_file import QONNX
+from fireflow.hw.finn.rules import RESPELLED, SUPPORTED
+from fireflow.hw.finn.unsupported import check_operations
 
-QONNX = "qonnx.custom_op.general"
 QUANT_DOMAINS = (QONNX, "onnx.brevitas", "finn.custom_op.general", "finn")
 """Where Quant lives, and where it lived: Brevitas up to 0.8, finn-base up to 0.0.3, FINN before that."""
 _DOMAINS = ("", "ai.onnx", *QUANT_DOMAINS)
@@ -27,7 +28,7 @@ _OLDEST_OPSET = 7  # what ONNX Runtime executes
 _MAX_ELEMENTS = 1 << 26
 """Of one tensor. A whole SqueezeNet at 1024x1024 pixels stays below."""
 
-_COMPUTED = frozenset((*SUPPORTED, *SHAPING, "Identity", "Dropout", "AveragePool", "IntQuant"))
+_COMPUTED = frozenset((*SUPPORTED, *RESPELLED, *IDLE))
 """Operations on what the input decides; `hw.finn.simplify` takes those out that are not in SUPPORTED."""
 
 

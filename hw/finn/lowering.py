@@ -6,43 +6,27 @@ and ReduceSum, and integer class scores; one factor makes them real. FINN infers
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from finn.transformation.qonnx.convert_qonnx_to_finn import ConvertQONNXtoFINN
-from finn.transformation.streamline.absorb import (
-    AbsorbConsecutiveTransposes,
-    AbsorbTransposeIntoMultiThreshold,
-)
-from finn.transformation.streamline.reorder import (
-    MoveLinearPastEltwiseAdd,
-    MoveMulPastFork,
-    MoveMulPastJoinConcat,
-    MoveMulPastMaxPool,
-    MoveScalarMulPastConv,
-    MoveTransposePastFork,
-    MoveTransposePastJoinAdd,
-    MoveTransposePastJoinConcat,
-)
+from finn.transformation.streamline.absorb import AbsorbConsecutiveTransposes
+from finn.transformation.streamline.reorder import MoveMulPastFork, MoveTransposePastFork
+from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.transformation.base import Transformation
-from qonnx.transformation.extract_conv_bias import ExtractBiasFromConv
 from qonnx.transformation.general import SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
-from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
 
-from fireflow.hw.finn import environment, naming, passes
+from fireflow.hw.finn import environment, naming
 from fireflow.hw.finn.agreement import check_agreement, describe, pictures
 from fireflow.hw.finn.convert import to_graph
 from fireflow.hw.finn.load import load
-from fireflow.hw.finn.lowered import LoweredModel
+from fireflow.hw.finn.lowered import OUTPUT_SCALE, LoweredModel
 from fireflow.hw.finn.ranges import annotate
+from fireflow.hw.finn.rules import steps
+from fireflow.hw.finn.rules.base import Stage, Step, apply
 from fireflow.hw.preprocessing import Preprocessing
-
-Step: TypeAlias = "Callable[[ModelWrapper], None] | Transformation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +38,34 @@ class Pass:
     repeat: bool = False
 
 
+def declare_pixels(model: ModelWrapper) -> None:
+    """The input holds uint8."""
+    model.set_tensor_datatype(model.graph.input[0].name, DataType["UINT8"])
+
+
 PASSES: tuple[Pass, ...] = (
-    Pass("attributes that FINN reads", (passes.complete_attributes,)),
-    Pass("weights to integers", (ExtractBiasFromConv(), passes.integer_weights)),
-    Pass("kernels to what meets the picture", (passes.trim_kernels,)),
-    Pass("activation scales to nodes of their own", (passes.take_scales_out_of_quantizers,)),
+    Pass("attributes that FINN reads", (declare_pixels, *steps(Stage.ATTRIBUTES))),
+    Pass("weights to integers", steps(Stage.WEIGHTS)),
+    Pass("kernels to what meets the picture", steps(Stage.WINDOWS)),
+    Pass("activation scales to nodes of their own", steps(Stage.SCALES)),
     Pass("quantizers to thresholds", (ConvertQONNXtoFINN(),)),
     Pass(
         "scales forward, up to the next thresholds",
-        (
-            MoveMulPastJoinConcat(),
-            MoveMulPastMaxPool(),
-            MoveMulPastFork(),
-            MoveLinearPastEltwiseAdd(),
-            MoveScalarMulPastConv(),
-        ),
+        (MoveMulPastFork(), *steps(Stage.SCALES_FORWARD)),
         repeat=True,
     ),
-    Pass("scales and biases into thresholds", (passes.fold_into_thresholds,)),
-    Pass("class scores to integers", (passes.integer_head,)),
+    Pass("scales and biases into thresholds", steps(Stage.THRESHOLDS)),
+    Pass("class scores to integers", steps(Stage.HEAD)),
     Pass("input to NHWC", (MakeInputChannelsLast(),)),
-    Pass("convolutions to matrix products, NHWC", (LowerConvsToMatMul(),)),
-    Pass("pools to NHWC", (passes.pools_to_nhwc,)),
+    Pass("operations to NHWC", steps(Stage.NHWC)),
     Pass(
         "transposes against each other",
-        (
-            AbsorbConsecutiveTransposes(),
-            AbsorbTransposeIntoMultiThreshold(),
-            MoveTransposePastFork(),
-            MoveTransposePastJoinConcat(),
-            MoveTransposePastJoinAdd(),
-        ),
+        (AbsorbConsecutiveTransposes(), MoveTransposePastFork(), *steps(Stage.TRANSPOSES)),
         repeat=True,
     ),
     Pass("shapes", (InferShapes(),)),
 )
+"""The lowering, in order. What is of one operation lies in its rule, and comes by the stage."""
 _MAX_ROUNDS = 20
 
 
@@ -111,8 +88,8 @@ def lower(path: str | Path, record: Preprocessing | None = None, check: bool = T
         names = naming.qonnx_names(model)
         for item in PASSES:
             model = _apply(item, model)
-        scale = float(model.get_metadata_prop(passes.OUTPUT_SCALE))
-        lowered = LoweredModel(model, naming.give_names(model, names), scale)
+        naming.give_names(model, names)
+        lowered = LoweredModel(model, float(model.get_metadata_prop(OUTPUT_SCALE)))
         annotate(lowered)
         if check:
             graph = to_graph(lowered)
@@ -124,10 +101,7 @@ def _apply(item: Pass, model: ModelWrapper) -> ModelWrapper:
     for _ in range(_MAX_ROUNDS if item.repeat else 1):
         before = _wiring(model)
         for step in item.steps:
-            if isinstance(step, Transformation):
-                model = model.transform(step, make_deepcopy=False, cleanup=False)
-            else:
-                step(model)
+            model = apply(step, model)
             # FINN's passes may leave nodes out of order, and the next one relies on it.
             model = model.transform(SortGraph(), make_deepcopy=False, cleanup=False)
         if not item.repeat or _wiring(model) == before:

@@ -11,43 +11,30 @@ from collections.abc import Iterator
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from fireflow.hw.finn.qonnx_file import AVERAGES, feeds_quantizer, is_weight
-
-_QONNX_KINDS = {"Conv": "conv", "MaxPool": "pool", "Concat": "concat", "Add": "add"}
-_QONNX_KINDS |= dict.fromkeys(AVERAGES, "sum")
-_LOWERED_KINDS = {"MatMul": "conv", "MultiThreshold": "threshold", "MaxPoolNHWC": "pool", "Concat": "concat"}
-_LOWERED_KINDS |= {"Relu": "relu", "ReduceSum": "sum"}
-_PARAMETERS = {"conv": "weight", "threshold": "thresholds", "bias": "values", "sum": "axes"}
+from fireflow.hw.finn.rules import is_helper, rule_of_file, rule_of_lowered
+from fireflow.hw.finn.rules.base import Rule
 
 
-def qonnx_names(model: ModelWrapper) -> list[tuple[str, str]]:
-    """(kind, tensor) of every operation of a QONNX model that the integer graph has too, in post-order."""
+def qonnx_names(model: ModelWrapper) -> list[tuple[Rule, str]]:
+    """The rule and the tensor of every operation of a QONNX model that the integer graph has too, in post-order."""
     found = []
     for node in _post_order(model):
-        kind = _QONNX_KINDS.get(node.op_type)
-        if node.op_type == "Quant" and not is_weight(model, node):
-            kind = "threshold"
-        elif node.op_type == "Relu" and not feeds_quantizer(model, node):
-            kind = "relu"
-        if kind is not None:
-            # What follows the average only changes its shape.
-            found.append((kind, model.graph.output[0].name if kind == "sum" else node.output[0]))
+        rule = rule_of_file(model, node)
+        name = rule.named(model, node)
+        if name is not None:
+            found.append((rule, name))
     return found
 
 
-def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, str]:
+def give_names(model: ModelWrapper, wanted: list[tuple[Rule, str]]) -> None:
     """Rename the tensors and nodes of a lowered model to the names of its QONNX file.
 
-    The bias of the last layer becomes NAME.bias, the gathered windows of a convolution NAME.im2col,
-    parameters NAME.weight, NAME.thresholds, NAME.bias.values. The nodes are put in post-order, so that the
-    same file always gives the same model.
-
-    Returns:
-        name in the integer graph -> tensor of the model (the same), the input first.
+    What the file has no name for is called after its operation: NAME.bias behind the last layer, the gathered windows
+    of a convolution NAME.im2col, parameters NAME.weight, NAME.thresholds, NAME.bias.values. The nodes are put in
+    post-order, so that the same file always gives the same model.
     """
     left = iter(wanted)
-    names = [model.graph.input[0].name]
-    taken = {*names, *(name for _, name in wanted)}
+    taken = {model.graph.input[0].name, *(name for _, name in wanted)}
 
     def own(name: str) -> str:
         """A name for what the file has no name for; the file's own may look like it."""
@@ -61,26 +48,28 @@ def give_names(model: ModelWrapper, wanted: list[tuple[str, str]]) -> dict[str, 
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     for node in nodes:
-        if node.op_type == "Im2Col":
+        if is_helper(node):
             continue
-        kind = _LOWERED_KINDS.get(node.op_type)
-        if node.op_type == "Add":
-            kind = "add" if model.get_initializer(node.input[1]) is None else "bias"
-        if kind == "bias":
-            name = own(f"{names[-1]}.bias")
+        rule = rule_of_lowered(model, node)
+        if rule.suffix:
+            name = own(f"{renamed[node.input[0]]}.{rule.suffix}")
         else:
             expected, name = next(left)
-            assert kind == expected, f"{node.name}: {node.op_type} where {name} ({expected}) belongs"
-        names.append(name)
+            assert rule is expected, f"{node.name}: {node.op_type} where {name} belongs"
         renamed[node.output[0]] = name
         before = model.find_producer(node.input[0])
-        if before is not None and before.op_type == "Im2Col":
-            renamed[before.output[0]] = own(f"{name}.im2col")
-        if kind in _PARAMETERS:
-            renamed[node.input[1]] = own(f"{name}.{_PARAMETERS[kind]}")
+        if before is not None and before.op_type in rule.helpers:
+            renamed[before.output[0]] = own(f"{name}.{rule.helpers[before.op_type]}")
+        if rule.parameter:
+            renamed[node.input[1]] = own(f"{name}.{rule.parameter}")
     assert next(left, None) is None, "the lowered model lacks operations"
     _rename(model, renamed)
-    return {name: name for name in names}
+
+
+def graph_tensors(model: ModelWrapper) -> list[str]:
+    """The tensors of a lowered model that the integer graph has too, the input first, in topological order."""
+    made = [node.output[0] for node in model.graph.node if not is_helper(node)]
+    return [model.graph.input[0].name, *made]
 
 
 def _rename(model: ModelWrapper, renamed: dict[str, str]) -> None:

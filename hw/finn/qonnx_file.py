@@ -14,7 +14,10 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from fireflow.hw.errors import InputError
 
+QONNX = "qonnx.custom_op.general"
+"""The domain of QONNX's own operations."""
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
+"""The end of a network, by which its head is found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.quant import quant
 from qonnx.transformation.general import RemoveUnusedTensors, SortGraph
@@ -14,10 +14,11 @@ from qonnx.transformation.infer_shapes import InferShapes
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn import constants
-from fireflow.hw.finn.constants import SHAPING
 from fireflow.hw.finn.load import QUANT_DOMAINS, opset
-from fireflow.hw.finn.qonnx_file import AVERAGES, attribute, place, quantizer
-from fireflow.hw.finn.unsupported import SUPPORTED, check_operations, refusal
+from fireflow.hw.finn.qonnx_file import place, quantizer
+from fireflow.hw.finn.rules import SUPPORTED, steps
+from fireflow.hw.finn.rules.base import Stage, apply
+from fireflow.hw.finn.unsupported import check_operations, refusal
 
 _OPSET = 13
 """The oldest in which the lowering's own operations mean what they mean today."""
@@ -35,24 +36,20 @@ def simplify(model: ModelWrapper) -> ModelWrapper:
     """
     model = ModelWrapper(model.model, make_deepcopy=True)
     _fold_constants(model)
-    _plain_quantizers(model)
     for node in list(model.graph.node):
-        if node.op_type in ("Identity", "Dropout"):
+        if node.op_type in constants.IDLE:
             _check_dropout(model, node)
             _bypass(model, node)
-    for node in model.graph.node:
-        if node.op_type == "AveragePool" and _is_global(model, node):
-            node.op_type = "GlobalAveragePool"
-            del node.attribute[:]
-    _one_flatten(model)
+    for step in steps(Stage.SIMPLIFY):
+        model = apply(step, model)
     check_operations(model.graph.node, SUPPORTED, ("", *QUANT_DOMAINS))
     found = opset(model.model)
     for item in model.model.opset_import:
         if item.domain == "" and found is not None:
             item.version = max(found, _OPSET)
     _forget_annotations(model)
-    for step in (RemoveUnusedTensors(), SortGraph(), InferShapes()):
-        model = model.transform(step)
+    for cleaning in (RemoveUnusedTensors(), SortGraph(), InferShapes()):
+        model = model.transform(cleaning)
     return model
 
 
@@ -71,23 +68,6 @@ def _fold_constants(model: ModelWrapper) -> None:
         if result is not None:
             model.graph.node.remove(node)
             model.set_initializer(node.output[0], result)
-
-
-def _plain_quantizers(model: ModelWrapper) -> None:
-    """Parameters in the one form that FINN reads: widths and zero points as scalars, ROUND by its usual name."""
-    for node in model.graph.node:
-        if node.op_type != "Quant":
-            continue
-        found = quantizer(model, node)
-        for index, value in ((2, 0.0), (3, float(found.bits))):
-            name = f"{node.output[0]}.{('zero_point', 'bits')[index - 2]}"
-            while model.get_tensor_shape(name) is not None:
-                name += "_"
-            node.input[index] = name
-            model.set_initializer(name, np.array(value, np.float32))
-        for item in node.attribute:
-            if item.name == "rounding_mode":
-                item.s = b"ROUND"
 
 
 def _quantized_bias(model: ModelWrapper, node: NodeProto) -> NDArray[Any] | None:
@@ -129,36 +109,6 @@ def _bypass(model: ModelWrapper, node: NodeProto) -> None:
             f"{place(node)}: the output must be the scores of one layer, not {source} itself; change it"
         )
     before.output[0] = result
-
-
-def _is_global(model: ModelWrapper, node: NodeProto) -> bool:
-    """Whether an average pool takes the mean of every whole map, which is one window."""
-    size = model.get_tensor_shape(node.input[0])[2:]
-    plain = attribute(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
-    plain = plain and not any(attribute(node, "pads", [0])) and set(attribute(node, "dilations", [1])) == {1}
-    return plain and attribute(node, "kernel_shape", []) == size
-
-
-def _one_flatten(model: ModelWrapper) -> None:
-    """What follows the average up to the output changes the shape only: one Flatten to (1, classes)."""
-    output = model.graph.output[0].name
-    tail: list[NodeProto] = []
-    node = model.find_producer(output)
-    while node is not None and node.op_type in SHAPING:
-        tail.append(node)
-        node = model.find_producer(node.input[0])
-    if not tail or node is None or node.op_type not in AVERAGES:
-        return
-    if any(len(model.find_consumers(item.input[0]) or []) != 1 for item in tail):
-        return
-    for item in tail:
-        model.graph.node.remove(item)
-    flat = helper.make_node("Flatten", [node.output[0]], [output], name=tail[0].name, axis=1)
-    model.graph.node.append(flat)
-    shape = model.graph.output[0].type.tensor_type
-    kind = shape.elem_type
-    shape.Clear()
-    shape.elem_type = kind
 
 
 def _forget_annotations(model: ModelWrapper) -> None:

@@ -8,58 +8,46 @@ from typing import NamedTuple
 from onnx import NodeProto
 
 from fireflow.hw.errors import InputError
-
-SUPPORTED = (
-    "Add",
-    "Concat",
-    "Conv",
-    "Flatten",
-    "GlobalAveragePool",
-    "MaxPool",
-    "Quant",
-    "ReduceMean",
-    "Relu",
-)
-"""The operations of a file when everything that is constant or changes nothing is out of it."""
+from fireflow.hw.finn.rules import SUPPORTED
 
 
-class Rule(NamedTuple):
+class Refusal(NamedTuple):
     rule: str
     fix: str
 
 
-_QDQ = Rule(
+_QDQ = Refusal(
     "quantizers must be Quant nodes of QONNX, not QDQ, QCDQ or QOperator",
     "export with brevitas.export.export_qonnx",
 )
-_LINEAR = Rule(
+_LINEAR = Refusal(
     "a fully connected layer must be a 1x1 convolution in front of the average",
     "use QuantConv2d(..., kernel_size=1) before the average and nothing behind it; the mean of a linear layer "
     "is the linear layer of the mean, so the scores stay the same",
 )
-_SCORES = Rule(
+_SCORES = Refusal(
     "the output must be the class scores themselves",
     "leave it out of the exported module: it does not change which class is best",
 )
-_ACTIVATION = Rule(
+_ACTIVATION = Refusal(
     "an activation must be a Relu with a quantizer behind it", "use brevitas.nn.QuantReLU and train again"
 )
-_AVERAGE = Rule(
+_AVERAGE = Refusal(
     "an average must be that of all pixels, at the end",
     "end with nn.AdaptiveAvgPool2d(1), and use strides or nn.MaxPool2d elsewhere",
 )
-_ARITHMETIC = Rule(
+_ARITHMETIC = Refusal(
     "the only arithmetic between layers must be the sum of two quantized activations",
     "if it scales the pixels, leave it out of the exported module and say mean and std with --preprocessing "
     "FILE.json; else fold it into a convolution",
 )
-_LAYOUT = Rule(
+_LAYOUT = Refusal(
     "the file must be channels first (NCHW) throughout",
     "convert with channels-first inputs (tf2onnx: --inputs-as-nchw) and quantize with Brevitas, or leave the "
     "permutation out",
 )
 
-RULES: dict[str, Rule] = {
+REFUSALS: dict[str, Refusal] = {
     **dict.fromkeys(
         ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"), _QDQ
     ),
@@ -69,29 +57,29 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("AveragePool", "Trunc"), _AVERAGE),
     **dict.fromkeys(("Mul", "Sub", "Div"), _ARITHMETIC),
     "Transpose": _LAYOUT,
-    "BatchNormalization": Rule(
+    "BatchNormalization": Refusal(
         "batch normalization must be folded into the convolution before it",
         "call brevitas.nn.utils.merge_bn(conv, bn), put nn.Identity() in its place, calibrate and export again",
     ),
-    "BipolarQuant": Rule(
+    "BipolarQuant": Refusal(
         "weights must have 2 to 6 bits and activations 1 to 8 bits, unsigned",
         "use weight_bit_width=2 or more, and QuantReLU for activations",
     ),
-    "FloatQuant": Rule(
+    "FloatQuant": Refusal(
         "quantizers must give integers", "use integer quantizers, such as Int8WeightPerTensorFloat"
     ),
-    "MultiThreshold": Rule(
+    "MultiThreshold": Refusal(
         "quantizers must be Quant nodes of QONNX, not what FINN made of them",
         "give the file as brevitas.export.export_qonnx wrote it",
     ),
-    "Clip": Rule(
+    "Clip": Refusal(
         "an activation must be a Relu with a quantizer behind it, whose range does the clipping",
         "use brevitas.nn.QuantReLU(max_val=6) in place of ReLU6 or Hardtanh",
     ),
-    "Pad": Rule(
+    "Pad": Refusal(
         "padding must be that of a convolution or max pool", "use the padding= of the layer behind it"
     ),
-    "Dropout": Rule("Dropout must do nothing", "call network.eval() before the export"),
+    "Dropout": Refusal("Dropout must do nothing", "call network.eval() before the export"),
 }
 _FIRST = (
     "QuantizeLinear",
@@ -121,7 +109,7 @@ def check_operations(nodes: Iterable[NodeProto], allowed: Collection[str], domai
 def refusal(node: NodeProto, domains: Collection[str]) -> InputError:
     """What to say of a node that cannot be lowered."""
     where = node.name or node.output[0]
-    rule = RULES.get(node.op_type) if node.domain in domains else None
+    rule = REFUSALS.get(node.op_type) if node.domain in domains else None
     if rule is not None:
         return InputError(f"{where}: {rule.rule}, not {node.op_type}; {rule.fix}")
     found = f"{node.domain}.{node.op_type}".lstrip(".")

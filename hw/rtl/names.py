@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from fireflow.hw.dataflow.layers import Layer
 from fireflow.hw.dataflow.network import Dataflow
-from fireflow.hw.finn.generate import module_name
 from fireflow.hw.names import name_hash
 from fireflow.hw.rtl.kernels import RTL
 
@@ -52,6 +51,16 @@ _KEYWORDS = frozenset(
     )
 )
 L = TypeVar("L", bound=Layer)
+
+
+def module_name(layer_name: str) -> str:
+    """The Verilog name of a layer's module.
+
+    >>> module_name("fire2.expand3x3.pad")
+    'fire2_expand3x3_pad'
+    """
+    name = re.sub(r"\W", "_", layer_name, flags=re.ASCII)
+    return name if name[:1].isalpha() else f"layer_{name}"
 
 
 def safe_names(names: Iterable[str]) -> dict[str, str]:

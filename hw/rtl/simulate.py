@@ -14,8 +14,7 @@ from fireflow.hw.dataflow.layers import Layer, Pad
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.files import PathLike
-from fireflow.hw.finn.generate import module_name
-from fireflow.hw.rtl.names import modules, safe_layers
+from fireflow.hw.rtl.names import module_name, modules, safe_layers
 from fireflow.hw.rtl.stitch import Design, seal, write_layer
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation

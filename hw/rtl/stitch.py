@@ -17,11 +17,11 @@ from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
 from fireflow.hw.dataflow.network import Dataflow, Edge
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.files import PathLike
-from fireflow.hw.finn.generate import generate, module_name
+from fireflow.hw.finn.generate import generate
 from fireflow.hw.parts import family_of_part
 from fireflow.hw.rtl.kernels import Kernel, kernel
 from fireflow.hw.rtl.matmul import matmul_kernel
-from fireflow.hw.rtl.names import safe_dataflow
+from fireflow.hw.rtl.names import module_name, safe_dataflow
 from fireflow.hw.tools.axi_stream import Port
 
 TOP = "accelerator"
@@ -79,7 +79,7 @@ def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources:
     """Writes what a layer needs into the folder of a design, adds its files to `sources`, and says how to use it."""
     ours = isinstance(layer, MatMul) and layer.kernel != "finn"
     if isinstance(layer, FINN_LAYERS) and not ours:
-        generated = generate(layer, part, clock_ns, folder)
+        generated = generate(layer, module_name(layer.name), part, clock_ns, folder)
         sources.update(dict.fromkeys(generated.sources))
         port_in, port_out = Port("in0_V", layer.input.tdata_bits), Port("out0_V", layer.output.tdata_bits)
         return Kernel(generated.top, {}, (port_in,), (port_out,), 0)

@@ -75,7 +75,7 @@ def _float_seeds(ending: str) -> Sequence[bytes]:
 @cache
 def _fireq_seeds() -> Sequence[bytes]:
     from fireflow.quant.model_file import Model, save_model
-    from fireflow.quant.squeezenet import SqueezeNet
+    from fireflow.quant.networks.squeezenet import SqueezeNet
     from tests.host.tiny import RECORD, SPEC
 
     network = SqueezeNet(SPEC).eval()
@@ -98,9 +98,10 @@ def _checked_json(check: Callable[[Any], object]) -> Callable[[bytes], object]:
 
 
 def _policy(document: Any) -> object:
+    from fireflow.quant.networks import architecture
     from fireflow.quant.precision import parse_policy
 
-    return parse_policy("policy.json", document)
+    return parse_policy("policy.json", document, architecture("squeezenet1_1").layers)
 
 
 # --- bundles ------------------------------------------------------------------------------------------------

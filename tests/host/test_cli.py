@@ -27,8 +27,8 @@ from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.quant.data import open_images
-from fireflow.quant.fabric import emulates_bf16
 from fireflow.quant.model_file import load_model
+from fireflow.quant.processes import emulates_bf16
 from tests.quant.classifiers import colours
 
 

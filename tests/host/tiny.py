@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from fireflow.hw.preprocessing import Preprocessing
-from fireflow.quant.pretrained import FloatWeights, save_npz
-from fireflow.quant.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
+from fireflow.quant.pretrained import FloatWeights
+from tests.quant.weight_files import save_npz
 
 SPEC = SqueezeNetSpec("1.1", num_classes=4, input_size=48, stem_channels=8, fires=(FireWidths(4, 4, 4),) * 8)
 RECORD = Preprocessing(size=48, resize=54, mean=(120.0, 110.0, 100.0), std=(60.0, 60.0, 60.0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fireflow.quant.squeezenet import FireWidths, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNetSpec
 from tests.quant.caffe_executor import Described
 from tests.quant.weight_files import random_arrays
 

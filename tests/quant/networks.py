@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from fireflow.quant.calibrate import pixel_batches, quantize
+from fireflow.quant.networks import architecture
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet
 from fireflow.quant.precision import PRESETS, Policy
-from fireflow.quant.squeezenet import FireWidths, SqueezeNet, architecture
 
 NARROW = tuple(
     FireWidths(s, e, e) for s, e in ((4, 8), (4, 8), (6, 8), (6, 8), (6, 12), (6, 12), (8, 12), (8, 12))

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from fireflow.quant.squeezenet import FireWidths, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNetSpec
 from tests.quant.weight_files import onnx_model, random_arrays
 
 SIDE = 40

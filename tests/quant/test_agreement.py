@@ -14,11 +14,11 @@ from onnx import helper
 from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions
 from fireflow.hw.preprocessing import TORCHVISION
-from fireflow.quant import onnx_operations, wiring
 from fireflow.quant.build import ASSUMED, load_network
-from fireflow.quant.operations import MaxPool, Relu
+from fireflow.quant.imported.operations import MaxPool, Relu
+from fireflow.quant.networks.squeezenet import PoolBorder, wiring
 from fireflow.quant.pretrained import load_weights
-from fireflow.quant.squeezenet import PoolBorder
+from fireflow.quant.readers import onnx_operations
 from tests.quant.onnx_editing import BASES, of_kind, set_attribute
 from tests.quant.weight_files import onnx_model, random_arrays
 

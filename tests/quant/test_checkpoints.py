@@ -24,10 +24,9 @@ import torch
 from torch import nn
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.pretrained import load_weights
-from fireflow.quant.state_dicts import find_network
-from fireflow.quant.torch_file import read_torch_file
-from fireflow.quant.torch_weights import networks_in
+from fireflow.quant.pretrained import load_weights, networks_in
+from fireflow.quant.readers.state_dicts import find_network
+from fireflow.quant.readers.torch_file import read_torch_file
 from tests.quant.weight_files import NARROW, assert_same, random_arrays, torchvision_names
 
 Tensors = dict[str, torch.Tensor]

@@ -23,8 +23,9 @@ from fireflow.quant.export import export
 from fireflow.quant.finalize import finalize, integer_weight
 from fireflow.quant.layers import scale_of
 from fireflow.quant.model_file import SCHEMA, Model, load_model, save_model
+from fireflow.quant.networks.squeezenet import SqueezeNet, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet.spec import ARCHITECTURES
 from fireflow.quant.precision import PRESETS, BitWidths, Policy
-from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec
 from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import float_network, narrow_network, random_pixels
 

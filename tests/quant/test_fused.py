@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fireflow.quant.fused import FusedSqueezeNet
 from fireflow.quant.loss import map_distance
-from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet
+from fireflow.quant.networks.squeezenet import SqueezeNet
+from fireflow.quant.networks.squeezenet.fused import FusedSqueezeNet
+from fireflow.quant.networks.squeezenet.spec import ARCHITECTURES
 from tests.quant.networks import float_network, narrow_network
 
 SIZE = 48

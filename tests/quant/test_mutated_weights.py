@@ -20,11 +20,12 @@ import torch
 from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions
 from fireflow.hw.preprocessing import TORCHVISION
-from fireflow.quant import agreement, caffe_layers, caffe_pictures, onnx_operations, wiring
+from fireflow.quant import agreement
 from fireflow.quant.build import float_network
-from fireflow.quant.operations import Add, Average, Relu
+from fireflow.quant.imported.operations import Add, Average, Relu
+from fireflow.quant.networks.squeezenet import PoolBorder, wiring
 from fireflow.quant.pretrained import FloatWeights, load_weights
-from fireflow.quant.squeezenet import PoolBorder
+from fireflow.quant.readers import caffe_layers, caffe_pictures, onnx_operations
 from tests.quant import mutated_caffe as caffe_mutations
 from tests.quant import mutated_onnx as onnx_mutations
 from tests.quant.caffe_executor import CaffeError, Described, execute, has_v1, written

@@ -14,7 +14,7 @@ import torch
 from fireflow.hw.errors import InputError
 from fireflow.hw.packing import MAGIC, read_arrays, write_arrays
 from fireflow.quant.model_file import Model, load_model, save_model
-from fireflow.quant.squeezenet import SqueezeNet, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet import SqueezeNet, SqueezeNetSpec
 from fireflow.quant.zoo import shipped, shipped_path
 from tests.host.tiny import RECORD, SPEC
 from tests.hw.odd_values import mutations, written
@@ -90,7 +90,7 @@ def test_a_small_file_that_asks_for_a_large_network(
     header["meta"]["spec"][field] = value
     (tmp_path / "large.fireq").write_bytes(sealed(header, blocks))
     if field == "fires":  # the others have memory of the file's size
-        monkeypatch.setattr("fireflow.quant.model_file.SqueezeNet", None)
+        monkeypatch.setattr("fireflow.quant.networks.squeezenet.SqueezeNet.__init__", None)
     with pytest.raises(InputError, match=r"large\.fireq"):
         load_model(tmp_path / "large.fireq")
 

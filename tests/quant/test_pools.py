@@ -19,10 +19,11 @@ from fireflow.hw.simulator import Simulator
 from fireflow.quant.calibrate import equalize, pixel_batches, quantize
 from fireflow.quant.export import export
 from fireflow.quant.finalize import finalize
-from fireflow.quant.fused import FusedSqueezeNet
 from fireflow.quant.model_file import Model, load_model, save_model
+from fireflow.quant.networks import architecture, spec_from_json
+from fireflow.quant.networks.squeezenet import PoolBorder, SqueezeNet, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet.fused import FusedSqueezeNet
 from fireflow.quant.precision import PRESETS
-from fireflow.quant.squeezenet import PoolBorder, SqueezeNet, SqueezeNetSpec, architecture
 from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, random_pixels
 
@@ -99,11 +100,9 @@ def test_compiled_training_has_the_same_pools(
 def test_a_spec_of_before_pools_could_differ() -> None:
     content = SqueezeNetSpec().to_json()
     del content["pools"], content["head_relu"]
-    assert SqueezeNetSpec.from_json(content) == SqueezeNetSpec()
-    assert (
-        SqueezeNetSpec.from_json({**content, "pools": [{"padding": 1, "ceil": False}] * 3}).pools
-        == (PADDED,) * 3
-    )
+    assert spec_from_json(content) == SqueezeNetSpec()
+    padded = {**content, "pools": [{"padding": 1, "ceil": False}] * 3}
+    assert spec_from_json(padded) == SqueezeNetSpec(pools=(PADDED,) * 3)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import torch
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import CAFFE, TORCHVISION, Preprocessing
-from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_weights, save_npz
-from fireflow.quant.squeezenet import FireWidths, SqueezeNetSpec
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNetSpec
+from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_weights
 from tests.quant.weight_files import (
     LAYER_V1,
     LAYER_V2,
@@ -32,6 +32,7 @@ from tests.quant.weight_files import (
     onnx_model,
     outputs,
     random_arrays,
+    save_npz,
     torchvision_names,
     write_checkpoint,
     write_half_safetensors,

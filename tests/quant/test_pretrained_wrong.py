@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.family import infer_spec, layer_names
+from fireflow.quant.networks.squeezenet import SqueezeNet
+from fireflow.quant.networks.squeezenet.files import infer_spec, layer_names
 from fireflow.quant.pretrained import load_weights
-from fireflow.quant.squeezenet import SqueezeNet
 from tests.quant.weight_files import (
     NARROW,
     Arrays,

@@ -10,8 +10,10 @@ from fireflow.hw.errors import InputError
 from fireflow.quant.calibrate import best_scale, correct_biases, equalize, pixel_batches
 from fireflow.quant.finalize import THRESHOLD_SHIFT, accumulator_scale, finalize, integer_weight
 from fireflow.quant.layers import bits_of, quantizers, scale_of
-from fireflow.quant.precision import LAYERS, PRESETS, load_policy, parse_policy, save_policy
-from fireflow.quant.squeezenet import ARCHITECTURES, SqueezeNet, SqueezeNetSpec, architecture
+from fireflow.quant.networks import architecture, spec_from_json
+from fireflow.quant.networks.squeezenet import SqueezeNet
+from fireflow.quant.networks.squeezenet.spec import ARCHITECTURES, LAYERS
+from fireflow.quant.precision import PRESETS, load_policy, parse_policy
 from fireflow.quant.trace import brevitas_trace
 from tests.quant.networks import NARROW, float_network, narrow_network, random_pixels
 
@@ -87,7 +89,7 @@ def test_wrong_architecture() -> None:
 
 def test_spec_survives_json() -> None:
     for spec in ARCHITECTURES.values():
-        assert SqueezeNetSpec.from_json(spec.to_json()) == spec
+        assert spec_from_json(spec.to_json()) == spec
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -196,23 +198,23 @@ def test_policies(tmp_path) -> None:  # type: ignore[no-untyped-def]
         3,
         4,
     )
-    assert parse_policy("here", policy.model_dump(mode="json")) == policy
-    assert load_policy("w5a8").default.activation == 8
+    assert parse_policy("here", policy.model_dump(mode="json"), LAYERS) == policy
+    assert load_policy("w5a8", LAYERS).default.activation == 8
     path = tmp_path / "policy.json"
-    save_policy(policy, path)
-    assert load_policy(path) == policy
+    policy.save(path)
+    assert load_policy(path, LAYERS) == policy
     path.write_text('{"name": "mine", "default": {"weight": 7, "activation": 4}}')
     with pytest.raises(InputError, match=r"policy.json: default.weight: .*, not 7; weights have 2 to 6 bits"):
-        load_policy(path)
+        load_policy(path, LAYERS)
     with pytest.raises(InputError, match=r"default.weight: .*, not '8'; weights have 2 to 6 bits"):
-        load_policy("w8a8")
+        load_policy("w8a8", LAYERS)
     with pytest.raises(InputError, match="policy: must be one of w6a6, w4a4, w3a4, w2a4"):
-        load_policy("tiny")
+        load_policy("tiny", LAYERS)
 
 
 def test_policy_with_exceptions() -> None:
-    policy = load_policy("w4a4,*.squeeze=w6a5,fire3.squeeze=w5a4,conv10=w5a4")
-    assert parse_policy("here", policy.model_dump(mode="json")) == policy
+    policy = load_policy("w4a4,*.squeeze=w6a5,fire3.squeeze=w5a4,conv10=w5a4", LAYERS)
+    assert parse_policy("here", policy.model_dump(mode="json"), LAYERS) == policy
     network = SqueezeNet(architecture("squeezenet1_0_complex_bypass"), policy)
     weights = {c.name: bits_of(c.conv) for c in network.connections()}
     squeezes = {f"fire{n}.squeeze": 5 if n == 3 else 6 for n in range(2, 10)}
@@ -236,19 +238,19 @@ def test_policy_with_exceptions() -> None:
 )
 def test_wrong_exceptions(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load_policy(text)
+        load_policy(text, LAYERS)
 
 
 def test_a_policy_names_layers_that_there_are(tmp_path) -> None:  # type: ignore[no-untyped-def]
     for spec in ARCHITECTURES.values():
-        assert {c.name for c in SqueezeNet(spec).connections()} <= set(LAYERS)
+        assert {c.name for c in SqueezeNet(spec).connections()} <= set(LAYERS.names)
     path = tmp_path / "mine,too.json"
     path.write_text(
         '{"name": "mine", "default": {"weight": 4, "activation": 4}, '
         '"layers": {"fire1.squeeze": {"weight": 6, "activation": 4}}}'
     )
     with pytest.raises(InputError, match=r"mine,too.json: layers: .* not 'fire1.squeeze'; mend the policy"):
-        load_policy(path)
+        load_policy(path, LAYERS)
 
 
 def test_compiled_and_plain_quantizers_are_brevitas_own() -> None:

@@ -22,12 +22,13 @@ from fireflow.hw.errors import InputError
 from fireflow.quant.calibrate import pixel_batches, quantize
 from fireflow.quant.checkpoint import CHECKPOINT, save_checkpoint
 from fireflow.quant.decoded import DecodedImages
-from fireflow.quant.fabric import open_fabric
 from fireflow.quant.loss import Loss
+from fireflow.quant.networks import architecture
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet
 from fireflow.quant.onnx_teacher import OnnxTeacher
 from fireflow.quant.precision import PRESETS
+from fireflow.quant.processes import open_fabric
 from fireflow.quant.recipe import Precision, Recipe
-from fireflow.quant.squeezenet import FireWidths, SqueezeNet, architecture
 from fireflow.quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
 from tests.quant.classifiers import colours
 

@@ -63,7 +63,7 @@ def test_top_5_of_a_photo(
 
 def test_the_model_where_none_is_named_has_four_bits_and_a_thousand_classes() -> None:
     model = load_model(default_model())
-    assert model.network.policy == load_policy("w4a4")
+    assert model.network.policy == load_policy("w4a4", model.network.spec.layers)
     assert len(model.labels) == 1000
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import safetensors.torch
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
 from fireflow.quant.pretrained import FloatWeights
-from fireflow.quant.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
+from fireflow.quant.readers.npz import METADATA
 
 Arrays = dict[str, np.ndarray]
 NARROW = SqueezeNetSpec("1.1", num_classes=5, stem_channels=4, fires=(FireWidths(2, 3, 4),) * 8)
@@ -34,6 +36,21 @@ def network(weights: FloatWeights) -> SqueezeNet:
     net = SqueezeNet(weights.spec).eval()
     net.load_state_dict({name: torch.from_numpy(a) for name, a in weights.arrays.items()})
     return net
+
+
+def save_npz(weights: FloatWeights, path: Path) -> None:
+    """Writes weights with their preprocessing, so that `load_weights` needs to be told nothing."""
+    spec = weights.spec
+    assert isinstance(spec, SqueezeNetSpec)
+    metadata = {
+        "preprocessing": weights.preprocessing.to_json(),
+        "head_padding": spec.head_padding,
+        "simple_bypass": spec.bypass == "simple",
+        "head_relu": spec.head_relu,
+        "pools": [asdict(border) for border in spec.pools],
+    }
+    content: dict[str, Any] = {METADATA: np.array(json.dumps(metadata)), **weights.arrays}
+    np.savez(path, **content)
 
 
 # --- Caffe, written byte by byte

@@ -14,7 +14,8 @@ from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn import library
 from fireflow.hw.finn.environment import finn
-from fireflow.hw.finn.generate import generate, module_name, threshold_images, weight_image
+from fireflow.hw.finn.generate import generate, threshold_images, weight_image
+from fireflow.hw.rtl.names import module_name
 from fireflow.hw.rtl.simulate import layer_bench
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation
@@ -101,7 +102,7 @@ def test_nothing_is_lost_while_the_output_waits_long(folding: tuple[int, int], t
     """A vector a word, as FINN's queue of outputs does not bear it unchanged."""
     pe, simd = folding
     layer = matmul("fc", (6, 6), (2 * pe, simd), 4, U4, folding)
-    generated = generate(layer, PART, CLOCK_NS, tmp_path)
+    generated = generate(layer, module_name(layer.name), PART, CLOCK_NS, tmp_path)
     simulation = Simulation.build(generated.top, [tmp_path / name for name in generated.sources])
     values = np.random.default_rng(4).integers(0, 16, (1, *layer.input.shape))
     stalls = {"out0_V": [1] * 40 + [0] * 3}
@@ -117,7 +118,7 @@ def test_folder_is_self_contained_and_always_the_same(tmp_path: Path) -> None:
     for name in ("first", "second"):
         folder, named = tmp_path / name, set()
         for layer in LAYERS.values():
-            generated = generate(layer, PART, CLOCK_NS, folder)
+            generated = generate(layer, module_name(layer.name), PART, CLOCK_NS, folder)
             named |= {*generated.sources, *generated.images}
             assert generated.ports == {
                 "in0_V": layer.input.tdata_bits,
@@ -141,7 +142,7 @@ def test_generating_again_leaves_files_alone(tmp_path: Path) -> None:
     layer = LAYERS["act.t7"]
     times = []
     for _ in range(2):
-        generated = generate(layer, PART, CLOCK_NS, tmp_path)
+        generated = generate(layer, module_name(layer.name), PART, CLOCK_NS, tmp_path)
         names = (*generated.sources, *generated.images)
         times.append([(tmp_path / name).stat().st_mtime_ns for name in names])
     assert times[0] == times[1]
@@ -200,7 +201,7 @@ def test_operands_too_wide_for_a_dsp(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"fc: operands must fit a DSP's 25 x 18 bits, not 4 x 18; use fewer"
     ):
-        generate(layer, PART, CLOCK_NS, tmp_path)
+        generate(layer, module_name(layer.name), PART, CLOCK_NS, tmp_path)
 
 
 def test_another_finn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +210,6 @@ def test_another_finn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     library.library_text.cache_clear()
     try:
         with pytest.raises(InputError, match=r"FINN's mvu/mvu.sv must have 'no such text', which we replace"):
-            generate(replace(LAYERS["fc.w4a4"], name="other"), PART, CLOCK_NS, tmp_path)
+            generate(replace(LAYERS["fc.w4a4"], name="other"), "other", PART, CLOCK_NS, tmp_path)
     finally:
         library.library_text.cache_clear()
-
-
-def test_module_names() -> None:
-    assert module_name("fire2.expand3x3.pad") == "fire2_expand3x3_pad"
-    assert module_name("3x3") == "layer_3x3"

@@ -43,7 +43,6 @@ from fireflow.hw.finn.hand_over import (
     hardware_layers,
     layer_names,
 )
-from fireflow.hw.finn.kernels import register
 from fireflow.hw.graph import Graph
 from fireflow.hw.parts import Resources
 from tests.hw.networks import pictures, squeezenet
@@ -79,7 +78,6 @@ def given(
     graph: Graph, hardware: Hardware, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[HandOver, Path]:
     folder = tmp_path_factory.mktemp("finn")
-    register()  # FINN's builder runs in another process, which does not know our kernels
     made = hand_over(graph, hardware)
     made.write(folder)
     return made, folder

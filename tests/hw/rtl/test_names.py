@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.errors import InputError
-from fireflow.hw.finn.generate import module_name
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Add, Conv, GlobalSum
-from fireflow.hw.rtl.names import safe_names
+from fireflow.hw.rtl.names import module_name, safe_names
 from fireflow.hw.rtl.simulate import check_layers, layer_bench, simulate
 from fireflow.hw.rtl.stitch import stitch
 from fireflow.hw.types import TensorType
@@ -122,3 +121,8 @@ def test_a_network_with_such_names_computes(tmp_path: Path) -> None:
     assert set(found) == {layer.name for layer in flow.layers}
     for name, values in found.items():
         np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+
+
+def test_module_names() -> None:
+    assert module_name("fire2.expand3x3.pad") == "fire2_expand3x3_pad"
+    assert module_name("3x3") == "layer_3x3"

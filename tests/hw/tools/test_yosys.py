@@ -101,7 +101,7 @@ def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
 
 def test_finn_multiplier(tmp_path: Path) -> None:
     layer = matmul("fc", (2, 2), (4, 4), 4, (0, 15), (4, 2))
-    generated = generate(layer, PARTS["xc7"], 10.0, tmp_path)
+    generated = generate(layer, "product", PARTS["xc7"], 10.0, tmp_path)
     counted = resources(generated.top, generated.sources, "xc7", folder=tmp_path, images=generated.images)
     assert counted.dsp == 2  # 4 products of 4 x 4 bits share one
 

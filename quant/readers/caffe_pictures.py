@@ -11,9 +11,9 @@ from typing import Any
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import CAFFE
-from fireflow.quant.caffe_format import unknown_field, value
-from fireflow.quant.caffe_layers import Layer
-from fireflow.quant.input_record import Told
+from fireflow.quant.imported.input_record import Told
+from fireflow.quant.readers.caffe_format import unknown_field, value
+from fireflow.quant.readers.caffe_layers import Layer
 
 _AUTHORS = Told(guess=CAFFE, whose="SqueezeNet's authors have it")
 _TOOLS = Told(guess=CAFFE, whose="Caffe's tools store pictures (BGR, squashed to 256x256)")

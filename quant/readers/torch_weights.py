@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
 
 from fireflow.hw.errors import InputError, plain
-from fireflow.hw.preprocessing import TORCHVISION
-from fireflow.quant.family import Raw
-from fireflow.quant.precision import FIRE_NUMBERS
-from fireflow.quant.state_dicts import Found, find_network, network_keys
-from fireflow.quant.torch_file import SAVE, read_torch_file
+from fireflow.quant.imported.raw import SAVE, Raw
+from fireflow.quant.readers.base import Reader
+from fireflow.quant.readers.state_dicts import Found, find_network, network_keys
+from fireflow.quant.readers.torch_file import read_torch_file
 
-OTHER_ENDINGS = (".ckpt", ".bin", ".tar")
-"""That people give to checkpoints (the last as .pth.tar), besides .pth and .pt."""
 _LOG = logging.getLogger(__name__)
 _IN_NUMPY = (torch.float16, torch.float32, torch.float64)
-_FIRE = re.compile(r"features\.(\d+)\.(squeeze|expand1x1|expand3x3)\.(weight|bias)")
-_FIRST = re.compile(r"features\.0\.(weight|bias)")
-_LAST = re.compile(r"classifier\.1\.(weight|bias)")
 
 
 def read_torch(path: Path, key: str | None = None) -> Raw:
@@ -33,7 +25,7 @@ def read_torch(path: Path, key: str | None = None) -> Raw:
 
     Args:
         path: the file.
-        key: which network, where a checkpoint holds several; see `quant.state_dicts.find_network`.
+        key: which network, where a checkpoint holds several; see `quant.readers.state_dicts.find_network`.
 
     Raises:
         InputError: no state dict of one SqueezeNet. On damage, whatever torch raises.
@@ -51,45 +43,12 @@ def read_safetensors(path: Path, key: str | None = None) -> Raw:
     return _named(path, "safetensors", find_network(path, content, key))
 
 
-def networks_in(path: Path) -> list[str]:
-    """The keys of the networks in a file of torch; of other weight files none."""
-    if path.suffix.lower() not in (".pth", ".pt", *OTHER_ENDINGS):
-        return []
-    return network_keys(path, read_torch_file(path))
-
-
 def _named(path: Path, source: str, found: Found) -> Raw:
     """A network's tensors by our names; torchvision's are recognised by theirs."""
     arrays = {name: _array(path, name, tensor) for name, tensor in found.tensors(path).items()}
     if beside := found.left_out():
         _LOG.warning(plain(f"fireflow: {path}: taken is {found.key}, without {_listed(beside)}"))
-    if not any(name.startswith("features.") for name in arrays):
-        return Raw(arrays, source)
-    numbers = sorted({int(match[1]) for match in map(_FIRE.fullmatch, arrays) if match})
-    if len(numbers) != len(FIRE_NUMBERS):
-        raise InputError(
-            f"{path}: features must have {len(FIRE_NUMBERS)} Fire modules, not {len(numbers)}; "
-            "give torchvision's squeezenet1_0 or squeezenet1_1"
-        )
-    fire_of = dict(zip(numbers, FIRE_NUMBERS, strict=True))
-    renamed = {}
-    for name, array in arrays.items():
-        if match := _FIRE.fullmatch(name):
-            name = f"fire{fire_of[int(match[1])]}.{match[2]}.{match[3]}"
-        elif match := _FIRST.fullmatch(name):
-            name = f"conv1.{match[1]}"
-        elif match := _LAST.fullmatch(name):
-            name = f"conv10.{match[1]}"
-        if name in renamed:
-            raise InputError(f"{path}: {name} must be there once, not under torchvision's name too; {SAVE}")
-        renamed[name] = array
-    version_1_0 = renamed.get("conv1.weight", np.zeros(0)).shape[2:] == (7, 7)
-    wanted = [3, 4, 5, 7, 8, 9, 10, 12] if version_1_0 else [3, 4, 6, 7, 9, 10, 11, 12]
-    if numbers != wanted:  # the pools are where the numbers have gaps
-        raise InputError(
-            f"{path}: Fire modules must be features {wanted}, not {numbers}; give torchvision's network"
-        )
-    return Raw(renamed, source, TORCHVISION, head_padding=0)
+    return found.files.named(path, source, arrays)
 
 
 def _listed(names: list[str]) -> str:
@@ -112,3 +71,12 @@ def _array(path: Path, name: str, value: torch.Tensor) -> npt.NDArray[Any]:
     wide = value.is_floating_point() and value.dtype not in _IN_NUMPY
     array: npt.NDArray[Any] = (value.float() if wide else value).numpy()
     return array
+
+
+Reader(
+    (".pth", ".pt"),
+    read_torch,
+    lambda path: network_keys(path, read_torch_file(path)),
+    (".ckpt", ".bin", ".tar"),  # that people give to checkpoints, the last as .pth.tar
+)
+Reader((".safetensors",), read_safetensors, lambda _path: [])

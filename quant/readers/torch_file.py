@@ -18,11 +18,9 @@ import torch
 from torch.serialization import safe_globals
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.family import MAX_BYTES
+from fireflow.quant.imported.raw import MAX_BYTES, SAVE
+from fireflow.quant.readers.base import READERS
 
-SAVE = 'save its state dict: torch.save(net.state_dict(), "weights.pth")'
-"""What makes every network of torch readable, in the program that has it."""
-_WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".npz", ".onnx", ".caffemodel")
 _OLD_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of torch before 1.6 start, behind two bytes for the version of pickle."""
 _CODE = (
@@ -144,7 +142,8 @@ def _check_archive(path: Path) -> None:
 
 def _archive(path: Path, names: Sequence[str]) -> InputError:
     """The error for an archive: of weights, which may be taken out of it, or of a program."""
-    inside = next((name for name in names if name.lower().endswith(_WEIGHTS)), None)
+    endings = tuple(suffix for each in READERS for suffix in (*each.suffixes, *each.other_suffixes))
+    inside = next((name for name in names if name.lower().endswith(endings)), None)
     fix = f"in the program that made it, {SAVE}" if inside is None else f"unpack it and name {inside}"
     return InputError(
         f"{path}: must be a file of torch.save, not an archive of {', '.join(names[:3]) or 'nothing'}; {fix}"

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from fireflow.quant.memory import keep_freed_memory
+from fireflow.quant.allocator import keep_freed_memory
 
 PROGRAM = """
 import ctypes
 import resource
 import sys
 
-from fireflow.quant.memory import keep_freed_memory
+from fireflow.quant.allocator import keep_freed_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.memset.restype = ctypes.c_void_p

@@ -7,16 +7,15 @@ missing or of another kind is refused by its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.family import Raw
-from fireflow.quant.input_record import Told
-from fireflow.quant.operations import (
+from fireflow.quant.imported.input_record import Told
+from fireflow.quant.imported.operations import (
     Add,
     Average,
     Concat,
@@ -25,14 +24,13 @@ from fireflow.quant.operations import (
     MaxPool,
     Scaling,
     Softmax,
-    Step,
     listed,
     shown,
     wrong,
 )  # fmt: skip
-from fireflow.quant.precision import FIRE_NUMBERS
-from fireflow.quant.squeezenet import PoolBorder, Version
-from fireflow.quant.step_graph import PICTURE, Layer, StepGraph, connect
+from fireflow.quant.imported.raw import Raw
+from fireflow.quant.imported.step_graph import PICTURE, Layer, StepGraph
+from fireflow.quant.networks.squeezenet.spec import FIRE_NUMBERS, PoolBorder, Version
 
 # Borders of a pool as (first, last) padding of an axis and rounding up: those that a 3x3 pool of stride 2 has by
 # another name too. Rounding up is a row of padding at the end: (n + 1 - 3) // 2 is (n - 3) / 2 rounded up.
@@ -59,35 +57,43 @@ class _Found:
             self.pools[place] = pool
 
 
-def name_layers(
-    path: Path, source: str, steps: Iterable[Step], picture: str, scores: str | None, told: Told
-) -> Raw:
-    """Gives every convolution its name in our naming.
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a file tells of a SqueezeNet beside its tensors.
 
     Args:
-        path: for messages.
-        source: the kind of file.
-        steps: in an order of execution.
-        picture, scores: the tensors that go in and come out; None: what the last step gives.
-        told: what the file tells of its pictures.
+        head_padding: padding of conv10 where the file tells, else None.
+        simple_bypass: the file shows sums without convolutions around Fires.
+        bypassed: the Fires that something goes around; None where the file does not tell.
+        head_relu: whether a ReLU follows conv10; None where the file does not tell.
+        pools: border rules of the max pools, in order; None where the file does not tell.
+        average: name and kernel of the average at the end, where it is not over all of its map by itself.
+    """
+
+    head_padding: int | None = None
+    simple_bypass: bool = False
+    bypassed: tuple[int, ...] | None = None
+    head_relu: bool | None = None
+    pools: tuple[PoolBorder, ...] | None = None
+    average: tuple[str, tuple[int, ...]] | None = None
+
+
+def recognised(graph: StepGraph, source: str, scores: int | None, told: Told) -> Raw:
+    """Gives every convolution its name in our naming; see `WeightFiles.recognised`.
 
     Raises:
         InputError: this is not how a SqueezeNet is connected.
     """
-    graph = StepGraph(path)
-    tensors = connect(graph, steps, picture)
-    if scores is not None and scores not in tensors:
-        raise wrong(path, f"the scores ({shown(scores)}) must come from the picture", "from elsewhere")
     found = _Found()
     current, normalised = _stem(graph, found)
     for number in FIRE_NUMBERS:
         current = _fire(graph, found, number, current)
-    average, ending = _head(graph, found, current, None if scores is None else tensors[scores])
+    average, ending = _head(graph, found, current, scores)
     left = [node for node in range(len(graph.nodes)) if node not in graph.used]
     if left:
-        raise wrong(path, "must have no operations but those of a SqueezeNet", graph.names(left))
+        raise wrong(graph.path, "must have no operations but those of a SqueezeNet", graph.names(left))
     for layer, made in found.layers.items():
-        _check_geometry(path, layer, made)
+        _check_geometry(graph.path, layer, made)
     arrays = {}
     for layer, made in found.layers.items():
         arrays[f"{layer}.weight"] = made.conv.weight
@@ -97,12 +103,14 @@ def name_layers(
         arrays,
         source,
         told.without_guess("it normalises the picture itself") if normalised else told,
-        head_padding=found.layers["conv10"].conv.padding[0],
-        simple_bypass=bool(found.bypassed) and not any(layer.endswith(".bypass") for layer in found.layers),
-        bypassed=tuple(found.bypassed),
-        head_relu=found.layers["conv10"].relu,
-        pools=_pools(path, found),
-        average=average,
+        Wiring(
+            head_padding=found.layers["conv10"].conv.padding[0],
+            simple_bypass=bool(found.bypassed) and not any(name.endswith(".bypass") for name in found.layers),
+            bypassed=tuple(found.bypassed),
+            head_relu=found.layers["conv10"].relu,
+            pools=_pools(graph.path, found),
+            average=average,
+        ),
         softmax=ending,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fireflow.quant.operations import (
+from fireflow.quant.imported.operations import (
     Add,
     Average,
     Concat,

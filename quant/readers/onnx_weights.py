@@ -15,13 +15,14 @@ from onnx import external_data_helper, numpy_helper
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import TORCHVISION
-from fireflow.quant.family import MAX_BYTES, Raw
-from fireflow.quant.input_record import Told
-from fireflow.quant.onnx_operations import Node, operation
-from fireflow.quant.onnx_pictures import metadata_told
-from fireflow.quant.onnx_shapes import Shape, as_shape, computed_shape, shape_of_tensor
-from fireflow.quant.operations import Step, shown
-from fireflow.quant.wiring import name_layers
+from fireflow.quant.imported.input_record import Told
+from fireflow.quant.imported.operations import Step, shown
+from fireflow.quant.imported.raw import MAX_BYTES, Raw
+from fireflow.quant.networks import name_layers
+from fireflow.quant.readers.base import Reader
+from fireflow.quant.readers.onnx_operations import Node, operation
+from fireflow.quant.readers.onnx_pictures import metadata_told
+from fireflow.quant.readers.onnx_shapes import Shape, as_shape, computed_shape, shape_of_tensor
 
 _MOST_NODES = 2000
 _OLDEST_OPSET = 7
@@ -211,3 +212,6 @@ class _Reader:
 
     def _shape(self, name: str) -> Shape | None:
         return self.shapes[name] if name in self.shapes else as_shape(self._constant(name))
+
+
+Reader((".onnx",), read_onnx)

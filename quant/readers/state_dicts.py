@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from typing import Any
 import torch
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.torch_file import SAVE, Stranger
+from fireflow.quant.imported.raw import SAVE
+from fireflow.quant.networks import weight_files
+from fireflow.quant.networks.base import WeightFiles
+from fireflow.quant.readers.torch_file import Stranger
 
 _WRAPPER = r"(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)*"
 """Modules that only pass on, and no layer of a SqueezeNet is called so: of parallel and compiled networks."""
-_SQUEEZE = re.compile(
-    rf"((?:.*\.)?)(?:features\.{_WRAPPER}\d+|fire\d+)\.{_WRAPPER}squeeze\.{_WRAPPER}weight", re.DOTALL
-)
 _MODULE = ("_modules", "_parameters")
 _MOST_CONTAINERS, _DEEPEST = 100_000, 32
 
@@ -28,12 +29,14 @@ class Found:
     """A SqueezeNet in a checkpoint.
 
     Args:
+        files: of the network that it is.
         place: keys down to the state dict that holds it.
         prefix: what its names start with there, "" or with a point at the end.
         entries: the state dict.
         whole: the class, where it is an object rather than a state dict.
     """
 
+    files: WeightFiles
     place: tuple[str, ...]
     prefix: str = ""
     entries: Mapping[Any, Any] = field(default_factory=dict)
@@ -79,7 +82,7 @@ def find_network(path: Path, content: Any, key: str | None = None) -> Found:
 
     Args:
         path: for messages.
-        content: of a checkpoint, as `quant.torch_file.read_torch_file` gives it.
+        content: of a checkpoint, as `quant.readers.torch_file.read_torch_file` gives it.
         key: `Found.key`, or a part of it that only one has.
 
     Raises:
@@ -121,15 +124,15 @@ def _networks(path: Path, value: Any, place: tuple[str, ...], number: Iterator[i
         raise InputError(f"{path}: must hold a state dict, not entries without end; {SAVE}")
     if isinstance(value, Stranger):
         if isinstance(value.state, Mapping) and all(name in value.state for name in _MODULE):
-            if any(_SQUEEZE.fullmatch(name) for name in _module_names(value, 0)) or not place:
-                yield Found(place, whole=type(value).name)
+            held = [files for files, _prefix in _marked(_module_names(value, 0))]
+            if held or not place:
+                yield Found(held[0] if held else weight_files()[0], place, whole=type(value).name)
             return
         value = value.state
     if isinstance(value, Mapping):
         names = [str(key) for key in value]
-        prefixes = dict.fromkeys(match[1] for match in map(_SQUEEZE.fullmatch, names) if match)
-        for prefix in prefixes:
-            yield Found(place, prefix, value)
+        for files, prefix in dict.fromkeys(_marked(names)):
+            yield Found(files, place, prefix, value)
         inside: Iterator[tuple[str, Any]] = zip(names, value.values(), strict=True)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
         inside = ((str(index), item) for index, item in enumerate(value))
@@ -138,6 +141,18 @@ def _networks(path: Path, value: Any, place: tuple[str, ...], number: Iterator[i
     for name, item in inside:
         if isinstance(item, (Mapping, Sequence, Stranger)) and not isinstance(item, (str, bytes, bytearray)):
             yield from _networks(path, item, (*place, name), number)
+
+
+def _marked(names: Iterable[str]) -> Iterator[tuple[WeightFiles, str]]:
+    """Of every name that only one network has: that network's files, and what stands before the name."""
+    marks = [(files, _mark(files.mark)) for files in weight_files()]
+    for name in names:
+        yield from ((files, match[1]) for files, mark in marks if (match := mark.fullmatch(name)))
+
+
+@cache
+def _mark(mark: str) -> re.Pattern[str]:
+    return re.compile(r"((?:.*\.)?)" + mark.replace(r"\.", rf"\.{_WRAPPER}"), re.DOTALL)
 
 
 def _module_names(module: Any, depth: int) -> Iterator[str]:

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.onnx_shapes import BATCH, Dimension, Shape
-from fireflow.quant.operations import (
+from fireflow.quant.imported.operations import (
     Add,
     Average,
     Concat,
@@ -29,6 +28,7 @@ from fireflow.quant.operations import (
     Softmax,
     shown,
 )  # fmt: skip
+from fireflow.quant.readers.onnx_shapes import BATCH, Dimension, Shape
 
 Constant = npt.NDArray[Any]
 

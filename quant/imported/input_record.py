@@ -53,6 +53,9 @@ class Told:
         return replace(self, guess=None, whose="", because=because)
 
 
+NOTHING_TOLD = Told()
+
+
 def all_told(record: Preprocessing) -> Told:
     """What a file that holds the whole record tells."""
     return Told(**{name: getattr(record, name) for name in _WORDS})

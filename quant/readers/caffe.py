@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.caffe_format import V1_TYPES, parse, unknown_field
-from fireflow.quant.caffe_layers import Layer, operation
-from fireflow.quant.caffe_pictures import layer_told, nothing_told, shape_told
-from fireflow.quant.family import Raw
-from fireflow.quant.input_record import Told
-from fireflow.quant.operations import Step, listed, shown
-from fireflow.quant.wiring import name_layers
+from fireflow.quant.imported.input_record import Told
+from fireflow.quant.imported.operations import Step, listed, shown
+from fireflow.quant.imported.raw import Raw
+from fireflow.quant.networks import name_layers
+from fireflow.quant.readers.base import Reader
+from fireflow.quant.readers.caffe_format import V1_TYPES, parse, unknown_field
+from fireflow.quant.readers.caffe_layers import Layer, operation
+from fireflow.quant.readers.caffe_pictures import layer_told, nothing_told, shape_told
 
 _TRAIN, _TEST = 0, 1
 _SOURCES = {
@@ -144,3 +145,6 @@ def _steps(layers: Sequence[Layer], picture: str, outside: set[str]) -> Iterator
                 raise layer.wrong("each tensor must come from one layer", f"{shown(top)} from two")
         given.update(tops)
         yield Step(operation(layer), layer.message.name, bottoms, tops if layer.kind == "Split" else tops[:1])
+
+
+Reader((".caffemodel",), read_caffemodel)

@@ -16,8 +16,8 @@ import onnx
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import Preprocessing
-from fireflow.quant.input_record import Told, all_told
-from fireflow.quant.operations import shown
+from fireflow.quant.imported.input_record import Told, all_told
+from fireflow.quant.imported.operations import shown
 
 KEY = "preprocessing"
 """A metadata entry with the JSON of a `Preprocessing` tells all of it."""

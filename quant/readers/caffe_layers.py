@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.caffe_format import unknown_field, value
-from fireflow.quant.operations import (
+from fireflow.quant.imported.operations import (
     Add,
     Average,
     Concat,
@@ -28,6 +27,7 @@ from fireflow.quant.operations import (
     Softmax,
     shown,
 )  # fmt: skip
+from fireflow.quant.readers.caffe_format import unknown_field, value
 
 _MAX, _AVERAGE, _SUM = 0, 1, 1
 _ARRAYS = ("weight", "bias", "factor")
