@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import fireflow
@@ -64,6 +66,29 @@ def test_names_that_others_give_boards() -> None:
 def test_no_two_families_share_a_beginning_of_names() -> None:
     prefixes = [prefix for family in FAMILIES.values() for prefix in family.prefixes]
     assert [family_of_part(prefix).prefixes.count(prefix) for prefix in prefixes] == [1] * len(prefixes)
+
+
+def test_the_document_lists_every_board() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text()
+    table = text[text.index("## Boards") :].splitlines()
+    rows = []
+    for known in BOARDS:
+        have = known.resources
+        counts = [f"{int(count)}" for count in (have.lut, have.bram36, have.uram, have.dsp)]
+        ways = [
+            name
+            for name, able in (("open", known.open_tools), ("vivado", True), ("finn", known.finn))
+            if able
+        ]
+        cells = [
+            known.name,
+            f"`{known.part}`",
+            *counts,
+            ", ".join(map(str, known.clocks_mhz)),
+            ", ".join(ways),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    assert [line for line in table if line.startswith("| ")][1:] == rows
 
 
 def test_resources_add_and_scale() -> None:

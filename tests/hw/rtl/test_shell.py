@@ -20,7 +20,7 @@ from fireflow.hw.parts import board
 from fireflow.hw.rtl.shell import SHELL, ZYNQ7, content_hash, frame_bytes, write_shell
 from fireflow.hw.rtl.simulate import modelled
 from fireflow.hw.rtl.stitch import Design, stitch
-from fireflow.hw.tools.cxx import Toolchain
+from fireflow.hw.tools.cxx import Compilers
 from fireflow.hw.tools.yosys import resources
 from tests.hw.networks import squeezenet
 from tests.hw.rtl.cocotb_run import build, run
@@ -100,7 +100,7 @@ def test_what_is_written(name: str, top: str, accelerator: Accelerator, tmp_path
     assert f".IN_FRAME_BYTES({SIZE * SIZE * 3})" in wrapper
     assert f".OUT_FRAME_BYTES({frame_bytes(flow.output)})" in wrapper
     # Every port once, and Verilog 2001 alone: Vivado takes no SystemVerilog as the top of a block's module.
-    tools, log = Toolchain.find(), tmp_path / "lint"
+    tools, log = Compilers.find(), tmp_path / "lint"
     options = ["--lint-only", "--language", "1364-2001", "-Wno-fatal", "--bbox-unsup", "--top-module", SHELL]
     stubs = tmp_path / "stubs.v"
     stubs.write_text("module shell; endmodule\nmodule accelerator; endmodule\n")
