@@ -17,7 +17,7 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.packing import pack_bits
 from fireflow.hw.parts import board
-from fireflow.hw.rtl.shell import SHELL, ZYNQ7, content_hash, frame_bytes, write_shell
+from fireflow.hw.rtl.shell import SHELL, content_hash, frame_bytes, write_shell
 from fireflow.hw.rtl.simulate import modelled
 from fireflow.hw.rtl.stitch import Design, stitch
 from fireflow.hw.tools.cxx import Compilers
@@ -88,7 +88,7 @@ def test_accelerator_from_memory_to_memory(accelerator: Accelerator, tmp_path: P
     assert len(passed) == 5
 
 
-@pytest.mark.parametrize(("name", "top"), [("pynq-z1", ZYNQ7), ("ultra96-v2", SHELL)])
+@pytest.mark.parametrize(("name", "top"), [("pynq-z1", "fireflow_z7"), ("ultra96-v2", SHELL)])
 def test_what_is_written(name: str, top: str, accelerator: Accelerator, tmp_path: Path) -> None:
     flow, digest = accelerator.dataflow, content_hash(accelerator.design)
     design = write_shell(accelerator.design, flow, board(name), digest, tmp_path / "rtl")
