@@ -12,7 +12,6 @@ import numpy as np
 
 from fireflow.hw.bundle import RTL, Bundle, sources_hash
 from fireflow.hw.errors import InputError
-from fireflow.hw.ops import Conv
 from fireflow.hw.packing import pack_bits, unpack_bits
 
 if TYPE_CHECKING:
@@ -187,8 +186,4 @@ def load(path: Path) -> tuple[Bundle, Design]:
 
 def _multiplications(graph: Graph) -> int:
     """Of one frame."""
-    return sum(
-        math.prod(graph.types[node.name].shape[:2]) * node.op.weight.size
-        for node in graph.nodes
-        if isinstance(node.op, Conv)
-    )
+    return sum(node.op.products(graph.types[node.name]) for node in graph.nodes)

@@ -30,7 +30,6 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.files import MAX_JSON_BYTES, PathLike, atomic_directory, parse_json, sha256
 from fireflow.hw.graph import Graph
 from fireflow.hw.npz import read_npz, texts
-from fireflow.hw.ops import Conv
 from fireflow.hw.packing import MAX_FILE_BYTES, parse_arrays, write_arrays
 from fireflow.hw.preprocessing import Preprocessing
 
@@ -192,13 +191,15 @@ class Bundle:
 
         self._save(Path(path), add)
 
-    def save_again(self, path: PathLike) -> None:
+    def save_again(self) -> None:
         """Writes the folder that this bundle was loaded from anew: what is no part of `Bundle` stays as it is there.
 
         Raises:
-            InputError: a file there is no longer what it was.
+            InputError: it was not loaded from a folder; a file there is no longer what it was.
         """
-        source = Path(path)
+        source = self.folder
+        if source is None:
+            raise InputError(f"{self.place}: must be loaded from a folder to be saved there again; use save")
 
         def add(folder: Path) -> None:
             for name, record in self.files.items():
@@ -208,16 +209,32 @@ class Bundle:
 
         self._save(source, add)
 
-    def read(self, path: PathLike, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes | None:
         """The bytes of one of `files`; None where there is none of that name.
-
-        Args:
-            path: the folder that the bundle was loaded from.
 
         Raises:
             InputError: it is no longer what it was.
         """
-        return read_listed(Path(path), name, self.files[name]) if name in self.files else None
+        if self.folder is None or name not in self.files:
+            return None
+        return read_listed(self.folder, name, self.files[name])
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the folder that it was loaded from, else the network's name."""
+        return self.graph.name if self.folder is None else str(self.folder)
+
+    def require_hardware(self) -> Hardware:
+        """How it was built for a board.
+
+        Raises:
+            InputError: it was not.
+        """
+        if self.hardware is None:
+            raise InputError(
+                f"{self.place}: must be built for a board, and it is not; run `fireflow build` first"
+            )
+        return self.hardware
 
     def _save(self, target: Path, add: Callable[[Path], None]) -> None:
         if _is_foreign(target):
@@ -250,7 +267,8 @@ class Bundle:
 
     def _describe(self) -> dict[str, Any]:
         graph = self.graph
-        weights = {node.name: node.op.weight_bits for node in graph.nodes if isinstance(node.op, Conv)}
+        bits = {node.name: node.op.stored_bits for node in graph.nodes}
+        weights = {name: width for name, width in bits.items() if width is not None}
         return {
             "schema": SCHEMA,
             "name": graph.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Mapping
 
@@ -50,7 +51,18 @@ class Table:
 
     @property
     def differing(self) -> int:
-        return sum(count or 0 for row in self.rows for count in row.differing)
+        """Integers that differ from the reference, over all stages."""
+        return sum(self.differing_of(stage) for stage in self.stages)
+
+    def differing_of(self, stage: str) -> int:
+        """Integers of one stage that differ from the reference."""
+        position = self.stages.index(stage)
+        return sum(row.differing[position] or 0 for row in self.rows)
+
+    @property
+    def integers(self) -> int:
+        """How many integers the tensors hold."""
+        return sum(math.prod(row.shape) for row in self.rows)
 
     def render(self) -> str:
         """Plain text: one line per tensor, one column per stage, and the first difference if there is one."""
@@ -107,6 +119,33 @@ def compare(stages: Mapping[str, Mapping[str, Array]], reference: str) -> Table:
                 first = _first(stage, name, base, tensors[name])
         rows.append(Row(name, tuple(base.shape), tuple(counts)))
     return Table(reference, tuple(stages), tuple(rows), first)
+
+
+def integers_of(tensors: Mapping[str, Array], scales: Mapping[str, float]) -> dict[str, Array]:
+    """The integers that quantized float tensors stand for.
+
+    Args:
+        tensors: floats, by name.
+        scales: of those tensors that are quantized; one that `tensors` lacks is left out.
+
+    Returns:
+        int64 arrays.
+
+    Raises:
+        InputError: a value that is no multiple of its scale.
+    """
+    integers = {}
+    for name, scale in scales.items():
+        if name not in tensors:
+            continue
+        steps = np.asarray(tensors[name], dtype=np.float64) / scale
+        integers[name] = np.rint(steps).astype(np.int64)
+        error = float(np.abs(steps - integers[name]).max())
+        if error > 1e-3:
+            raise InputError(
+                f"{name}: values must be multiples of their scale {scale}, not {error} of a step off; export again"
+            )
+    return integers
 
 
 def _count(expected: Array, actual: Array) -> int:

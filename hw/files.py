@@ -112,6 +112,29 @@ def _to_disk(path: Path) -> None:
             os.close(number)
 
 
+# --- names ---
+
+
+def stem_of(path: Path) -> str:
+    """The name of a model without the endings this project gives: squeezenet.qonnx.onnx -> squeezenet."""
+    name = path.name
+    for ending in (".fireq", ".qonnx.onnx", ".onnx", ".fire"):
+        if name.endswith(ending):
+            return name[: -len(ending)]
+    return path.stem
+
+
+def check_suffix(path: Path, ending: str) -> Path:
+    """The output path, if its name ends as it must.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not path.name.endswith(ending) or path.name == ending:
+        raise InputError(f"{path}: the output must be called NAME{ending}, not {path.name}; rename it")
+    return path
+
+
 # --- reading ------------------------------------------------------------------------------------------------
 
 

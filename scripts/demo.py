@@ -13,7 +13,8 @@ from pathlib import Path
 from skimage.data import data_dir
 
 from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.inputs import default_model, stem_of
+from fireflow.hw.files import stem_of
+from fireflow.pipeline.inputs import default_model
 
 PHOTOS = ("chelsea.png", "coffee.png")
 

@@ -17,9 +17,9 @@ import PIL.Image
 
 from fireflow.host.cli import main as fireflow
 from fireflow.host.cli.background import served
-from fireflow.host.cli.inputs import default_model
 from fireflow.host.driver import Accelerator
 from fireflow.host.service import Service, make_app
+from fireflow.pipeline.inputs import default_model
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH, HEIGHT, COLOURS = 980, 480, 128

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.card import source_record
+from fireflow.hw.card import source_record
 from fireflow.hw.errors import InputError
 from fireflow.quant.model_file import load_model, save_model
 from fireflow.quant.zoo import shipped_path

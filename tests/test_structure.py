@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(path for package in ("quant", "hw", "host") for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("quant", "hw", "host", "fireflow/pipeline")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TORCH = {"torch", "brevitas", "lightning_fabric"}
 ONNX = {"onnx", "qonnx"}
 # Used where they are present; nothing of the NumPy-only part needs them to be imported.
@@ -23,12 +24,15 @@ LONGEST_FILE = 450
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
-    *("hw/dataflow/fit.py", "hw/dataflow/folding.py", "hw/dataflow/program.py"),
+    *("hw/dataflow/cost_fit.py", "hw/dataflow/folding.py", "hw/dataflow/integer_program.py"),
 )
 # Of these, what is read on boards too: which toolchains there are.
 READ_ON_BOARDS = "hw/bitstream/toolchains/"
 # What gives bundles to FINN.
 TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
+# What joins the folders; these of it run on a board, for the commands that do.
+PIPELINE = "fireflow/pipeline/"
+PIPELINE_ON_BOARD = tuple(f"{PIPELINE}{name}.py" for name in ("__init__", "engines", "inputs", "simulating"))
 
 
 def place(path: Path) -> str:
@@ -37,6 +41,8 @@ def place(path: Path) -> str:
 
 def numpy_only(path: Path) -> bool:
     name = place(path)
+    if name.startswith(PIPELINE):
+        return name in PIPELINE_ON_BOARD
     return name.startswith(("host/", READ_ON_BOARDS)) or (
         name.startswith("hw/") and not name.startswith(WORKSTATION)
     )
@@ -85,7 +91,15 @@ def test_there_is_something_to_check() -> None:
 def test_import_edges(path: Path) -> None:
     name, used = place(path), packages(path)
     package = name.partition("/")[0]
-    in_cli, in_finn = name.startswith("host/cli/"), name.startswith("hw/finn/")
+    in_finn = name.startswith("hw/finn/")
+    # What joins the three, and the commands over it.
+    in_cli = name.startswith(("host/cli/", PIPELINE))
+    if not in_cli:
+        assert "pipeline" not in used, "only the command line may import what joins the three packages"
+    if name.startswith(PIPELINE):
+        assert not [m for m in imports(path) if m.startswith("fireflow.host.cli")], (
+            "no library may import commands"
+        )
     if package == "hw":
         assert not used & {"quant", "host"}, "hw must not import quant or host: files are the interfaces"
     if package == "quant":
@@ -108,8 +122,10 @@ def test_import_edges(path: Path) -> None:
 def test_numpy_is_enough(path: Path) -> None:
     loaded_at_once = packages(path, everywhere=False)
     allowed = set(sys.stdlib_module_names) | {"numpy", "hw", "host"}
+    if place(path).startswith(("host/cli/", PIPELINE)):
+        allowed.add("pipeline")
     assert loaded_at_once <= allowed, "must import with NumPy only; import the rest in a function"
-    if not place(path).startswith("host/cli/"):
+    if not place(path).startswith(("host/cli/", PIPELINE)):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()
         service = SERVICE if place(path).startswith(SERVICE_MODULES) else set()
         assert packages(path) <= allowed | OPTIONAL | board | service

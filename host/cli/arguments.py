@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fireflow.host.unsaid import Unsaid
+from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("32-true", "bf16-mixed")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+MODEL_HELP = "a .fireq file or the name of a model that comes with fireflow (see `fireflow models`)"
+BUNDLE_HELP = "a NAME.fire folder"
 
 
 def output(parser: argparse.ArgumentParser, text: str) -> None:
@@ -98,6 +103,25 @@ def labels(parser: _ActionsContainer) -> None:
     )
 
 
+def unsaid(parser: _ActionsContainer) -> None:
+    """`--preprocessing` and `--labels` for a network that does not say them; `said` takes them together."""
+    parser.add_argument(
+        "--preprocessing",
+        metavar="P",
+        help="how pictures are prepared, where the network does not say it: caffe, torchvision or a JSON file",
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="names of the classes, where the network does not say them: one a line, a .csv or a .json list",
+    )
+
+
+def said(args: argparse.Namespace) -> Unsaid:
+    """The arguments of `unsaid`, where a command has them."""
+    return Unsaid(getattr(args, "preprocessing", None), getattr(args, "labels", None))
+
+
 def picture_options(args: argparse.Namespace) -> PictureOptions:
     """What `weights_source` was given.
 
@@ -164,3 +188,23 @@ def positive(text: str) -> int:
 def devices(text: str) -> int | str:
     """A number of devices, or "auto"."""
     return text if text == "auto" else positive(text)
+
+
+def split_share(text: str) -> tuple[Path, float]:
+    """PATH[=SHARE] in its parts; a path with "=" in it is taken whole if it is there.
+
+    Raises:
+        InputError: no path, or a share that is not above 0.
+    """
+    head, sign, tail = text.rpartition("=")
+    if not (head if sign else text).strip():
+        raise InputError(f"data: must be a path, not {text!r}; write . for this folder")
+    if not sign or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise InputError(f"{text}: the share must be a number above 0, not {tail!r}; write {head}=2")
+    return Path(head), weight

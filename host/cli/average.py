@@ -7,10 +7,12 @@ import sys
 from dataclasses import replace
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.card import new_card, source_record
-from fireflow.host.cli.inputs import check_suffix, find_model, split_share
-from fireflow.host.cli.output import print_model
-from fireflow.host.cli.overwrite import check_model
+from fireflow.host.cli.arguments import split_share
+from fireflow.host.cli.output import print_model, remark
+from fireflow.hw.card import new_card, source_record
+from fireflow.hw.files import check_suffix
+from fireflow.hw.overwrite import check_model
+from fireflow.pipeline.inputs import find_model
 
 _OF_A_RUN = ("start", "recipe", "data")
 
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         name, share = split_share(text)
         path = find_model(str(name))
         models.append((path, load_model(path), share))
-    check_model(args.output, args.force, [path for path, _model, _share in models])
+    check_model(args.output, args.force, [path for path, _model, _share in models], remark)
     mean = average(models)
     starts = {model.card["start"]["sha256"] for _path, model, _share in models if "start" in model.card}
     if len(starts) > 1:

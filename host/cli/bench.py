@@ -18,9 +18,10 @@ import numpy as np
 
 import fireflow
 from fireflow.host.cli import arguments, bench_driver, bench_serve, bench_training
+from fireflow.host.cli.arguments import MODEL_HELP
 from fireflow.host.cli.bench_worker import FILES
-from fireflow.host.cli.inputs import MODEL_HELP, fireq_or_default
 from fireflow.host.cli.output import print_json, progress, table
+from fireflow.pipeline.inputs import fireq_or_default
 
 if TYPE_CHECKING:
     from fireflow.quant.model_file import Model
@@ -106,8 +107,10 @@ def _write_inputs(model: Model, folder: Path, count: int) -> None:
     """The network in every form, and the images."""
     import torch
 
-    from fireflow.host.cli.flow import lower_qonnx, qonnx_manifest, synthetic_images, write_qonnx
     from fireflow.hw.finn.lowering import lower
+    from fireflow.pipeline.images import synthetic_images
+    from fireflow.pipeline.lowering import lower_qonnx
+    from fireflow.pipeline.qonnx_files import qonnx_manifest, write_qonnx
     from fireflow.quant.build import to_float
 
     qonnx = folder / FILES["qonnx"]

@@ -23,7 +23,7 @@ import numpy as np
 
 import fireflow
 from fireflow.host.cli import arguments
-from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import print_json, table
 from fireflow.host.design import Design
 from fireflow.host.devices.fabric import Fabric, Memory

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 import numpy as np
 
 from fireflow.host.cli import arguments
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.bench_driver import ROOT, Recorded, board, python_path, times
-from fireflow.host.cli.inputs import BUNDLE_HELP
 from fireflow.host.cli.output import print_json, table
-from fireflow.host.cli.unsaid import needed
 from fireflow.host.driver import Accelerator
+from fireflow.host.unsaid import needed
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 

@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.inputs import MODEL_HELP, fireq_or_default
+from fireflow.host.cli.arguments import MODEL_HELP
 from fireflow.host.cli.output import print_json, progress, table
 from fireflow.hw.errors import InputError
+from fireflow.pipeline.inputs import fireq_or_default
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 import fireflow
-from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import progress
 from fireflow.host.design import load
 from fireflow.host.remote import ANSWER_S, FOLDER, Board

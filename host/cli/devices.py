@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
-import tempfile
-import weakref
-from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.simulate import built, engine
-from fireflow.host.cli.unsaid import Unsaid, completed
+from fireflow.host.unsaid import completed
 from fireflow.hw.errors import InputError
+from fireflow.pipeline.engines import engine
 
 if TYPE_CHECKING:
     from fireflow.host.devices import Device
     from fireflow.host.driver import Accelerator
     from fireflow.hw.bundle import Bundle
-    from fireflow.hw.types import Array, Int64Array
 
 DEADLINE_S, RTL_DEADLINE_S = 2.0, 3600.0
 """Seconds for a transfer; a frame of a whole network takes RTL simulation minutes."""
@@ -71,7 +66,7 @@ def open_accelerator(args: argparse.Namespace, bundle: Bundle) -> Accelerator:
     with contextlib.ExitStack() as stack:
         device: Device | str = args.device
         if args.engine != "fast":
-            device = _virtual(bundle, args.bundle, args.engine)
+            device = _virtual(bundle, args.engine)
             stack.callback(device.close)
         accelerator = Accelerator(bundle, device, args.slots, args.batch, deadline)
         stack.pop_all()
@@ -82,43 +77,14 @@ def load_completed(args: argparse.Namespace) -> Bundle:
     """The bundle that the arguments name, with what they say of it."""
     from fireflow.hw.bundle import Bundle
 
-    return completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
+    return completed(Bundle.load(args.bundle), args.bundle, arguments.said(args))
 
 
-def _virtual(bundle: Bundle, folder: Path, name: str) -> Device:
+def _virtual(bundle: Bundle, name: str) -> Device:
     from fireflow.host.design import Design
     from fireflow.host.devices.virtual import VirtualDevice
 
     design = Design.of_bundle(bundle)
-    score = rtl_score(bundle, folder) if name == "rtl" else engine(bundle, name, 1, 1)
-    device = VirtualDevice(design, bundle.graph, score=score)
+    device = VirtualDevice(design, bundle.graph, score=engine(bundle, name, batch=1))
     device.name += f", arithmetic by the {'RTL' if name == 'rtl' else name}"
     return device
-
-
-def rtl_score(bundle: Bundle, folder: Path) -> Callable[[Array], Int64Array]:
-    """The arithmetic of a built bundle's Verilog; compiles it at once, so that no frame waits for that.
-
-    Raises:
-        InputError: the bundle was not built, or there is no Verilator or C++ compiler.
-    """
-    from fireflow.hw.rtl.regenerate import regenerate
-    from fireflow.hw.rtl.simulate import build, simulate
-
-    hardware = built(bundle, folder)
-    dataflow = hardware.dataflow(bundle.graph)
-    scratch = tempfile.mkdtemp(prefix="fireflow-rtl-")
-    try:
-        design = regenerate(bundle, folder, Path(scratch))
-        build(design)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-
-    def score(images: Array) -> Int64Array:
-        return simulate(dataflow, design, images).scores
-
-    # The memory images lie there as long as somebody may simulate.
-    weakref.finalize(score, shutil.rmtree, scratch, ignore_errors=True)
-
-    return score

@@ -7,9 +7,9 @@ import platform
 from typing import Any
 
 from fireflow.host.cli import arguments, systems
-from fireflow.host.cli.card import version_of
 from fireflow.host.cli.output import print_json, table
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS
+from fireflow.hw.card import version_of
 from fireflow.hw.errors import InputError
 
 # distribution, extra that brings it, what it adds

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.classes import Notes
-from fireflow.host.cli.inputs import BUNDLE, QONNX, find_model, kind_of, stem_of
-from fireflow.host.cli.output import print_json, progress, table, tell_left_out
-from fireflow.host.cli.simulate import engine
-from fireflow.host.cli.unsaid import Unsaid, needed
+from fireflow.host.cli.output import aside, print_json, progress, remark, table, tell_left_out
 from fireflow.host.scores import ranks
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
+from fireflow.hw.files import stem_of
 from fireflow.hw.labels import read_labels
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.remarks import Notes
+from fireflow.pipeline.engines import engine
+from fireflow.pipeline.inputs import BUNDLE, QONNX, find_model, kind_of
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if match.assumed_imagenet:
         notes.imagenet(args.model)
     facts = {"classes": str(match), **measure(score, preprocessing, images, classes, args.batch, labels)}
-    notes.tell()
+    notes.tell(remark)
     facts = {"model": args.model, "data": args.data.name, "engine": used, **facts}
     for name, reason in images.damaged:
         print(f"skipped {name}: {reason}", file=sys.stderr)
@@ -171,7 +172,7 @@ def _scorer(
             name = _TORCH if network.policy is None else _BREVITAS
             classes = network.spec.num_classes
             return _torch(network, args.threads), model.preprocessing, classes, model.labels, name
-    from fireflow.host.cli.flow import load_bundle, lower_model
+    from fireflow.pipeline.lowering import load_bundle, lower_model
 
     if wanted == _BREVITAS:
         raise InputError(f"{path}: the engine brevitas runs .fireq files, not {path.name}; choose fast")
@@ -183,7 +184,7 @@ def _scorer(
                 f"{path}: {said[0]} is for weights and .fireq files, not for {path.name}; give a whole record with "
                 "--preprocessing FILE.json where it says none itself, or leave it out"
             )
-        bundle = load_bundle(path, Unsaid(args.preprocessing))
+        bundle = load_bundle(path, preprocessing=args.preprocessing, say=aside)
     else:
         bundle = lower_model(model, name=stem_of(path))
     preprocessing = needed(bundle, path)

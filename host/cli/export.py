@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.card import MODEL_CARD, write_card
-from fireflow.host.cli.inputs import FIREQ, MODEL_HELP, check_suffix, find_model, kind_of, stem_of
-from fireflow.host.cli.output import print_json
-from fireflow.host.cli.overwrite import check_export
+from fireflow.host.cli.arguments import MODEL_HELP
+from fireflow.host.cli.output import aside, print_json
+from fireflow.hw.card import MODEL_CARD, write_card
 from fireflow.hw.errors import InputError
-from fireflow.hw.files import atomic_file
+from fireflow.hw.files import atomic_file, check_suffix, stem_of
 from fireflow.hw.types import narrowest_dtype
+from fireflow.pipeline.exporting import check_export
+from fireflow.pipeline.inputs import FIREQ, find_model, kind_of
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
@@ -43,14 +44,15 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{source}: must be a quantized .fireq file, not {source.name}; run `fireflow quantize`"
         )
-    from fireflow.host.cli.flow import real_images, synthetic_images, write_qonnx
+    from fireflow.pipeline.images import real_images, synthetic_images
+    from fireflow.pipeline.qonnx_files import write_qonnx
     from fireflow.quant.model_file import load_model
 
     model = load_model(source)
     size = model.preprocessing.size
     images = synthetic_images(1, (size, size, 3))
     if args.images is not None:
-        images = np.concatenate([images, real_images(args.images, model.preprocessing, args.golden)])
+        images = np.concatenate([images, real_images(args.images, model.preprocessing, args.golden, aside)])
     write_qonnx(model, args.output)
     tensors = _write_golden(model.network, images, golden)
     write_card(model.card, card)

@@ -5,49 +5,36 @@ from __future__ import annotations
 import argparse
 import time
 
-from fireflow.host.cli import arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP, FIREQ, QONNX, check_suffix, find_model, kind_of, stem_of
-from fireflow.host.cli.output import print_json
-from fireflow.host.cli.overwrite import check_bundle
-from fireflow.hw.bundle import Manifest
-from fireflow.hw.errors import InputError
+from fireflow.host.cli import arguments
+from fireflow.host.cli.output import aside, print_json, remark
+from fireflow.hw.files import check_suffix
+from fireflow.hw.overwrite import check_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("model", metavar="MODEL", help="a .fireq or QONNX file, or a shipped model by name")
-    arguments.output(parser, f"the bundle, {BUNDLE_HELP}")
+    arguments.output(parser, f"the bundle, {arguments.BUNDLE_HELP}")
     arguments.golden(parser, count=1)
     arguments.force(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Lowers and writes the bundle."""
-    check_bundle(check_suffix(args.output, ".fire"), args.force, hardware_too=False)
-    source = find_model(args.model)
-    kind = kind_of(source)
-    if kind not in (FIREQ, QONNX):
-        raise InputError(
-            f"{source}: must be a .fireq file or an ONNX file with quantizers (QONNX), not {source.name}; run "
-            "`fireflow quantize`"
-        )
-    from dataclasses import replace
+    from fireflow import lower
 
-    from fireflow.host.cli.flow import bundle_manifest, lower_file, lower_model, real_images
-
-    started, said = time.perf_counter(), unsaid.Unsaid.of(args)
-    if kind == FIREQ:
-        from fireflow.quant.model_file import load_model
-
-        model = load_model(source)
-        said.refuse_said(source, Manifest(model.preprocessing, model.labels))
-        images = None if args.images is None else real_images(args.images, model.preprocessing, args.golden)
-        bundle = said.labelled(lower_model(model, images, stem_of(source)))
-    else:
-        bundle = lower_file(source, said, args.images, args.golden)
-    bundle = replace(bundle, manifest=bundle_manifest(bundle.manifest, source))
+    check_bundle(check_suffix(args.output, ".fire"), args.force, hardware_too=False, say=remark)
+    started = time.perf_counter()
+    bundle = lower(
+        args.model,
+        images=args.images,
+        golden=args.golden,
+        preprocessing=args.preprocessing,
+        labels=args.labels,
+        say=aside,
+    )
     bundle.save(args.output)
     facts = {
         "output": str(args.output),

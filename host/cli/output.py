@@ -18,6 +18,16 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=1, allow_nan=False))
 
 
+def remark(line: str) -> None:
+    """A line on stderr of what a user should know: what the library says by its callbacks."""
+    print(f"fireflow: {line}", file=sys.stderr)
+
+
+def aside(line: str) -> None:
+    """A line on stderr on a file, under whose name it stands."""
+    print(line, file=sys.stderr)
+
+
 def tell_left_out(*sets: Mapping[str, int]) -> None:
     """Says on stderr how many files of folders and zips were left out, if there are any."""
     counts: dict[str, int] = {}
@@ -78,14 +88,54 @@ def _is_number(text: str) -> bool:
 
 
 @contextmanager
-def cycles_bar(label: str) -> Iterator[Callable[[int, float], None]]:
-    """Gives what takes the cycles and the done part of a simulation so far; a bar where stderr is a terminal."""
+def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many are done and of how many; a bar on stderr, where stderr is a terminal."""
+    try:
+        if not sys.stderr.isatty():
+            raise ImportError
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # a board has no rich
+        yield lambda done, total: None
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counting_layers() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what tells on stderr which layer was counted: on a terminal as a bar."""
     if not sys.stderr.isatty():
-        yield lambda cycles, part: None
+        yield lambda name, done, number: print(
+            f"{done} of {number} counted: {name}", file=sys.stderr, flush=True
+        )
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=1.0)
-        yield lambda cycles, part: bar.update(task, completed=part, description=f"{label}, {cycles} cycles")
+        task = bar.add_task("counting", total=None)
+        yield lambda name, done, number: bar.update(
+            task, completed=done, total=number, description=f"counted {name}"
+        )
+
+
+@contextmanager
+def cycle_bars() -> Iterator[Callable[[str, int, float], None]]:
+    """Gives what takes the name of a simulation, its cycles and done part so far; bars where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, cycles, part: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=Console(stderr=True)) as bar:
+
+        def show(what: str, cycles: int, part: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=1.0)
+            bar.update(tasks[what], completed=part, description=f"simulating {what}, {cycles} cycles")
+
+        yield show

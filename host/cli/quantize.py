@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.card import new_card, source_record
-from fireflow.host.cli.classes import Notes, network_labels
-from fireflow.host.cli.inputs import check_suffix
-from fireflow.host.cli.output import print_model, tell_left_out
-from fireflow.host.cli.overwrite import check_model
+from fireflow.host.cli.output import print_model, remark, tell_left_out
+from fireflow.hw.card import new_card, source_record
 from fireflow.hw.errors import InputError
+from fireflow.hw.files import check_suffix
+from fireflow.hw.overwrite import check_model
+from fireflow.hw.remarks import Notes
+from fireflow.pipeline.classes import network_labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Quantizes and writes the model."""
-    check_model(check_suffix(args.output, ".fireq"), args.force, [args.weights])
+    check_model(check_suffix(args.output, ".fireq"), args.force, [args.weights], remark)
     from fireflow.quant.build import ASSUMED, calibration_batches, load_network, to_quantized
     from fireflow.quant.data import open_images
     from fireflow.quant.finalize import finalize
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         },
         seconds=round(time.perf_counter() - started, 1),
     )
-    notes.tell()
+    notes.tell(remark)
     save_model(Model(quantized, model.preprocessing, labels, card), args.output)
     print_model(args.output, card, f"{policy.name}, {len(labels)} labels", args.json)
     return 0

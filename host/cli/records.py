@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, TextIO
 
-from fireflow.host.cli.overwrite import Loss, check_losses
+from fireflow.host.cli.output import remark
 from fireflow.hw.errors import InputError
+from fireflow.hw.overwrite import Loss, check_losses
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -108,7 +109,7 @@ def open_writer(output: str | None, force: bool = False) -> Writer:
     if path.suffix not in (".jsonl", ".csv") or path.is_dir():
         raise InputError(f"{output}: the output must be NAME.jsonl, NAME.csv or -, not this; rename it")
     if path.exists() and path.stat().st_size:
-        check_losses(path, [_results_in(path)], force)
+        check_losses(path, [_results_in(path)], force, remark)
     return _Csv(path) if path.suffix == ".csv" else _JsonLines(path)
 
 

@@ -11,15 +11,15 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
-from fireflow.host.cli import arguments, devices, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP
+from fireflow.host.cli import arguments, devices
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.cli.output import print_json, table, tell_left_out
 from fireflow.host.cli.records import Writer, annotate, open_writer
-from fireflow.host.cli.unsaid import needed, pictures_or_arrays
 from fireflow.host.devices import DeviceError
 from fireflow.host.scores import Guess, best
 from fireflow.host.sources import SOURCE_HELP, Picture, Source, open_source
 from fireflow.host.streams import StreamStopped
+from fireflow.host.unsaid import needed, pictures_or_arrays
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     devices.add_arguments(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="K", help="classes to show")
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help="pictures at most")
     parser.add_argument("--watch", action="store_true", help="wait for new pictures in a folder")

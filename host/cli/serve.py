@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from fireflow.host.cli import arguments, devices, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP
-from fireflow.host.cli.unsaid import needed
+from fireflow.host.cli import arguments, devices
+from fireflow.host.cli.arguments import BUNDLE_HELP
 from fireflow.host.devices import DeviceError
+from fireflow.host.unsaid import needed
 from fireflow.hw.errors import InputError
 
 TOKEN_VARIABLE = "FIREFLOW_TOKEN"
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
     devices.add_arguments(parser)
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
     )

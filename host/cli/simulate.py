@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from fireflow.host.cli import arguments, unsaid
-from fireflow.host.cli.inputs import BUNDLE_HELP
-from fireflow.host.cli.output import cycles_bar, print_json, progress, table, tell_left_out
-from fireflow.host.cli.unsaid import Unsaid, completed, pictures_or_arrays
-from fireflow.host.pictures import find_pictures, prepared, read_picture
-from fireflow.host.scores import Guess, best
-from fireflow.hw.bundle import Bundle
-from fireflow.hw.errors import InputError
-from fireflow.hw.simulator import Simulator
+from fireflow.host.cli import arguments
+from fireflow.host.cli.output import aside, counting_bar, cycle_bars, print_json, table, tell_left_out
 
 if TYPE_CHECKING:
-    from fireflow.hw.dataflow.hardware import Hardware
-    from fireflow.hw.preprocessing import Preprocessing
-    from fireflow.hw.types import Array, Int64Array
+    from fireflow.pipeline.simulating import Simulated
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=arguments.BUNDLE_HELP)
     parser.add_argument(
         "pictures", metavar="PICTURE", nargs="+", type=arguments.path, help="a picture or a folder of them"
     )
@@ -38,104 +29,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help="equal in every bit; rtl runs the Verilog of a built bundle, in minutes",
     )
-    unsaid.add_arguments(parser)
+    arguments.unsaid(parser)
     arguments.speed(parser)
     arguments.json_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the best classes of every picture."""
-    bundle = completed(Bundle.load(args.bundle), args.bundle, Unsaid.of(args))
-    preprocessing = pictures_or_arrays(bundle, args.bundle)
-    paths, left_out = find_pictures(args.pictures)
-    for path in args.pictures:
-        if not path.is_dir():  # one that was named must be good; in a folder, damaged ones are skipped
-            read_picture(path, preprocessing)
-    with tempfile.TemporaryDirectory(prefix="fireflow-rtl-") as scratch:
-        if args.engine == "rtl":
-            score = rtl_engine(bundle, args.bundle, Path(scratch))
-        else:
-            score = engine(bundle, args.engine, args.threads, args.batch)
-        return _simulate(args, bundle, preprocessing, paths, left_out, score)
+    from fireflow import Bundle, simulate
 
-
-def _simulate(
-    args: argparse.Namespace,
-    bundle: Bundle,
-    preprocessing: Preprocessing,
-    paths: Sequence[Path],
-    left_out: Mapping[str, int],
-    score: Callable[[Array], Int64Array],
-) -> int:
-    damaged: list[tuple[str, str]] = []
-    results: list[tuple[str, list[Guess]]] = []
-    batches = prepared(paths, preprocessing, min(args.batch, len(paths)), damaged)
-    for names, images in progress(batches, "simulating", -(-len(paths) // args.batch)):
-        for name, row in zip(names, score(images)):
-            guesses = best(row, bundle.manifest.labels, bundle.graph.output_scale, args.top)
-            results.append((str(name), guesses))
-    if not results:
-        raise InputError(f"{damaged[0][1]} (and {len(damaged) - 1} others; no picture is whole)")
-    _report(args, results, damaged, left_out)
+    shown: Any = (
+        {"cycles": cycle_bars()} if args.engine == "rtl" else {"progress": counting_bar("simulating")}
+    )
+    with contextlib.ExitStack() as stack:
+        found = simulate(
+            Bundle.load(args.bundle),
+            args.pictures,
+            engine=args.engine,
+            threads=args.threads,
+            batch=args.batch,
+            top=args.top,
+            preprocessing=args.preprocessing,
+            labels=args.labels,
+            say=aside,
+            **{name: stack.enter_context(bar) for name, bar in shown.items()},
+        )
+    _report(args, found)
     return 0
 
 
-def engine(bundle: Bundle, name: str, threads: int, batch: int) -> Callable[[Array], Int64Array]:
-    """What computes scores: uint8 (N, H, W, C) -> int64 (N, classes)."""
-    if name == "interpreter":
-        return bundle.graph.run
-    return Simulator(bundle.graph, threads=threads, batch=batch).run
-
-
-def rtl_engine(bundle: Bundle, folder: Path, scratch: Path) -> Callable[[Array], Int64Array]:
-    """Like `engine`, from the accelerator's RTL, which is generated anew in `scratch`; tells cycles on stderr.
-
-    Raises:
-        InputError: the bundle was not built, or its RTL is not what this version generates.
-    """
-    from fireflow.hw.rtl.regenerate import regenerate
-    from fireflow.hw.rtl.simulate import simulate
-
-    hardware = built(bundle, folder)
-    dataflow, design = hardware.dataflow(bundle.graph), regenerate(bundle, folder, scratch)
-
-    def score(images: Array) -> Int64Array:
-        with cycles_bar("simulating the RTL") as report:
-            found = simulate(dataflow, design, images, progress=report)
-        interval = f", {found.interval_cycles} from frame to frame" if found.interval_cycles else ""
-        print(
-            f"RTL: {found.latency_cycles} cycles to the first scores{interval}; "
-            f"expected {hardware.latency_cycles} and {hardware.interval_cycles}",
-            file=sys.stderr,
-        )
-        return found.scores
-
-    return score
-
-
-def built(bundle: Bundle, folder: Path) -> Hardware:
-    """How a bundle was built. Raises InputError where it was not."""
-    if bundle.hardware is None:
-        raise InputError(f"{folder}: must be built for a board, and it is not; run `fireflow build` first")
-    return bundle.hardware
-
-
-def _report(
-    args: argparse.Namespace,
-    results: list[tuple[str, list[Guess]]],
-    damaged: list[tuple[str, str]],
-    left_out: Mapping[str, int],
-) -> None:
-    for _name, reason in damaged:
+def _report(args: argparse.Namespace, found: Simulated) -> None:
+    for _name, reason in found.damaged:
         print(f"skipped {reason}", file=sys.stderr)
-    tell_left_out(left_out)
+    tell_left_out(found.left_out)
     if args.json:
-        images: list[dict[str, Any]] = [
-            {"image": n, "top": [asdict(g) for g in guesses]} for n, guesses in results
+        images = [
+            {"image": str(one.picture), "top": [asdict(guess) for guess in one.top]} for one in found.pictures
         ]
-        names = [name for name, _reason in damaged]
+        names = [name for name, _reason in found.damaged]
+        left_out = dict(found.left_out)
         print_json({"bundle": str(args.bundle), "images": images, "damaged": names, "left_out": left_out})
         return
-    for name, guesses in results:
-        print(name)
-        print(table(("class", "score", "label"), [(g.index, f"{g.score:.3f}", g.label) for g in guesses]))
+    for one in found.pictures:
+        print(one.picture)
+        print(table(("class", "score", "label"), [(g.index, f"{g.score:.3f}", g.label) for g in one.top]))

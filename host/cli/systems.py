@@ -177,7 +177,7 @@ def _version(program: str) -> str | None:
 
 
 def _verilator() -> str | None:
-    from fireflow.host.cli.card import version_of
+    from fireflow.hw.card import version_of
 
     return version_of("verilator") or _version("verilator")
 

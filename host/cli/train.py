@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.card import MODEL_CARD, write_card
-from fireflow.host.cli.classes import HEADS, KEEP, NEW, Notes, aligned, start_labels, with_head
-from fireflow.host.cli.inputs import FIREQ, find_model, kind_of, split_share
-from fireflow.host.cli.output import print_model, tell_left_out
+from fireflow.host.cli.arguments import split_share
+from fireflow.host.cli.output import print_model, remark, tell_left_out
 from fireflow.host.cli.train_run import FLOAT, MODEL_FILE, Run, describe, kept
+from fireflow.hw.card import MODEL_CARD, write_card
 from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions
 from fireflow.hw.preprocessing import NAMED
+from fireflow.hw.remarks import Notes
+from fireflow.pipeline.classes import HEADS, KEEP, NEW, aligned, start_labels, with_head
+from fireflow.pipeline.inputs import FIREQ, find_model, kind_of
 
 if TYPE_CHECKING:
     from fireflow.quant.data import ImageSet
@@ -186,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
     with _progress(recipe.steps) as show, kept(args.output):
 
         def report(step: int, loss: float) -> None:
-            notes.tell()  # at the first step, behind which nothing is refused any more
+            notes.tell(remark)  # at the first step, behind which nothing is refused any more
             show(step, loss)
 
         train(

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
-from fireflow.host.cli.card import MODEL_CARD, check_card_file, source_record, tool_versions
-from fireflow.host.cli.overwrite import duration
+from fireflow.hw.card import MODEL_CARD, check_card_file, source_record, tool_versions
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import sha256
+from fireflow.hw.overwrite import duration
 
 if TYPE_CHECKING:
     from fireflow.quant.data import ImageSet

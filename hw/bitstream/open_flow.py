@@ -28,7 +28,7 @@ from fireflow.hw.parts.xc7 import XC7
 from fireflow.hw.rtl.stitch import Design
 from fireflow.hw.tools.yosys import (
     CELLS,
-    Resources,
+    Cells,
     count_cells,
     mapping,
     read_statistics,
@@ -129,11 +129,11 @@ def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
         on_line=passes,
     )
     checks.synthesized(work.folder / NETLIST)
-    used = synthesized(work.folder)
+    used = synthesized(work.folder).used
     work.say(f"{used.lut} LUTs, {used.ff} flip-flops, {used.bram36:g} block RAMs, {used.dsp} DSPs")
 
 
-def synthesized(folder: Path) -> Resources:
+def synthesized(folder: Path) -> Cells:
     """What Yosys counted in its step's folder."""
     return count_cells("design", read_statistics(folder / _STATISTICS))
 

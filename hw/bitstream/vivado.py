@@ -39,7 +39,7 @@ from fireflow.hw.rtl.stitch import Design
 
 SCRIPTS = Path(__file__).with_name("tcl")
 OLDEST = (2021, 1)
-"""The first version with all five parts; K26, of the KV260, came last."""
+"""The first version with the parts of all boards; K26, of the KV260, came last."""
 RTL, KEY, BITSTREAM, HWH = "rtl", "key", "fireflow.bit", "fireflow.hwh"
 REPORTS = ("timing.rpt", "route_status.rpt", "utilization.rpt", "power.rpt")
 _FIGURES = "figures.json"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Tuple
 
 from fireflow.hw.parts import FAMILIES
 
+Words = Tuple[int, int]
+"""A memory: how many words, and their bits."""
 RAM_STYLES = {"lut": "distributed", "bram": "block", "uram": "ultra"}
 """What Vivado and Yosys call each kind of memory."""
 KINDS = tuple(RAM_STYLES)

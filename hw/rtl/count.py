@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fireflow.hw.cache import content_key
-from fireflow.hw.dataflow.layers import Layer
+from fireflow.hw.dataflow.kernel import Module
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.parts import Resources, family_of_part
-from fireflow.hw.rtl.kernels import Kernel
 from fireflow.hw.rtl.stitch import write_layer
 from fireflow.hw.tools import yosys
 
@@ -76,20 +76,19 @@ class _Written:
         folder.mkdir()
         self.family, self.folder = family_of_part(part).name, folder
         sources: dict[str, None] = {}
-        self.used: Kernel = write_layer(replace(layer, name="layer"), part, clock_ns, folder, sources)
+        self.used: Module = write_layer(replace(layer, name="layer"), part, clock_ns, folder, sources)
         self.sources = list(sources)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         self.images = [p.relative_to(folder).as_posix() for p in files if p.suffix in (".dat", ".hex")]
-        self.key = content_key([self.used.module, str(dict(self.used.parameters)), *files])
+        self.key = content_key([self.used.name, str(dict(self.used.parameters)), *files])
         self.size = layer.input.lanes * layer.output.lanes
 
     def count(self) -> Resources:
-        found = yosys.resources(
-            self.used.module,
+        return yosys.resources(
+            self.used.name,
             self.sources,
             self.family,
             folder=self.folder,
             images=self.images,
             parameters=self.used.parameters,
-        )
-        return Resources(found.lut, found.ff, found.bram36, found.uram, found.dsp)
+        ).used

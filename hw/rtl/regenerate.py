@@ -15,24 +15,23 @@ from typing import Any
 from fireflow.hw import fields
 from fireflow.hw.bundle import RTL, Bundle
 from fireflow.hw.contents import BITSTREAM_RECORD
+from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import parse_json, sha256
 from fireflow.hw.rtl.stitch import Design, stitch
 
 
-def regenerate(bundle: Bundle, path: Path, scratch: Path) -> Design:
+def regenerate(bundle: Bundle, scratch: Path) -> Design:
     """The accelerator of a bundle that was built, in `scratch`, and equal to the bundle's own files.
 
     Args:
-        bundle: loaded from `path`.
+        bundle: loaded from its folder.
         scratch: an empty folder; must stay as long as the design is used.
 
     Raises:
         InputError: the bundle was not built or has no RTL; its files are not those which this version generates.
     """
-    hardware = bundle.hardware
-    if hardware is None:
-        raise InputError(f"{path}: must be built for a board, and it is not; run `fireflow build` first")
+    hardware = bundle.require_hardware()
     own = {
         name[len(RTL) + 1 :]: record.sha256
         for name, record in bundle.files.items()
@@ -40,32 +39,29 @@ def regenerate(bundle: Bundle, path: Path, scratch: Path) -> Design:
     }
     if not own:
         raise InputError(
-            f"{path}/{RTL}: must hold the sources of an accelerator; run `fireflow build` without --no-rtl"
+            f"{bundle.place}/{RTL}: must hold the sources of an accelerator; run `fireflow build` without --no-rtl"
         )
     different = ""
-    for number, clock_mhz in enumerate(_clocks_mhz(bundle, path)):
+    for number, clock_mhz in enumerate(_clocks_mhz(bundle, hardware)):
         folder = scratch / str(number)
         design = stitch(hardware.dataflow(bundle.graph), hardware.part, 1e3 / clock_mhz, folder)
         different = different or _difference(own, folder)
         if not _difference(own, folder):
             return design
     raise InputError(
-        f"{path}/{RTL}/{different}: must be what this version makes of the graph and the folding, not of another "
-        "version or changed; build it again"
+        f"{bundle.place}/{RTL}/{different}: must be what this version makes of the graph and the folding, not of "
+        "another version or changed; build it again"
     )
 
 
-def _clocks_mhz(bundle: Bundle, path: Path) -> list[float]:
+def _clocks_mhz(bundle: Bundle, hardware: Hardware) -> list[float]:
     """For which clocks it may have been generated: its own, and the one asked for where the bitstream has another."""
-    assert bundle.hardware is not None
-    clocks = [bundle.hardware.clock_mhz]
-    data = bundle.read(path, BITSTREAM_RECORD)
+    clocks = [hardware.clock_mhz]
+    data = bundle.read(BITSTREAM_RECORD)
     if data is not None:
-        record: Mapping[str, Any] = fields.mapping(
-            BITSTREAM_RECORD, parse_json(data, path / BITSTREAM_RECORD)
-        )
-        place = f"{path}/{BITSTREAM_RECORD}: target_mhz"
-        clocks.append(fields.number(place, record.get("target_mhz"), 0, 1e4, above=True))
+        place = f"{bundle.place}/{BITSTREAM_RECORD}"
+        record: Mapping[str, Any] = fields.mapping(BITSTREAM_RECORD, parse_json(data, place))
+        clocks.append(fields.number(f"{place}: target_mhz", record.get("target_mhz"), 0, 1e4, above=True))
     return list(dict.fromkeys(clocks))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fireflow.hw.bundle import sources_hash
-from fireflow.hw.dataflow.layers import Head
+from fireflow.hw.dataflow.kernel import RTL
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.dataflow.stream import Stream
@@ -21,7 +21,6 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike, sha256
 from fireflow.hw.parts import FAMILIES, Board
 from fireflow.hw.parts.family import Bus
-from fireflow.hw.rtl.kernels import RTL
 from fireflow.hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 
 SHELL = "fireflow_shell"
@@ -94,7 +93,7 @@ def quiet_cycles(dataflow: Dataflow, family: str) -> int:
     A network that ends with sums over all pixels gives the scores while its last pixel passes, one after the other, and
     then nothing until the next frame's last pixel.
     """
-    if not isinstance(dataflow.layers[-1], Head) or dataflow.output.words < 2:
+    if not dataflow.layers[-1].gives_at_the_end or dataflow.output.words < 2:
         return 0
     timing = Timing(dataflow, family)
     given = timing.steady(timing.interval)[dataflow.output_name].visible

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fireflow.hw.dataflow.layers import Layer, Pad
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.dataflow.timing import ANY_FAMILY
 from fireflow.hw.files import PathLike
 from fireflow.hw.rtl.names import module_name, modules, safe_layers
 from fireflow.hw.rtl.stitch import Design, seal, write_layer
@@ -89,12 +90,12 @@ def simulate(
         stalls=stalls,
         seed=seed,
         cwd=design.folder,
-        max_idle_cycles=4 * max(layer.cycles for layer in dataflow.layers) + 10_000,
+        max_idle_cycles=4 * _longest(dataflow.layers) + 10_000,
         progress=progress,
     )
     scores = _unpack(dataflow.output, result.outputs[0], len(images))
     finished = result.emitted[0].reshape(len(images), -1)[:, -1]
-    fifos = {layer.name for layer in dataflow.layers if layer.kind == "Fifo"}
+    fifos = dataflow.fifo_depths
     names = {f"u_{module}": name for name, module in modules(dataflow.layers).items() if name in fifos}
     levels = {
         names[part]: level
@@ -171,16 +172,15 @@ def check_layers(
         inputs.append(_pack(layer.inputs[number], tensors[layer.sources[number]]))
     for port in simulation.outputs:
         layer, _number = _owner(port.name, owners)
-        counts.append(len(images) * layer.output.words + _ahead(layer))
-    longest = max(layer.cycles for layer in dataflow.layers)
+        counts.append(len(images) * layer.output.words + layer.ahead)
     result = simulation.run(
         inputs, counts, stalls=stalls, seed=seed, cwd=design.folder, record=False,
-        max_idle_cycles=longest + 10_000, progress=progress,
+        max_idle_cycles=_longest(dataflow.layers) + 10_000, progress=progress,
     )  # fmt: skip
     found: dict[str, Int64Array] = {}
     for port, words in zip(simulation.outputs, result.outputs, strict=True):
         layer, _number = _owner(port.name, owners)
-        values = _unpack(layer.output, words[: len(words) - _ahead(layer)], len(images))
+        values = _unpack(layer.output, words[: len(words) - layer.ahead], len(images))
         if layer.name in found and not np.array_equal(found[layer.name], values):
             # The copies of a Fork: one that differs from the first must not hide behind it.
             values = np.where(found[layer.name] == tensors[layer.name], values, found[layer.name])
@@ -188,12 +188,9 @@ def check_layers(
     return found
 
 
-def _ahead(layer: Layer) -> int:
-    """Words that a layer gives of a frame before it reads any: FINN's padding starts at once with its zeros."""
-    if not isinstance(layer, Pad):
-        return 0
-    top, left, _bottom, _right = layer.pads
-    return (top * layer.output.shape[1] + left) * layer.output.groups
+def _longest(layers: Sequence[Layer]) -> int:
+    """Cycles a frame of the slowest."""
+    return max(layer.timing(ANY_FAMILY).interval for layer in layers)
 
 
 def _owner(port: str, owners: Mapping[str, Layer]) -> tuple[Layer, int]:

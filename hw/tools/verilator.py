@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 import numpy as np
 
 from fireflow.hw.cache import cache_folder, content_key, made_once
+from fireflow.hw.dataflow.stream import Port
 from fireflow.hw.errors import InputError, ToolFailure
-from fireflow.hw.tools.axi_stream import Port, bindings, module_ports, streams
+from fireflow.hw.tools.axi_stream import bindings, module_ports, streams
 from fireflow.hw.tools.cxx import Compilers
 
 if TYPE_CHECKING:

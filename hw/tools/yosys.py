@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -21,7 +21,7 @@ from typing import Any, Mapping, Sequence
 from fireflow.hw.cache import cache_folder, content_key
 from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import PathLike, atomic_file
-from fireflow.hw.parts import FAMILIES
+from fireflow.hw.parts import FAMILIES, Resources
 
 CELLS = Path(__file__).with_name("xilinx_cells.sv")
 
@@ -31,32 +31,27 @@ class SynthesisError(ToolFailure):
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a design takes of an FPGA.
+class Cells:
+    """What the cells of a design take of an FPGA.
 
     Args:
-        lut: LUTs, those used as memory or as shift registers included.
-        ff: flip-flops.
-        bram36: block RAMs of 36 kbit; one of 18 kbit is half of it.
-        uram: UltraRAMs of 288 kbit.
-        dsp: DSP slices.
+        used: LUTs used as memory or as shift registers are among its LUTs.
         lutram: the LUTs used as memory or as shift registers.
         carry: carry chains, of 4 bits on 7-series and 8 on UltraScale+.
     """
 
-    lut: int = 0
-    ff: int = 0
-    bram36: float = 0.0
-    uram: int = 0
-    dsp: int = 0
+    used: Resources
     lutram: int = 0
     carry: int = 0
 
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
     def to_json(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**self.used.to_json(), "lutram": self.lutram, "carry": self.carry}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Cells:
+        """What `to_json` gave. Raises TypeError for other fields."""
+        used = {name: count for name, count in document.items() if name not in ("lutram", "carry")}
+        return cls(Resources(**used), document["lutram"], document["carry"])
 
 
 _NO_LUT = re.compile(r"BUFG\w*|[IO]BUF\w*|MUXF[789]|GND|VCC|CARRY[48]|PS7")
@@ -92,7 +87,7 @@ def resources(
     images: Sequence[str] = (),
     include_dirs: Sequence[PathLike] = (),
     parameters: Mapping[str, int | str] | None = None,
-) -> Resources:
+) -> Cells:
     """Maps a design and counts its cells, or takes the counts from the cache.
 
     Args:
@@ -140,13 +135,13 @@ def resources(
     return counted
 
 
-def _cached(path: Path) -> Resources | None:
+def _cached(path: Path) -> Cells | None:
     """The counts in a file of the cache; None where there is none, or one that is cut or damaged."""
     try:
         found = json.loads(path.read_text())
         good = isinstance(found, dict) and all(isinstance(count, (int, float)) for count in found.values())
-        return Resources(**found) if good else None
-    except (OSError, ValueError, TypeError):
+        return Cells.from_json(found) if good else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -252,28 +247,28 @@ def read_statistics(path: Path) -> dict[str, Any]:
     return result
 
 
-def count_cells(top: str, statistics: Mapping[str, Any]) -> Resources:
+def count_cells(top: str, statistics: Mapping[str, Any]) -> Cells:
     """The resources of the cells in what `stat -json` wrote. Raises SynthesisError for a cell that is not known."""
-    total = Resources()
+    used, lutram, carry = Resources(), 0, 0
     for kind, number in statistics["design"]["num_cells_by_type"].items():
         name = kind.rpartition("\\")[2]  # $paramod...\RAMB36E1
         if name in _LUT_RAMS or _SHIFT_REGISTERS.fullmatch(name):
             luts = number * _LUT_RAMS.get(name, 1)
-            total += Resources(lut=luts, lutram=luts)
+            used, lutram = used + Resources(lut=luts), lutram + luts
         elif _LUTS.fullmatch(name):
-            total += Resources(lut=number)
+            used += Resources(lut=number)
         elif _FLIP_FLOPS.fullmatch(name):
-            total += Resources(ff=number)
+            used += Resources(ff=number)
         elif name in _BLOCK_RAMS:
-            total += Resources(bram36=number * _BLOCK_RAMS[name])
+            used += Resources(bram36=number * _BLOCK_RAMS[name])
         elif name.startswith("URAM288"):
-            total += Resources(uram=number)
+            used += Resources(uram=number)
         elif name.startswith("DSP48"):
-            total += Resources(dsp=number)
+            used += Resources(dsp=number)
         elif name.startswith("CARRY"):
-            total += Resources(carry=number)
+            carry += number
         elif not _NO_LUT.fullmatch(name):
             raise SynthesisError(
                 f"{top}: Yosys mapped to {number} cells {kind}, which must be known to be counted"
             )
-    return total
+    return Cells(used, lutram, carry)

@@ -18,12 +18,12 @@ from PIL import Image
 import fireflow
 import fireflow.host.cli.train
 from fireflow.host.cli import COMMANDS, INTERNAL_ERROR, main
-from fireflow.host.cli.card import render_card
+from fireflow.host.cli.arguments import split_share
 from fireflow.host.cli.evaluate import measure
-from fireflow.host.cli.inputs import split_share
 from fireflow.host.cli.output import table
 from fireflow.host.scores import best, ranks
 from fireflow.hw.bundle import Bundle
+from fireflow.hw.card import render_card
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.quant.data import open_images

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.cli.inputs import split_share
+from fireflow.host.cli.arguments import split_share
 from fireflow.host.pictures import find_pictures, prepared, read_picture
 from fireflow.host.service.decoding import Decoder
 from fireflow.host.sources import open_source

@@ -125,7 +125,7 @@ def test_rtl_that_was_changed_is_never_compiled(
 
 def test_what_is_simulated_is_generated_and_the_same(built: Path, tmp_path: Path) -> None:
     (built / RTL / "not-listed.sv").write_text("module accelerator; endmodule\n")
-    design = regenerate(Bundle.load(built), built, tmp_path / "anew")
+    design = regenerate(Bundle.load(built), tmp_path / "anew")
     assert built not in design.paths[0].parents
     for path in design.paths:
         assert path.read_bytes() == (built / RTL / path.relative_to(design.folder)).read_bytes()
@@ -138,7 +138,7 @@ def test_a_lowered_clock_is_no_change(built: Path, tmp_path: Path) -> None:
     (built / "hardware.json").write_bytes(render({**hardware, "clock_mhz": asked / 2}))
     (built / "bitstream.json").write_bytes(render({"target_mhz": asked}))
     reseal(built)
-    assert regenerate(Bundle.load(built), built, tmp_path / "anew").sources
+    assert regenerate(Bundle.load(built), tmp_path / "anew").sources
 
 
 def test_counting_keeps_the_bitstream_and_copies_nothing_else(built: Path) -> None:
@@ -150,7 +150,7 @@ def test_counting_keeps_the_bitstream_and_copies_nothing_else(built: Path) -> No
     reseal(built)
     os.symlink(secret, built / RTL / "link.sv")
     before = Bundle.load(built)
-    before.with_counts(Counts("Yosys", {}, {})).save_again(built)
+    before.with_counts(Counts("Yosys", {}, {})).save_again()
     after = Bundle.load(built)
     assert set(after.files) == {*before.files, "resources.json"}
     assert {name: after.files[name] for name in before.files} == before.files

@@ -13,11 +13,11 @@ from PIL import Image
 
 from fireflow.host.arrays import ArrayInput
 from fireflow.host.cli import main
-from fireflow.host.cli.inputs import QONNX, WEIGHTS, kind_of
 from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.errors import InputError
 from fireflow.hw.labels import read_labels
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.pipeline.inputs import QONNX, WEIGHTS, kind_of
 from tests.hw.finn.disguises import DISGUISES
 from tests.hw.finn.engine import engine_scores
 from tests.hw.finn.qonnx_builder import Builder

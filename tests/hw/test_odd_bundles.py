@@ -104,7 +104,7 @@ def use(path: Path) -> None:
     bundle, design = load(path)
     assert design.interval_s > 0
     assert Simulator(bundle.graph).run(bundle.golden.images).shape == bundle.golden.scores.shape
-    data = bundle.read(path, BITSTREAM_RECORD)
+    data = bundle.read(BITSTREAM_RECORD)
     assert bundle.hardware is None or bundle.hardware.dataflow(bundle.graph).layers
     record = parse_json(data or b"null", BITSTREAM_RECORD)
     if bundle.hardware is not None and (bundle.counts is None or record != RECORD):

@@ -229,7 +229,7 @@ def test_train_cuts_the_head_of_numbered_folders(tiny: Path, tmp_path: Path, run
 
 
 def test_a_teacher_of_other_labels_is_brought_into_order(tiny: Path, tmp_path: Path, run: Any) -> None:
-    from fireflow.host.cli.classes import Notes, aligned
+    from fireflow.pipeline.classes import Notes, aligned
     from fireflow.quant.build import load_network
     from fireflow.quant.model_file import Model
 

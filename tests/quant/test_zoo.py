@@ -10,7 +10,7 @@ from skimage.data import data_dir
 from torch import nn
 
 from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.inputs import default_model
+from fireflow.pipeline.inputs import default_model
 from fireflow.quant.layers import quantizers
 from fireflow.quant.model_file import load_model
 from fireflow.quant.precision import load_policy

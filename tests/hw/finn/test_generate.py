@@ -15,6 +15,7 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.finn import library
 from fireflow.hw.finn.environment import finn
 from fireflow.hw.finn.generate import generate, threshold_images, weight_image
+from fireflow.hw.parts import family_of_part
 from fireflow.hw.rtl.names import module_name
 from fireflow.hw.rtl.simulate import layer_bench
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
@@ -93,8 +94,11 @@ def test_equal_to_the_operation(bench: Bench, stalls: float, seed: int) -> None:
     for name, layer in LAYERS.items():
         assert_array_equal(values[name], layer.eval([bench.inputs[name]]), err_msg=name)
         if not stalls:
-            intervals = np.diff(cycles[name][:, -1]).tolist()
-            assert intervals == [layer.cycles] * (FRAMES - 1), name
+            timing, times = layer.timing(family_of_part(PART).name), None
+            for frame in range(FRAMES):
+                times = timing.early([np.zeros(layer.input.words, np.int64)], after=times)
+                assert_array_equal(cycles[name][frame], times.visible, err_msg=name)
+            assert np.diff(cycles[name][:, -1]).tolist() == [timing.interval] * (FRAMES - 1), name
 
 
 @pytest.mark.parametrize("folding", [(4, 4), (2, 6), (3, 1)])

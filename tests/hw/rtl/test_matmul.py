@@ -11,9 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fireflow.hw.dataflow.layers import MatMul
-from fireflow.hw.dataflow.timing import model
 from fireflow.hw.errors import InputError
-from fireflow.hw.rtl.matmul import matmul_kernel
 from fireflow.hw.rtl.simulate import layer_bench
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation
@@ -80,16 +78,18 @@ def test_exact_and_in_time(bench: Bench, stalls: float, seed: int) -> None:
         expected = layer.eval([bench.inputs[layer.name]])
         assert_array_equal(values.reshape(expected.shape), expected, err_msg=layer.name)
         if not stalls:
-            ends = emitted.reshape(FRAMES, -1)[:, -1]
-            assert np.diff(ends).tolist() == [layer.cycles] * (FRAMES - 1), layer.name
-            timed = model(layer, bench.family).early([np.zeros(layer.input.words, np.int64)])
-            assert int(timed.visible[0]) == int(emitted[0]), layer.name
+            timed = layer.timing(bench.family).early([np.zeros(layer.input.words, np.int64)])
+            frames = emitted.reshape(FRAMES, -1)
+            assert_array_equal(frames[0], timed.visible, err_msg=layer.name)
+            assert np.diff(frames[:, -1]).tolist() == [layer.timing(bench.family).interval] * (FRAMES - 1), (
+                layer.name
+            )
 
 
 def test_signed_activations_are_refused() -> None:
     layer = matmul("fc", (1, 1), (2, 2), 4, (-8, 7), (1, 1), kernel="dsp")
     with pytest.raises(InputError, match=r"fc: activations must be unsigned .* choose kernel 'finn'"):
-        matmul_kernel(layer, "xcup")
+        layer.rtl("xcup")
 
 
 def test_dsp48e1_as_instantiated(tmp_path: Path) -> None:
@@ -99,11 +99,11 @@ def test_dsp48e1_as_instantiated(tmp_path: Path) -> None:
     slice_model = tmp_path / "DSP48E1.v"
     slice_model.write_text(cells[start : cells.index("endmodule", start)] + "endmodule\n")
     layer = matmul("fc", (2, 3), (8, 16), 4, U4, (8, 8), kernel="dsp")
-    used = matmul_kernel(layer, "xc7")
+    used = layer.rtl("xc7")
     for name, text in used.images.items():
         (tmp_path / name).write_text(text)
     simulation = Simulation.build(
-        used.module,
+        used.name,
         [slice_model, *used.sources],
         parameters=used.parameters,
         defines={"FIREFLOW_PRIMITIVES": "1"},

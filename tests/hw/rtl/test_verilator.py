@@ -12,9 +12,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fireflow.hw.cache import LOCKS, cache_folder, content_key
+from fireflow.hw.dataflow.stream import Port
 from fireflow.hw.errors import InputError
 from fireflow.hw.tools import cxx
-from fireflow.hw.tools.axi_stream import Port, pack_words, unpack_words
+from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.cxx import BuildError, Compilers
 from fireflow.hw.tools.verilator import DeadlockError, Simulation, SimulationError
 

@@ -1,8 +1,7 @@
-"""What a MODEL, a BUNDLE and a WEIGHTS argument may be, and how to tell them apart."""
+"""What a network may be given as: a file of several kinds, a bundle, or the name of one that comes with fireflow."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from fireflow.hw.errors import InputError
@@ -13,29 +12,6 @@ _QUANTIZERS = {
     *("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "MultiThreshold"),
     *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"),
 }
-
-MODEL_HELP = "a .fireq file or the name of a model that comes with fireflow (see `fireflow models`)"
-BUNDLE_HELP = "a NAME.fire folder"
-
-
-def split_share(text: str) -> tuple[Path, float]:
-    """PATH[=SHARE] in its parts; a path with "=" in it is taken whole if it is there.
-
-    Raises:
-        InputError: no path, or a share that is not above 0.
-    """
-    head, sign, tail = text.rpartition("=")
-    if not (head if sign else text).strip():
-        raise InputError(f"data: must be a path, not {text!r}; write . for this folder")
-    if not sign or Path(text).exists():
-        return Path(text), 1.0
-    try:
-        weight = float(tail)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise InputError(f"{text}: the share must be a number above 0, not {tail!r}; write {head}=2")
-    return Path(head), weight
 
 
 def find_model(text: str) -> Path:
@@ -90,26 +66,6 @@ def _has_quantizers(path: Path) -> bool:
         return False
     functions = [node for function in model.functions for node in function.node]
     return any(node.op_type in _QUANTIZERS for node in (*model.graph.node, *functions))
-
-
-def stem_of(path: Path) -> str:
-    """The name of a model without the endings this project gives: squeezenet.qonnx.onnx -> squeezenet."""
-    name = path.name
-    for ending in (".fireq", ".qonnx.onnx", ".onnx", ".fire"):
-        if name.endswith(ending):
-            return name[: -len(ending)]
-    return path.stem
-
-
-def check_suffix(path: Path, ending: str) -> Path:
-    """The output path, if its name ends as it must.
-
-    Raises:
-        InputError: it does not.
-    """
-    if not path.name.endswith(ending) or path.name == ending:
-        raise InputError(f"{path}: the output must be called NAME{ending}, not {path.name}; rename it")
-    return path
 
 
 def fireq_or_default(name: str | None) -> Path:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fireflow.hw.classes import classes_of, match_classes
 from fireflow.hw.errors import InputError
 from fireflow.hw.labels import read_labels
+from fireflow.hw.remarks import Notes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,32 +21,6 @@ if TYPE_CHECKING:
 
 DATA, KEEP, NEW = "data", "keep", "new"
 HEADS = (DATA, KEEP, NEW)
-
-
-class Notes:
-    """What a command took for granted: lines for stderr, once it is clear that it does its work."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def add(self, line: str) -> None:
-        """Notes a line; twice the same is said once."""
-        if line not in self._lines:
-            self._lines.append(line)
-
-    def imagenet(self, model: str) -> None:
-        """Notes that a network's classes were taken to be ImageNet's."""
-        self.add(
-            f"labels: {model} has none; its 1000 classes are taken to be ImageNet's, in order; "
-            "--labels FILE says otherwise"
-        )
-
-    def tell(self) -> None:
-        """Prints those that were not told yet, in the first of the processes that Fabric starts."""
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            for line in self._lines:
-                print(f"fireflow: {line}", file=sys.stderr)
-        self._lines.clear()
 
 
 def network_labels(

@@ -5,21 +5,17 @@ It is said by option, or by files beside a QONNX file: NET.preprocessing.json, a
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fireflow.host.arrays import ArrayInput, pictures_fix
-from fireflow.host.cli.inputs import stem_of
 from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.errors import InputError
+from fireflow.hw.files import stem_of
 from fireflow.hw.labels import read_labels
 from fireflow.hw.preprocessing import Preprocessing, read_preprocessing
-
-if TYPE_CHECKING:
-    from argparse import _ActionsContainer
+from fireflow.hw.remarks import Say, unheard
 
 PREPROCESSING = ".preprocessing.json"
 LABELS = (".labels.txt", ".labels.csv", ".labels.json")
@@ -37,13 +33,12 @@ class Unsaid:
     preprocessing: str | None = None
     labels: str | None = None
 
-    @classmethod
-    def of(cls, args: argparse.Namespace) -> Unsaid:
-        """The arguments of `add_arguments`, where a command has them."""
-        return cls(getattr(args, "preprocessing", None), getattr(args, "labels", None))
+    def beside(self, path: Path, say: Say = unheard) -> Unsaid:
+        """With what lies beside a network's file, where no option says it; says so.
 
-    def beside(self, path: Path) -> Unsaid:
-        """With what lies beside a network's file, where no option says it; tells so."""
+        Raises:
+            InputError: several files of labels lie there.
+        """
         found = []
         preprocessing, labels = self.preprocessing, self.labels
         if preprocessing is None and (file := path.with_name(stem_of(path) + PREPROCESSING)).is_file():
@@ -61,10 +56,11 @@ class Unsaid:
             labels = str(files[0])
             found.append(files[0].name)
         if found:
-            print(f"{path.name}: with {' and '.join(found)} beside it", file=sys.stderr)
+            say(f"{path.name}: with {' and '.join(found)} beside it")
         return Unsaid(preprocessing, labels)
 
     def record(self) -> Preprocessing | None:
+        """How pictures are prepared, where it is said."""
         return None if self.preprocessing is None else read_preprocessing(self.preprocessing)
 
     def refuse_said(self, place: object, manifest: Manifest) -> None:
@@ -84,20 +80,6 @@ class Unsaid:
             return bundle
         names = read_labels(self.labels, bundle.graph.output_type.shape[-1])
         return replace(bundle, manifest=replace(bundle.manifest, labels=names))
-
-
-def add_arguments(parser: _ActionsContainer) -> None:
-    """`--preprocessing` and `--labels`."""
-    parser.add_argument(
-        "--preprocessing",
-        metavar="P",
-        help="how pictures are prepared, where the network does not say it: caffe, torchvision or a JSON file",
-    )
-    parser.add_argument(
-        "--labels",
-        metavar="FILE",
-        help="names of the classes, where the network does not say them: one a line, a .csv or a .json list",
-    )
 
 
 def completed(bundle: Bundle, place: object, said: Unsaid) -> Bundle:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from fireflow.hw.dataflow import cost
-from fireflow.hw.dataflow.layers import Layer
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.parts import Resources
 
 PULL = 0.3
@@ -37,8 +37,8 @@ class Sample:
 
     @classmethod
     def of(cls, layer: Layer, family: str, counted: Resources) -> Sample:
-        own = cost.features(layer, family)
-        return cls(cost.variant(layer), family, own, cost.blocks(layer, family), counted)
+        """A layer of which a tool counted this."""
+        return cls(layer.variant, family, layer.features(family), cost.blocks(layer, family), counted)
 
     @property
     def modelled(self) -> Resources:
@@ -65,7 +65,7 @@ def fit(samples: Sequence[Sample], pull: float = PULL) -> Coefficients:
             weights = 1 / (counts + SMALL)
             scaled = matrix * weights[:, None]
             strength = np.sqrt(pull * (scaled**2).mean(axis=0))
-            known = cost.coefficients().get(kind, {}).get(resource, {})
+            known = cost.fitted().get(kind, {}).get(resource, {})
             present = np.array([known.get(name, 0.0) for name in names])
             rows = np.vstack([scaled, np.diag(strength)])
             solution, _ = nnls(rows, np.append(counts * weights, strength * present))

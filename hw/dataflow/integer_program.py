@@ -21,7 +21,7 @@ SPARING = 0.05
 """What the sum of all shares counts beside the largest, or beside that of the resource to spare."""
 
 
-class Program:
+class IntegerProgram:
     """An integer program under construction: variables with costs, and equations."""
 
     def __init__(

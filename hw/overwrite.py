@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
-from fireflow.host.cli.card import check_card_file
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_json
+from fireflow.hw.remarks import Say, unheard
 
 if TYPE_CHECKING:
     from fireflow.hw.bundle import Bundle
@@ -49,13 +47,14 @@ class Loss:
         return self.what if self.seconds is None else f"{self.what} that took {duration(self.seconds)}"
 
 
-def check_model(path: Path, force: bool, inputs: Iterable[Path] = ()) -> None:
+def check_model(path: Path, force: bool, inputs: Iterable[Path] = (), say: Say = unheard) -> None:
     """That a .fireq file may be written at `path`.
 
     Args:
         path: the output.
         force: replace what took long too.
         inputs: files that the command reads.
+        say: told what `force` loses.
 
     Raises:
         InputError: something of worth is there, or another kind of file.
@@ -69,17 +68,17 @@ def check_model(path: Path, force: bool, inputs: Iterable[Path] = ()) -> None:
         card = meta["card"]
         made_by, seconds = card.get("made_by"), card.get("seconds")
     except (InputError, OSError, KeyError, TypeError, AttributeError):
-        raise _foreign(path, "a whole .fireq file") from None
+        raise foreign(path, "a whole .fireq file") from None
     if made_by == "fireflow average":
         seconds = 0.0  # its networks took long, and are elsewhere
     what = f"a network by {made_by}" if made_by else "a network of unknown origin"
     losses = [Loss(what, _number(seconds))]
     if any(own.exists() and path.samefile(own) for own in inputs):
         losses = [replace(losses[0], what="what this command reads", always=True)]
-    check_losses(path, losses, force)
+    check_losses(path, losses, force, say)
 
 
-def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
+def check_bundle(path: Path, force: bool, hardware_too: bool, say: Say = unheard) -> None:
     """That a bundle may be written at `path`.
 
     Args:
@@ -87,6 +86,7 @@ def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
         force: replace what took long too.
         hardware_too: whether what will be written has an accelerator, as what is there may have; `check_hardware`
             then tells whether it is another one.
+        say: told what `force` loses.
 
     Raises:
         InputError: something of worth is there, or another kind of folder.
@@ -102,7 +102,7 @@ def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
         if not {"graph.json", "graph.arrays"} <= set(listed) or not isinstance(card, dict):
             raise KeyError("graph.json")
     except (InputError, KeyError, TypeError):
-        raise _foreign(path, "a bundle") from None
+        raise foreign(path, "a bundle") from None
     took = card.get(_TOOK)
     seconds = took if isinstance(took, dict) else {}
     losses = [
@@ -120,10 +120,10 @@ def check_bundle(path: Path, force: bool, hardware_too: bool) -> None:
     if more:
         rest = f" and {len(more) - 2} more files" if len(more) > 2 else ""
         losses.append(Loss(f"{', '.join(more[:2])}{rest}, no part of the bundle", always=True))
-    check_losses(path, losses, force)
+    check_losses(path, losses, force, say)
 
 
-def check_hardware(path: Path, force: bool, hardware: Hardware) -> None:
+def check_hardware(path: Path, force: bool, hardware: Hardware, say: Say = unheard) -> None:
     """That an accelerator may be written where a bundle has one: the same, or one that was quick to find.
 
     Raises:
@@ -146,33 +146,7 @@ def check_hardware(path: Path, force: bool, hardware: Hardware) -> None:
     card = read_json(path / "manifest.json")["card"]
     took = card.get(_TOOK)
     seconds = _number(took.get("build")) if isinstance(took, dict) else None
-    check_losses(path, [Loss(_PARTS[0][1], seconds)], force)
-
-
-def check_export(path: Path, golden: Path, card: Path) -> None:
-    """That an export may be written: quick to make again, so whatever an earlier export wrote may go.
-
-    Raises:
-        InputError: a file of another origin is there.
-    """
-    if path.exists():
-        from fireflow.host.cli.flow import qonnx_manifest
-
-        try:
-            ours = bool(qonnx_manifest(path).tools)
-        except (InputError, OSError):
-            ours = False
-        if not ours:
-            raise _foreign(path, "an export of fireflow")
-    if golden.exists():
-        try:
-            with zipfile.ZipFile(str(golden)) as archive:
-                ours = {"image.npy", "scores.npy"} <= set(archive.namelist())
-        except (OSError, zipfile.BadZipFile):
-            ours = False
-        if not ours:
-            raise _foreign(golden, "golden vectors of an export")
-    check_card_file(card)
+    check_losses(path, [Loss(_PARTS[0][1], seconds)], force, say)
 
 
 def check_page(path: Path) -> None:
@@ -184,7 +158,7 @@ def check_page(path: Path) -> None:
     if path.exists() and not (
         path.is_file() and "frames a second</div>" in path.read_text("utf-8", "replace")
     ):
-        raise _foreign(path, "a page of fireflow report")
+        raise foreign(path, "a page of fireflow report")
 
 
 def timed(bundle: Bundle, step: str, seconds: float) -> Bundle:
@@ -209,7 +183,7 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
-def check_losses(path: Path, losses: Sequence[Loss], force: bool) -> None:
+def check_losses(path: Path, losses: Sequence[Loss], force: bool, say: Say = unheard) -> None:
     """Refuses to lose what matters, or says with `force` what is lost.
 
     Raises:
@@ -223,10 +197,11 @@ def check_losses(path: Path, losses: Sequence[Loss], force: bool) -> None:
             f"{path}: must not be replaced unasked, since it holds {lost}; "
             "choose another -o, or lose that with --force"
         )
-    print(f"fireflow: {path}: will be replaced, and with it {lost}", file=sys.stderr)
+    say(f"{path}: will be replaced, and with it {lost}")
 
 
-def _foreign(path: Path, wanted: str) -> InputError:
+def foreign(path: Path, wanted: str) -> InputError:
+    """The error where a file of another origin would be replaced."""
     return InputError(f"{path}: must be {wanted} to be replaced, not something else; choose another -o")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TILE_BYTES = 4096 * 1024
 
 
-class Program:
+class Calls:
     """Computes `size` images at a time. Not for two threads at once: make one per thread.
 
     Args:
