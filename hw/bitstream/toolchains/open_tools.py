@@ -106,8 +106,8 @@ class OpenTools(Toolchain[OpenOptions]):
         from fireflow.hw.bitstream.open_flow import check_part
         from fireflow.hw.bitstream.toolbox import Toolbox
 
-        Toolbox.find()
         check_part(board.part)
+        Toolbox.find()
 
     def build(
         self,
