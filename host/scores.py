@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Guess:
-    """A class of one picture: number, name, score as a real number and as the hardware's integer."""
+    """A class of one picture.
+
+    Args:
+        index: of the class.
+        label: its name, or its number where it has none.
+        score: as a real number.
+        integer: the score as the hardware gives it; `score` is this times the scale.
+    """
 
     index: int
     label: str
@@ -29,6 +36,9 @@ def best(scores: Array, labels: Sequence[str], scale: float, count: int) -> list
         labels: by class, or empty.
         scale: of one integer step.
         count: how many.
+
+    Raises:
+        nothing.
     """
     order = np.argsort(-scores, kind="stable")[:count].tolist()
     return [
@@ -42,6 +52,9 @@ def ranks(scores: Array, classes: Int64Array) -> Int64Array:
     Args:
         scores: (N, classes).
         classes: int64 (N,), the right class of each.
+
+    Raises:
+        IndexError: a class that there is not.
 
     >>> ranks(np.array([[3, 5, 5]] * 3), np.array([0, 1, 2])).tolist()
     [2, 0, 1]

@@ -26,11 +26,11 @@ class Unsaid:
     """What a user says of a network that does not say it.
 
     Args:
-        preprocessing: the name of a published one, or a JSON file.
+        preprocessing: the name of a published one, a JSON file, or the record itself.
         labels: a file with the names of the classes.
     """
 
-    preprocessing: str | None = None
+    preprocessing: str | Preprocessing | None = None
     labels: str | None = None
 
     def beside(self, path: Path, say: Say = unheard) -> Unsaid:
@@ -61,7 +61,9 @@ class Unsaid:
 
     def record(self) -> Preprocessing | None:
         """How pictures are prepared, where it is said."""
-        return None if self.preprocessing is None else read_preprocessing(self.preprocessing)
+        if self.preprocessing is None or isinstance(self.preprocessing, Preprocessing):
+            return self.preprocessing
+        return read_preprocessing(self.preprocessing)
 
     def refuse_said(self, place: object, manifest: Manifest) -> None:
         """Raises InputError where an option says what the network says itself."""

@@ -65,7 +65,7 @@ class Golden:
     Args:
         images: uint8 (N, H, W, C).
         scores: int64 (N, classes).
-        digests: for every tensor, the SHA-256 of its golden values (`tensor_digest`).
+        digests: for every tensor, the SHA-256 of its golden values (`tensor_digest`). Raises nothing.
     """
 
     images: Array
@@ -74,7 +74,7 @@ class Golden:
 
     @classmethod
     def record(cls, graph: Graph, images: Array) -> Golden:
-        """Runs the interpreter."""
+        """Of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit its input."""
         tensors = graph.trace(images)
         digests = {name: tensor_digest(array) for name, array in tensors.items()}
         return cls(images, tensors[graph.output_name], digests)
@@ -101,7 +101,7 @@ class Manifest:
         preprocessing: from picture to input; None if the network takes something else.
         labels: the name of each class, or empty.
         card: the model card: data, recipe, accuracy and so on; any JSON object.
-        tools: name and version of every tool that had a part in it.
+        tools: name and version of every tool that had a part in it. Raises nothing.
     """
 
     preprocessing: Preprocessing | None = None
@@ -110,6 +110,7 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
         record = self.preprocessing.to_json() if self.preprocessing else None
         return {
             "preprocessing": record,

@@ -12,7 +12,8 @@ class InputError(ValueError):
 
     The message is one line, "PLACE: RULE, not VALUE; FIX", for example
     "conv1: SIMD must divide MW=27, not 4; choose 1, 3, 9 or 27". The command line prints it and exits
-    with code 2.
+    with code 2. Where it names an option of the command, the argument of the same name is meant: --weights-key is
+    `weights_key`, --force is `force`, -o is `output`.
     """
 
     def __init__(self, message: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Union
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import Preprocessing, Triple
@@ -14,7 +15,9 @@ _UNITS = "in units of pixels of 0 to 255, as --mean 123.675 116.28 103.53 --std 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """Fields of a `hw.preprocessing.Preprocessing` that are said; None is not said.
+    """Fields of a `Preprocessing` that are said of a network; None is not said.
+
+    Messages name a field by the option of the command: `size` is --input-size, `source_order` is --colour-order.
 
     Args:
         preprocessing: "caffe", "torchvision", a JSON file, or the record itself.
@@ -109,3 +112,16 @@ def with_size(record: Preprocessing, size: int) -> Preprocessing:
 
 def _numbers(triple: Triple) -> str:
     return " ".join(f"{number:g}" for number in triple)
+
+
+Pictures = Union[str, "os.PathLike[str]", Preprocessing, PictureOptions, None]
+"""What functions take of pictures: the name of a published record, a JSON file, a record, or fields of one."""
+
+
+def picture_options(pictures: Pictures) -> PictureOptions:
+    """What is said of pictures, in any form that it may have."""
+    if isinstance(pictures, PictureOptions):
+        return pictures
+    if pictures is None or isinstance(pictures, Preprocessing):
+        return PictureOptions(pictures)
+    return PictureOptions(os.fspath(pictures))

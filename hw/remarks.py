@@ -8,6 +8,10 @@ Say = Callable[[str], None]
 """Takes a line for the user."""
 
 
+Progress = Callable[[int, int], None]
+"""Takes how many are done, 0 before the first, and how many there are."""
+
+
 def unheard(line: str) -> None:
     """Drops a line: for who wants to hear nothing."""
 
@@ -32,6 +36,11 @@ class Notes:
             f"labels: {model} has none; its 1000 classes are taken to be ImageNet's, in order; "
             "--labels FILE says otherwise"
         )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Those that were not told yet."""
+        return tuple(self._lines)
 
     def tell(self, say: Say) -> None:
         """Says those that were not told yet."""

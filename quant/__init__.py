@@ -1,1 +1,1 @@
-"""SqueezeNet in Brevitas: import, calibration, quantization-aware training and QONNX export."""
+"""Networks in Brevitas: import, calibration, quantization-aware training and QONNX export."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions, with_size
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.remarks import Progress, Say
 from fireflow.quant import agreement, calibrate
 from fireflow.quant.data import ImageSet
 from fireflow.quant.decoded import decode_to_array
@@ -24,8 +25,6 @@ from fireflow.quant.pretrained import FloatWeights, fold_preprocessing, load_wei
 
 ASSUMED = "assumed"
 """In the card of a network from a weight file: sentences on what the file does not tell."""
-Say = Callable[[str], None]
-"""Takes a sentence for the user."""
 
 
 def load_network(
@@ -66,7 +65,7 @@ def float_network(weights: FloatWeights, input_size: int | None = None) -> Model
     folded = fold_preprocessing(weights)
     network = weights.spec.build()
     network.load_state_dict(float_state(folded.arrays))
-    network.pixel_offset = _offset(weights.preprocessing)
+    network.pixel_offset = pixel_mean(weights.preprocessing)
     model = Model(network.eval(), weights.preprocessing)
     return model if input_size is None else with_input_size(model, input_size)
 
@@ -119,9 +118,9 @@ def to_quantized(
 
 
 def calibration_batches(
-    images: ImageSet, preprocessing: Preprocessing, count: int, progress: bool = True
+    images: ImageSet, preprocessing: Preprocessing, count: int, progress: Progress | None = None
 ) -> Callable[[], Iterable[Tensor]]:
-    """Batches for `to_quantized` of `count` pictures, spread evenly over the set."""
+    """Batches for `to_quantized` of `count` pictures, spread evenly over the set; `progress` as for decoding."""
     if count < 1:
         raise InputError(f"calibration images: must be at least 1, not {count}; 256 are enough")
     positions = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
@@ -147,7 +146,7 @@ def centred(model: Model) -> Network:
     if network.pixel_offset is not None:
         return network
     moved = rebuilt(network, network.spec, network.state_dict())
-    offset = _offset(model.preprocessing)
+    offset = pixel_mean(model.preprocessing)
     stem = next(moved.connections()).conv
     assert stem.bias is not None
     stem.bias.copy_(stem.bias.double() + (stem.weight.double() * offset.double()).sum(dim=(1, 2, 3)))
@@ -155,5 +154,6 @@ def centred(model: Model) -> Network:
     return moved
 
 
-def _offset(preprocessing: Preprocessing) -> Tensor:
+def pixel_mean(preprocessing: Preprocessing) -> Tensor:
+    """What is taken from pixels before training: float32 (1, 3, 1, 1)."""
     return torch.tensor(preprocessing.mean, dtype=torch.float32).view(1, 3, 1, 1)

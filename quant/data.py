@@ -15,7 +15,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class ImageSet:
         classes: in the order of labels.csv's numbers or of the folders' names; empty without labels.
         columns: further columns of labels.csv, by their heading.
         left_out: how many files of the source are no pictures of the set, by kind: `hw.picture_files.Found`.
+        name: what people know it by; that of its folder or file by default.
+
+    Raises:
+        InputError: no pictures.
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class ImageSet:
         classes: Sequence[ImageClass] = (),
         columns: Mapping[str, Sequence[str]] | None = None,
         left_out: Mapping[str, int] | None = None,
+        name: str | None = None,
     ) -> None:
         self.left_out = dict(left_out or {})
         if not names:
             raise none_found(source.place, "image", self.left_out)
         self.source = source
+        self.name = Path(source.place).name if name is None else name
         self.names = tuple(names)
         self.labels = None if labels is None else tuple(labels)
         self.classes = tuple(classes)
@@ -123,6 +129,7 @@ class ImageSet:
             self.classes,
             {heading: [column[p] for p in positions] for heading, column in self.columns.items()},
             self.left_out,
+            self.name,
         )
         chosen._damaged = dict(self._damaged)
         return chosen
@@ -168,6 +175,9 @@ def open_images(path: str | Path) -> ImageSet:
     A folder or zip file holds ``images/`` and ``labels.csv`` (columns filename, class_index, perhaps wnid,
     class_name and others), or one folder per class, or just pictures. Files of other kinds are left alone.
 
+    Args:
+        path: of the folder, zip or picture.
+
     Raises:
         InputError: nothing there, no pictures there, or a bad labels.csv.
     """
@@ -186,15 +196,33 @@ def open_images(path: str | Path) -> ImageSet:
         return _arrange(ZipSource(path))
     if path.suffix.lower() == ".zip":
         raise InputError(f"{path}: must be a whole zip file, and it is cut off or none at all; copy it again")
-    single = ImageSet(FolderSource(path.parent), [path.name])
+    single = ImageSet(FolderSource(path.parent), [path.name], name=path.name)
     single[0].close()
     return single
+
+
+Data: TypeAlias = str | Path | ImageSet
+"""A folder, a zip file or a picture by its path, or a set of pictures."""
+
+
+def opened(images: Data) -> ImageSet:
+    """The set itself, or as `open_images`."""
+    return images if isinstance(images, ImageSet) else open_images(images)
 
 
 def from_arrays(
     images: npt.NDArray[np.uint8], labels: Sequence[int] | None = None, class_names: Sequence[str] = ()
 ) -> ImageSet:
-    """An ImageSet of uint8 RGB arrays of shape (N, H, W, 3)."""
+    """A set of pictures that are in memory already.
+
+    Args:
+        images: uint8 (N, H, W, 3), RGB.
+        labels: position in `class_names` of each, or None.
+        class_names: of the classes; their numbers by default.
+
+    Raises:
+        InputError: another dtype or shape, or labels that are no classes.
+    """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"images: must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch.nn import functional
 
 from fireflow.hw.cache import cache_folder, made_once
@@ -24,6 +22,7 @@ from fireflow.hw.files import read_json
 from fireflow.hw.images import decoders
 from fireflow.hw.pixels import READING
 from fireflow.hw.preprocessing import Preprocessing
+from fireflow.hw.remarks import Progress
 from fireflow.quant.data import DamagedImage, ImageSet
 
 _SCHEMA = 1
@@ -53,7 +52,10 @@ class DecodedImages:
 
 
 def decode_to_array(
-    images: ImageSet, to: Preprocessing | int, cache: str | Path | None = None, progress: bool = True
+    images: ImageSet,
+    to: Preprocessing | int,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> DecodedImages:
     """Decodes every picture, or maps what an earlier call decoded.
 
@@ -62,7 +64,7 @@ def decode_to_array(
         to: how to bring them to one size: a record, or the side of a square to squash them to.
         cache: the folder for decoded pictures; $XDG_CACHE_HOME/fireflow/images by default. Entries are named
             by the content of the pictures and `to`; they may be deleted at any time.
-        progress: show a bar, on stderr.
+        progress: told how many pictures are decoded; nothing where an earlier call did it.
 
     Raises:
         InputError: every picture is damaged.
@@ -89,7 +91,7 @@ def decode_to_array(
     )
 
 
-def _decode_into(folder: Path, images: ImageSet, record: Preprocessing, progress: bool) -> None:
+def _decode_into(folder: Path, images: ImageSet, record: Preprocessing, progress: Progress | None) -> None:
     rows = _write_pixels(folder / _PIXELS, images, record, progress)
     if not rows:
         raise InputError(
@@ -102,7 +104,9 @@ def _decode_into(folder: Path, images: ImageSet, record: Preprocessing, progress
     (folder / _FACTS).write_text(json.dumps(facts))
 
 
-def _write_pixels(path: Path, images: ImageSet, record: Preprocessing, progress: bool) -> list[int]:
+def _write_pixels(
+    path: Path, images: ImageSet, record: Preprocessing, progress: Progress | None
+) -> list[int]:
     """Writes the whole pictures one behind the other; gives their positions."""
     shape = (len(images), record.size, record.size, 3)
     pixels = np.memmap(path, dtype=np.uint8, mode="w+", shape=shape)
@@ -116,10 +120,12 @@ def _write_pixels(path: Path, images: ImageSet, record: Preprocessing, progress:
 
     positions = range(len(images))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow releases the GIL while it decodes
-        results = pool.map(decode_one, positions)
-        if progress:
-            results = iter(track(results, "decoding images", len(images), console=Console(stderr=True)))
-        rows = [position for position, good in zip(positions, results, strict=True) if good]
+        rows = []
+        tell = progress or (lambda _done, _of: None)
+        tell(0, len(images))
+        for position, good in zip(positions, pool.map(decode_one, positions), strict=True):
+            rows += [position] if good else []
+            tell(position + 1, len(images))
     for target, row in enumerate(rows):
         if target != row:
             pixels[target] = pixels[row]

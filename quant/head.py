@@ -108,7 +108,7 @@ def new_head(model: Model, images: ImageSet, seed: int) -> Model:
     size = weight.square().mean().sqrt()
     state[weight_name], state[bias_name] = fresh * size, torch.zeros(len(names))
     network = rebuilt(plain, spec, state)
-    pixels = calibration_batches(images, model.preprocessing, _PICTURES, progress=False)
+    pixels = calibration_batches(images, model.preprocessing, _PICTURES)
     sums = torch.cat(
         [network.scores_and_maps(batch)[1][-1].transpose(0, 1).flatten(1) for batch in pixels()], 1
     )

@@ -28,10 +28,14 @@ class Model:
     """A network with what is needed to use it.
 
     Args:
-        network: float, or quantized and finalized (see `quant.finalize`).
+        network: a torch module, float, or quantized and finalized (see `quant.finalize`): RGB pixels, float32
+            (N, 3, S, S) of whole numbers 0 to 255, -> scores, float32 (N, classes).
         preprocessing: from a picture to its input.
         labels: class names, or empty.
         card: the model card: data, recipe, accuracy; any JSON object.
+
+    Raises:
+        nothing; who makes or reads one checks it.
     """
 
     network: Network
@@ -41,7 +45,11 @@ class Model:
 
 
 def save_model(model: Model, path: Path) -> None:
-    """Write `model`; quantized weights are stored as entropy-coded integers.
+    """Write a model; quantized weights are stored as entropy-coded integers.
+
+    Args:
+        model: float, or quantized and finalized.
+        path: NAME.fireq; what is there is replaced.
 
     Raises:
         InputError: a quantized network that is not finalized: its pixel offset would be lost.
@@ -74,6 +82,9 @@ def save_model(model: Model, path: Path) -> None:
 
 def load_model(path: Path) -> Model:
     """Read what `save_model` wrote.
+
+    Args:
+        path: of the .fireq file.
 
     Raises:
         InputError: missing, damaged, of a newer schema, or with more bits than a policy may have.

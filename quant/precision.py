@@ -34,11 +34,13 @@ class PolicyLayers:
     Args:
         names: in order.
         told: the same in short, for messages.
+        examples: two patterns that match some of them.
         sharing: pairs of layers that share one activation quantizer.
     """
 
     names: tuple[str, ...]
     told: str
+    examples: tuple[str, str]
     sharing: tuple[tuple[str, str], ...] = ()
 
     def check_names(self, names: Iterable[str]) -> None:
@@ -79,6 +81,14 @@ class Policy(BaseModel):
     A layer is named as its weights are, and a sum as its tensor is (only its activation bits count): see
     `NetworkSpec.layers`. Layers that share one activation quantizer must agree on its bits. Whether the names are those
     of a network is checked where the network is known.
+
+    Args:
+        name: for people; that of a preset tells its bits.
+        default: `weight` and `activation` bits of layers that are not named: 2 to 6, and 2 to 8.
+        layers: those of single layers, by name.
+
+    Raises:
+        pydantic.ValidationError: bits outside their rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,7 +146,7 @@ def load_policy(name_or_path: str | Path, known: PolicyLayers) -> Policy:
     """Return a preset by name, the ``wXaY`` policy of that name, or the policy in a JSON file.
 
     Exceptions may follow, each a layer or a pattern of layers and its bits, of which the last that matches counts:
-    ``w4a4,*.squeeze=w6a4,conv10=w5a4``.
+    ``w4a4,*.squeeze=w6a4,conv1=w5a4``.
 
     Args:
         name_or_path: as above.
@@ -184,12 +194,14 @@ def _exceptions(texts: Sequence[str], known: PolicyLayers) -> dict[str, object]:
         bits = _bits(width)
         if bits is None:
             raise InputError(
-                f"policy: an exception must be LAYER=wXaY, not {text!r}; for example *.squeeze=w6a4 or conv10=w5a4"
+                f"policy: an exception must be LAYER=wXaY, not {text!r}; "
+                f"for example {known.examples[0]}=w6a4 or {known.names[-1]}=w5a4"
             )
         matching = [name for name in known.names if fnmatchcase(name, pattern)]
         if not matching:
             raise InputError(
-                f"policy: {pattern!r} must match a layer: {known.told}; write for example *.squeeze or fire2.*"
+                f"policy: {pattern!r} must match a layer: {known.told}; "
+                f"write for example {known.examples[0]} or {known.examples[1]}"
             )
         layers |= dict.fromkeys(matching, bits)
     return layers

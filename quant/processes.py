@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -41,6 +42,11 @@ def open_fabric(
             f"devices: must be at most the {count} of {kind} that are here, not {devices}; use auto"
         )
     return Fabric(accelerator=kind, devices=devices, precision=precision, **settings)
+
+
+def is_first_process() -> bool:
+    """Whether this is the one that writes: Fabric starts the program again for each further device."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def emulates_bf16(accelerator: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fireflow.hw.errors import InputError
 
 Precision = Literal["32-true", "bf16-mixed"]
 """Of Lightning Fabric. The 16-bit floats need a scale of the loss, which no checkpoint of ours holds."""
@@ -12,6 +15,28 @@ Precision = Literal["32-true", "bf16-mixed"]
 
 class Recipe(BaseModel):
     """Everything that, with the data and the starting weights, fixes a training run.
+
+    Args:
+        steps: of the optimizer.
+        batch_size: pictures of a step.
+        learning_rate: share of a tensor's own root mean square that a step moves it by.
+        scale_learning_rate: the same for the scales of quantizers.
+        distillation: the teachers' share of the loss, 0 to 1; labels have the rest.
+        temperature: of the distillation.
+        features: weight of the first teacher's maps beside its scores.
+        mixup: share of pictures that are blended with another, 0 to 1.
+        crop_scale: least and greatest area of random crops, as a share of the picture's.
+        crop_size: side of the crops in pixels; the input's by default.
+        first_size: side of the first crops in pixels, if smaller.
+        average: last share of the steps whose mean weights are the result, 0 to below 1.
+        start_share: of the starting weights in the result of a float network, 0 to below 1.
+        seed: of everything that is drawn.
+        precision: of the floats, `32-true` or `bf16-mixed`.
+        compile: compile the network and its loss.
+        checkpoint_every: so many steps.
+
+    Raises:
+        pydantic.ValidationError: a setting outside its rule; `train` raises an InputError for settings in a mapping.
 
     `learning_rate` is relative: each tensor moves by about this share of its own root mean square a step, since the
     scales, biases and weights of a network on raw pixels differ by orders of magnitude. `distillation` is the teacher's
@@ -47,3 +72,19 @@ class Recipe(BaseModel):
     def trains_like(self, other: Recipe) -> bool:
         """Whether the steps are the same: `start_share` comes after them, and may be another for a finished run."""
         return self == other.model_copy(update={"start_share": self.start_share})
+
+
+def recipe_of(settings: Mapping[str, Any]) -> Recipe:
+    """The recipe of these settings, by their names.
+
+    Raises:
+        InputError: one that there is not, or a value that breaks its rule.
+    """
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise InputError(
+            f"{field}: {first['msg']}, not {first['input']!r}; see `fireflow train --help`"
+        ) from None

@@ -272,8 +272,13 @@ def _check(
         )
     if recipe.features > 0 and not teachers:
         raise InputError(
-            f"features: need a SqueezeNet to take maps from, so their weight must be 0, not {recipe.features}; "
+            f"features: need a {model.title} to take maps from, so their weight must be 0, not {recipe.features}; "
             "give float weights as teacher"
+        )
+    if recipe.features > 0 and teachers[0].spec.network != model.spec.network:
+        raise InputError(
+            f"features: need a {model.title} as first teacher to take maps from, so their weight must be 0, "
+            f"not {recipe.features}; give float weights of one first"
         )
     for teacher in others:
         if teacher.classes != model.spec.num_classes:

@@ -153,7 +153,7 @@ def main() -> int:
     differs = 0
     for name in args.architectures:
         model = float_model(name, data)
-        batches = calibration_batches(pictures, model.preprocessing, args.calibration_images, progress=False)
+        batches = calibration_batches(pictures, model.preprocessing, args.calibration_images)
         images = np.stack([model.preprocessing.prepare(pictures[7 * n]) for n in range(args.images)])
         for policy in args.policies:
             network = finalize(to_quantized(model, PRESETS[policy], batches))

@@ -8,31 +8,28 @@ What is written is `quant/zoo/NAME.fireq`. The figures are those of `fireflow ev
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fireflow.host.cli import main as fireflow
-from fireflow.hw.card import source_record
-from fireflow.hw.errors import InputError
-from fireflow.quant.model_file import load_model, save_model
-from fireflow.quant.zoo import shipped_path
+import fireflow
 
 MAX_BYTES = 1 << 20
+ZOO = Path(fireflow.__file__).parent / "quant" / "zoo"
 
 
 def accuracy(model: Path, data: Path) -> dict[str, Any]:
-    """What `fireflow evaluate` says of a model on a data set."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        status = fireflow(["evaluate", str(model), "--data", str(data), "--json"])
-    if status != 0:
-        raise InputError(f"{model}: must be evaluated on {data}, and that failed; see above")
-    facts = json.loads(printed.getvalue())
-    return {"data": source_record(data), **{key: facts[key] for key in ("images", "top1", "top5", "engine")}}
+    """How right a model is on a data set, for its card."""
+    found = fireflow.evaluate(model, data)
+    return {
+        "data": {"file": data.name, "sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
+        "images": found.images,
+        "top1": found.top1,
+        "top5": found.top5,
+        "engine": found.engine,
+    }
 
 
 def main() -> int:
@@ -47,19 +44,19 @@ def main() -> int:
     )
     parser.add_argument("--note", action="append", default=[], help="a sentence for the card")
     args = parser.parse_args()
-    model = load_model(args.model)
+    model = fireflow.load_model(args.model)
     card = {
         **model.card,
         "name": args.name,
         "accuracy": [accuracy(args.model, data) for data in args.data],
         "notes": args.note,
     }
-    target = shipped_path(args.name)
-    save_model(replace(model, card=card), target)
+    target = ZOO / f"{args.name}.fireq"
+    fireflow.save_model(replace(model, card=card), target)
     size = target.stat().st_size
     if size > MAX_BYTES:
         target.unlink()
-        raise InputError(
+        raise fireflow.InputError(
             f"{target}: a shipped model must have at most {MAX_BYTES} bytes, not {size}; use fewer bits"
         )
     print(json.dumps({"file": target.name, "bytes": size, "accuracy": card["accuracy"]}, indent=1))

@@ -15,9 +15,7 @@ from skimage.data import data_dir
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the networks of the tests are
 
-from fireflow.hw.bundle import Bundle, Golden, Manifest
-from fireflow.hw.graph import Graph
-from fireflow.hw.preprocessing import Preprocessing
+from fireflow import Bundle, Golden, Graph, Manifest, Preprocessing
 from tests.hw.networks import squeezenet
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png")

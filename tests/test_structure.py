@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import fireflow
+from fireflow.host.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("quant", "hw", "host", "fireflow/pipeline")
@@ -20,7 +24,22 @@ OPTIONAL = {"PIL", "filelock", "threadpoolctl", "rich", "cv2"}
 BOARD_MODULES, BOARD = "host/devices/pynq", {"pynq", "grpc"}
 # What only the HTTP service may import, and only when it is made.
 SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlette", "uvicorn"}
-LONGEST_FILE = 450
+FIRE_LAYER = re.compile(r"\bfire(?:\d|\{|N\b)|\bconv10\b|expand[13]x[13]")
+LONGEST_FILE, LONGEST_COMMAND, LONGEST_HELPER = 450, 120, 300
+COMMAND_FILES = sorted(ROOT / "host" / "cli" / f"{command}.py" for command in COMMANDS)
+# Commands that still hold more than arguments and printing, and what outside host/cli still imports it.
+LONG_COMMANDS = {"bench", "bench_driver", "build", "deploy", "doctor", "resources", "run", "serve"}
+OVER_COMMANDS = {
+    "notebooks/02_build_accelerator.ipynb",
+    *(f"scripts/{name}.py" for name in ("check_driver", "check_service", "screenshot", "verify_rtl")),
+    *(
+        f"tests/host/{name}.py"
+        for name in ("devices/test_pynq", "test_deploy", "test_doctor", "test_run", "test_serve")
+    ),
+    *(f"tests/hw/bitstream/{name}.py" for name in ("test_open_build", "test_open_on_board", "test_toolbox")),
+}
+# What only the measurement beside FINN+'s driver may import, in a Python that has it.
+FINN_DRIVER_MODULES, FINN_DRIVER = "host/bench/under_pynq.py", {"finn_plus_driver"}
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
 WORKSTATION = (
     *("hw/bitstream/", "hw/finn/", "hw/report/", "hw/rtl/", "hw/tools/"),
@@ -32,7 +51,10 @@ READ_ON_BOARDS = "hw/bitstream/toolchains/"
 TO_FINN = ("hw/rtl/stitch.py", "hw/bitstream/toolchains/finn.py")
 # What joins the folders; these of it run on a board, for the commands that do.
 PIPELINE = "fireflow/pipeline/"
-PIPELINE_ON_BOARD = tuple(f"{PIPELINE}{name}.py" for name in ("__init__", "engines", "inputs", "simulating"))
+PIPELINE_ON_BOARD = tuple(
+    f"{PIPELINE}{name}.py"
+    for name in ("__init__", "accelerators", "engines", "inputs", "installation", "simulating", "systems")
+)
 
 
 def place(path: Path) -> str:
@@ -66,9 +88,10 @@ def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
 
 
 def packages(path: Path, everywhere: bool = True) -> set[str]:
-    """The packages that a file imports; of ours "quant", "hw" and "host", and "fireflow" for the public API."""
+    """The packages that a file imports; of ours "quant", "hw", "host" and "pipeline", by public names too."""
+    public = {f"fireflow.{name}": home for name, home in fireflow._HOMES.items()}
     return {
-        name.removeprefix("fireflow.").partition(".")[0]
+        public.get(name, name).removeprefix("fireflow.").partition(".")[0]
         for name in imports(path, everywhere)
         if name != "fireflow"
     }
@@ -83,8 +106,8 @@ def test_there_is_something_to_check() -> None:
         "host/cli/train.py",
     } <= names
     assert "torch" in packages(ROOT / "quant" / "networks" / "squeezenet" / "network.py")
-    assert "torch" in packages(ROOT / "host" / "cli" / "evaluate.py")
-    assert "torch" not in packages(ROOT / "host" / "cli" / "evaluate.py", everywhere=False)
+    assert "torch" in packages(ROOT / PIPELINE / "evaluating.py")
+    assert "torch" not in packages(ROOT / PIPELINE / "evaluating.py", everywhere=False)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=place)
@@ -128,7 +151,8 @@ def test_numpy_is_enough(path: Path) -> None:
     if not place(path).startswith(("host/cli/", PIPELINE)):
         board = BOARD if place(path).startswith(BOARD_MODULES) else set()
         service = SERVICE if place(path).startswith(SERVICE_MODULES) else set()
-        assert packages(path) <= allowed | OPTIONAL | board | service
+        finn_driver = FINN_DRIVER if place(path) == FINN_DRIVER_MODULES else set()
+        assert packages(path) <= allowed | OPTIONAL | board | service | finn_driver
     ast.parse(path.read_text(), feature_version=(3, 8))
 
 
@@ -137,5 +161,66 @@ def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "quant").rglob("*.py")), ids=place)
+def test_a_network_is_known_in_its_own_files_alone(path: Path) -> None:
+    own = "quant/networks/"
+    if place(path) == f"{own}__init__.py":
+        return  # its import line
+    networks = {entry.stem for entry in (ROOT / own).iterdir()} - {"__init__", "__pycache__", "base"}
+    assert "squeezenet" in networks
+    for network in networks:
+        if not place(path).startswith(f"{own}{network}"):
+            used = [name for name in imports(path) if name.startswith(f"fireflow.quant.networks.{network}")]
+            assert not used, f"{place(path)} must work with any network"
+    if not place(path).startswith(own):
+        assert not FIRE_LAYER.findall(path.read_text()), f"{place(path)} must name no layer of one network"
+
+
 def test_no_packages_in_tests() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_there_is_a_file_for_every_command() -> None:
+    assert all(path.is_file() for path in COMMAND_FILES)
+    assert len(COMMAND_FILES) == len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize("path", COMMAND_FILES, ids=place)
+def test_a_command_is_arguments_and_printing(path: Path) -> None:
+    others = {f"fireflow.host.cli.{command}" for command in COMMANDS} - {f"fireflow.host.cli.{path.stem}"}
+    assert not others & set(imports(path)), (
+        "a command imports no other; what they share is library or a helper"
+    )
+    if path.stem not in LONG_COMMANDS:
+        assert len(path.read_text().splitlines()) <= LONGEST_COMMAND
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set((ROOT / "host" / "cli").glob("*.py")) - set(COMMAND_FILES)), ids=place
+)
+def test_helpers_of_commands_are_short(path: Path) -> None:
+    if path.stem not in LONG_COMMANDS:
+        assert len(path.read_text().splitlines()) <= LONGEST_HELPER
+
+
+def outside_commands() -> Iterator[Path]:
+    """All our Python that is no command, no entry to one and no test of one."""
+    yield from (ROOT / "scripts").glob("*.py")
+    yield from (path for path in SOURCES if not place(path).startswith("host/cli/"))
+    yield from (
+        path for path in (ROOT / "tests").rglob("*.py") if not place(path).startswith("tests/host/cli/")
+    )
+
+
+def test_only_tests_of_commands_import_them() -> None:
+    found = {place(path) for path in outside_commands() if any(map(of_commands, imports(path)))}
+    found |= {
+        place(path)
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        if "fireflow.host.cli" in path.read_text()
+    }
+    assert found - {place(Path(__file__).resolve())} <= OVER_COMMANDS
+
+
+def of_commands(module: str) -> bool:
+    return module == "fireflow.host.cli" or module.startswith("fireflow.host.cli.")

@@ -1,10 +1,11 @@
-"""The classes of the networks of a command: their names, the head that training wants, those of teachers."""
+"""The classes of the networks of a step: their names, the head that training wants, those of teachers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,10 @@ from fireflow.hw.classes import classes_of, match_classes
 from fireflow.hw.errors import InputError
 from fireflow.hw.labels import read_labels
 from fireflow.hw.remarks import Notes
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from fireflow.quant.data import ImageSet
-    from fireflow.quant.model_file import Model
+from fireflow.quant.data import ImageSet, head_rows
+from fireflow.quant.head import cut_head, head_of_data, labels_of_data, new_head
+from fireflow.quant.model_file import Model
+from fireflow.quant.recipe import Recipe
 
 DATA, KEEP, NEW = "data", "keep", "new"
 HEADS = (DATA, KEEP, NEW)
@@ -31,8 +30,6 @@ def network_labels(
     Raises:
         InputError: `asked` is no list of its classes.
     """
-    from fireflow.quant.head import labels_of_data
-
     classes = model.network.spec.num_classes
     if asked is not None:
         return read_labels(asked, classes)
@@ -78,10 +75,6 @@ def with_head(
     Raises:
         InputError: no data has labels, or the start does not have their classes.
     """
-    from fireflow.quant.data import head_rows
-    from fireflow.quant.head import head_of_data, new_head
-    from fireflow.quant.recipe import Recipe
-
     if head == KEEP:
         return start, None, None
     labelled = next((each for each in images if each.labels is not None), None)
@@ -102,8 +95,6 @@ def aligned(teacher: Model, place: Path, model: Model, labelled: ImageSet | None
     One without labels keeps the classes of the data, if there is a head of these, else its own: that they are the
     network's is then for the user to know, and is noted.
     """
-    from fireflow.quant.head import cut_head, head_of_data
-
     classes, own = model.network.spec.num_classes, teacher.network.spec.num_classes
     if teacher.labels and model.labels:
         if teacher.labels == model.labels:

@@ -31,7 +31,7 @@ def lower(
     *,
     images: Images | None = None,
     golden: int = 1,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
 ) -> Bundle:
@@ -42,8 +42,8 @@ def lower(
         images: pictures for the golden vectors, besides a synthetic one: a folder, zip or file, or uint8 (N, H, W, C)
             of the input's shape.
         golden: how many of them to take.
-        preprocessing: how pictures are prepared, where the network does not say it: `caffe`, `torchvision` or a JSON
-            file.
+        preprocessing: how pictures are prepared, where the network does not say it: `caffe`, `torchvision`, a JSON
+            file or the record itself.
         labels: a file of the classes' names, where the network does not say them.
         say: told what was taken for granted, or found beside the file.
 
@@ -81,7 +81,7 @@ def unquantized(source: Path) -> InputError:
 def load_bundle(
     network: str | Path,
     *,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
 ) -> Bundle:

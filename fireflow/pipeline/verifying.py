@@ -25,6 +25,7 @@ from fireflow.pipeline.qonnx_files import write_qonnx
 
 if TYPE_CHECKING:
     from fireflow.hw.graph import Graph
+    from fireflow.hw.preprocessing import Preprocessing
     from fireflow.hw.types import Array
     from fireflow.quant.model_file import Model
 
@@ -98,7 +99,7 @@ def verify(
     *,
     images: Images | None = None,
     count: int = 2,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
 ) -> Verification:
@@ -216,7 +217,7 @@ def verify_rtl(
     images: Images | None = None,
     count: int = 2,
     stalls: float = 0.2,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
     progress: Callable[[str, int, float], None] | None = None,

@@ -7,7 +7,6 @@ from typing import Any
 
 from fireflow.host.cli import arguments
 from fireflow.host.cli.output import print_json, table
-from fireflow.hw.packing import read_arrays
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lists name, policy, classes, size and accuracy."""
-    models = _models()
+    from fireflow import shipped_models
+
+    models = shipped_models()
     if args.json:
         print_json(models)
     elif not models:
@@ -35,24 +36,3 @@ def _accuracy(measured: list[dict[str, Any]]) -> str:
         ", ".join(f"{m['top1']:.1f} % of {m['images']} in {m['data']['file']}" for m in measured)
         or "not measured"
     )
-
-
-def _models() -> list[dict[str, Any]]:
-    from fireflow.quant.zoo import shipped, shipped_path
-
-    rows = []
-    for name in shipped():
-        path = shipped_path(name)
-        meta = read_arrays(path)[1]
-        policy = meta["policy"]
-        rows.append(
-            {
-                "name": name,
-                "policy": "float" if policy is None else policy["name"],
-                "input": meta["preprocessing"]["size"],
-                "classes": meta["spec"]["num_classes"],
-                "bytes": path.stat().st_size,
-                "accuracy": meta["card"].get("accuracy", []),
-            }
-        )
-    return rows

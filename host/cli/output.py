@@ -6,9 +6,10 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 from fireflow.hw.picture_files import add_left_out, left_out_line
+from fireflow.hw.table import table as table
 
 T = TypeVar("T")
 
@@ -47,24 +48,6 @@ def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -
         print(f"{path}: {text}, {size_bytes} bytes")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows as text in columns; a column of numbers is set to the right.
-
-    >>> print(table(["name", "n"], [["a", 5], ["bc", 10]]))
-    name   n
-    a      5
-    bc    10
-    """
-    lines = [[str(cell) for cell in row] for row in rows]
-    columns = list(zip(headings, *lines))
-    widths = [max(map(len, column)) for column in columns]
-    right = [bool(lines) and all(_is_number(cell) for cell in column[1:]) for column in columns]
-    return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right)).rstrip()
-        for line in [list(headings), *lines]
-    )
-
-
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """The items, with a bar on stderr while they are taken, where stderr is a terminal."""
     track = _rich_track() if sys.stderr.isatty() else None
@@ -83,13 +66,9 @@ def _rich_track() -> Any:
     return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
 
 
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() or text[:1] in ("-", "+") or text == ""
-
-
 @contextmanager
-def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what takes how many are done and of how many; a bar on stderr, where stderr is a terminal."""
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what takes how many are done, and of how many; a bar from the first call on, where stderr is a terminal."""
     try:
         if not sys.stderr.isatty():
             raise ImportError
@@ -98,9 +77,14 @@ def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     except ImportError:  # a board has no rich
         yield lambda done, total: None
         return
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Progress(console=Console(stderr=True)) as shown:
+
+        def show(done: int, total: int) -> None:
+            if not shown.tasks:
+                shown.add_task(label)
+            shown.update(shown.tasks[0].id, completed=done, total=total)
+
+        yield show
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def room(available: Resources, budget: float, limits: Mapping[str, float] | None
 
 
 def excess(used: Resources, allowed: Resources) -> dict[str, float]:
-    """Of each resource that is over what may be used, how much it is."""
+    """How much each resource that is over what may be used is over it."""
     return {
         name: getattr(used, name) - getattr(allowed, name)
         for name in RESOURCES
@@ -48,7 +48,7 @@ def fits(used: Resources, allowed: Resources) -> bool:
 
 
 def shares(used: Resources, available: Resources) -> dict[str, float]:
-    """Of each resource that the part has, the share used."""
+    """The share used of each resource that the part has."""
     return {
         name: getattr(used, name) / getattr(available, name) for name in RESOURCES if getattr(available, name)
     }

@@ -19,13 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from fireflow.hw.dataflow.deadlock import Deadlock, deadlock
 from fireflow.hw.dataflow.maxplus import occupancy
 from fireflow.hw.dataflow.schedule import Stage, Timing, settle
 from fireflow.hw.dataflow.timing import Times
 from fireflow.hw.errors import InputError
-
-__all__ = ["Deadlock", "Depths", "deadlock", "fifo_depths", "round_depth"]
 
 SPARE = 2
 """Words added to what the schedule needs: registers inside layers that the timing leaves out."""

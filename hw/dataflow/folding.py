@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 
 from fireflow.hw.dataflow.budget import BUDGET, check_budget, excess, room
 from fireflow.hw.dataflow.integer_program import IntegerProgram, first
+from fireflow.hw.dataflow.layers.conv import KERNELS
 from fireflow.hw.dataflow.plan import Plan, fold_as_given
-from fireflow.hw.dataflow.ways import KERNELS, Way, Ways
+from fireflow.hw.dataflow.ways import Way, Ways
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.parts import LABELS, RESOURCES, Board, Resources

@@ -69,7 +69,7 @@ class Plan:
 
     @property
     def excess(self) -> dict[str, float]:
-        """Of each resource that is over the budget, how much it is."""
+        """How much each resource that is over the budget is over it."""
         return budgets.excess(self.used, budgets.room(self.board.resources, self.budget))
 
     @property
@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of each resource that the board has, the share used."""
+        """The share used of each resource that the board has."""
         return budgets.shares(self.used, self.board.resources)
 
 

@@ -91,7 +91,8 @@ class Timing:
     def stages(self) -> tuple[Stage, ...]:
         """In topological order."""
         result: list[Stage] = []
-        flow, open_chain = self.flow, dict[str, list[Layer]]()
+        flow = self.flow
+        open_chain: dict[str, list[Layer]] = {}
         for layer in flow.layers:
             edge = flow.inward[layer.name][0]
             chain = [*open_chain.pop(edge.source), layer] if direct(flow, edge) else [layer]

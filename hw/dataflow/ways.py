@@ -11,6 +11,7 @@ import numpy as np
 from fireflow.hw.dataflow.budget import fits
 from fireflow.hw.dataflow.build import Workbench
 from fireflow.hw.dataflow.cost import cost, total
+from fireflow.hw.dataflow.layers.conv import KERNELS
 from fireflow.hw.dataflow.layers.fork import Fork
 from fireflow.hw.dataflow.layers.maker import Choices
 from fireflow.hw.dataflow.layers.width_converter import WidthConverter, steps_between
@@ -39,10 +40,6 @@ class Way:
     lanes_out: int
     cycles: int
     cost: Resources
-
-
-KERNELS = ("dsp", "lut")
-"""Matrix units that may be chosen; where ours cannot compute a convolution, FINN's does."""
 
 
 class Ways:

@@ -16,7 +16,6 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
 from fireflow.hw.dataflow.hardware import Hardware
-from fireflow.hw.dataflow.layers import Fifo, WidthConverter
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike
@@ -225,17 +224,17 @@ def _elements(flow: Dataflow) -> dict[tuple[str, str], tuple[int, str]]:
     """Elements that our FIFO between two layers holds, and its memory; width converters are none."""
     layers = {layer.name: layer for layer in flow.layers}
     readers = {source: layer.name for layer in flow.layers for source in layer.sources}
+    depths = flow.fifo_depths
 
     def end(name: str, forward: bool) -> str:
-        while isinstance(layers.get(name), (Fifo, WidthConverter)):
+        while name in depths or (name in layers and layers[name].passes_on):
             name = readers.get(name, "") if forward else layers[name].sources[0]
         return "" if name == flow.input_name else name
 
     found = {}
-    for layer in flow.layers:
-        if isinstance(layer, Fifo):
-            ends = (end(layer.sources[0], False), end(readers.get(layer.name, ""), True))
-            found[ends] = (layer.depth * layer.input.lanes, layer.memory)
+    for fifo in flow.fifos:
+        ends = (end(fifo.sources[0], False), end(readers.get(fifo.name, ""), True))
+        found[ends] = (fifo.depth * fifo.input.lanes, fifo.memory)
     return found
 
 

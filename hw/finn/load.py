@@ -56,7 +56,7 @@ def load(path: str | Path) -> ModelWrapper:
     constant_nodes = _constant_nodes(graph, constants)
     for wanted, allowed in ((False, _COMPUTED), (True, _COMPUTED.union(FOLDED, ("Shape",)))):
         chosen = [node for index, node in enumerate(graph.node) if (index in constant_nodes) is wanted]
-        check_operations(chosen, allowed, _DOMAINS)
+        check_operations(chosen, allowed, _DOMAINS, SUPPORTED)
     _modern_domains(proto)
     _check_opset(path, proto)
     fold(proto)

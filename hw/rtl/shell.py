@@ -26,7 +26,7 @@ from fireflow.hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 SHELL = "fireflow_shell"
 """The top for a block design of Vivado; a family may have another one, with the processing system, for open tools."""
 FOLDER, AXI = "shell", RTL / "axi"
-"""Of a design, where the sources of the shell are; where they come from."""
+"""Where the sources of the shell are in a design; where they come from."""
 _MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "frame_tags", "shell")
 _ADDRESS_BITS = 17
 _MARGIN, _LEAST_QUIET = 4, 64

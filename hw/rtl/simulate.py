@@ -34,14 +34,24 @@ class RtlRun:
     """What a simulation of the whole accelerator gave.
 
     Args:
-        scores: int64 (N, classes).
-        finished: the cycle of each frame's last score, int64 (N,); cycle 0 is the first after reset.
+        scores: int64 (N, classes), or of the shape that the last tensor has.
+        accepted, emitted: the cycle in which each word went in, and came out, int64 (words,); cycle 0 is the first
+            after reset.
+        cycles: until the last word moved.
         fifo_levels: most words that each FIFO held, by its name in the dataflow.
     """
 
     scores: Int64Array
-    finished: Int64Array
+    accepted: Int64Array
+    emitted: Int64Array
+    cycles: int
     fifo_levels: Mapping[str, int]
+
+    @property
+    def finished(self) -> Int64Array:
+        """The cycle of each frame's last score, int64 (N,)."""
+        last: Int64Array = self.emitted.reshape(len(self.scores), -1)[:, -1]
+        return last
 
     @property
     def latency_cycles(self) -> int:
@@ -94,7 +104,6 @@ def simulate(
         progress=progress,
     )
     scores = _unpack(dataflow.output, result.outputs[0], len(images))
-    finished = result.emitted[0].reshape(len(images), -1)[:, -1]
     fifos = dataflow.fifo_depths
     names = {f"u_{module}": name for name, module in modules(dataflow.layers).items() if name in fifos}
     levels = {
@@ -103,7 +112,7 @@ def simulate(
         for part in path.split(".")
         if part in names
     }
-    return RtlRun(scores, finished, levels)
+    return RtlRun(scores, result.accepted[0], result.emitted[0], result.cycles, levels)
 
 
 def build(design: Design, optimize: bool = True, jobs: int | None = None) -> Simulation:

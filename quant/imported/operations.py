@@ -1,4 +1,4 @@
-"""The operations of an imported graph that can be part of a SqueezeNet, each with all that changes its function.
+"""The operations of an imported graph that can be part of a network here, each with all that changes its function.
 
 Readers of ONNX and Caffe files give `Step`s of these; whatever else stands in a file they refuse by its name.
 """

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fireflow.hw.errors import InputError
-from fireflow.quant.imported.input_record import Told
+from fireflow.quant.imported.input_record import NOTHING_TOLD, Told
 from fireflow.quant.imported.operations import Step, shown, wrong
 from fireflow.quant.imported.raw import Raw
 from fireflow.quant.imported.step_graph import PICTURE, StepGraph, connect
 from fireflow.quant.networks.base import NETWORKS, Network, NetworkSpec, WeightFiles
-from fireflow.quant.networks.squeezenet import SqueezeNet
+from fireflow.quant.networks.plain import Plain as Plain
+from fireflow.quant.networks.squeezenet import SqueezeNet as SqueezeNet
 
 __all__ = [
     "ARCHITECTURES",
@@ -26,6 +27,7 @@ __all__ = [
     "files_of",
     "name_layers",
     "spec_from_json",
+    "told_by_names",
     "weight_files",
 ]
 
@@ -36,7 +38,7 @@ ARCHITECTURES: dict[str, NetworkSpec] = {
 
 
 def architectures() -> list[str]:
-    """The names that `architecture` knows, sorted."""
+    """Names of the networks that training can begin from nothing, sorted."""
     return sorted(ARCHITECTURES)
 
 
@@ -79,6 +81,12 @@ def files_of(names: Iterable[str]) -> WeightFiles:
     """Of the network that has tensors of these names."""
     text, known = list(names), weight_files()
     return next((f for f in known if any(re.fullmatch(f.mark, name) for name in text)), known[0])
+
+
+def told_by_names(names: Collection[str]) -> Told:
+    """What the names of an ONNX file's weights tell of its pictures, to the first network to which they tell any."""
+    told = (files.told_by(names) for files in weight_files())
+    return next((each for each in told if each != NOTHING_TOLD), NOTHING_TOLD)
 
 
 def name_layers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -226,6 +226,10 @@ class WeightFiles(ABC):
         Raises:
             InputError: they are another network's.
         """
+
+    @abstractmethod
+    def told_by(self, names: Iterable[str]) -> Told:
+        """What the names of an ONNX file's weights tell of its pictures."""
 
     @abstractmethod
     def recognised(self, graph: StepGraph, source: str, scores: int | None, told: Told) -> Raw:

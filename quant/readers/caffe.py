@@ -34,10 +34,10 @@ _IN_PLACE = {"BatchNorm", "Bias", "Dropout", "Power", "ReLU", "Scale", "Softmax"
 
 
 def read_caffemodel(path: Path) -> Raw:
-    """The convolutions of a SqueezeNet from a .caffemodel file.
+    """The convolutions of a network from a .caffemodel file.
 
     Raises:
-        InputError: not a SqueezeNet. On damage, whatever protobuf raises.
+        InputError: no network that is known here. On damage, whatever protobuf raises.
     """
     net = parse(path.read_bytes())
     layers = _layers(path, net)

@@ -1,8 +1,7 @@
-"""Float SqueezeNets in ONNX files: the model zoo's, exports of torchvision's, and any connected like them."""
+"""Float networks in ONNX files: the model zoo's, exports of torchvision's, and any connected like them."""
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,9 @@ import onnx
 from onnx import external_data_helper, numpy_helper
 
 from fireflow.hw.errors import InputError
-from fireflow.hw.preprocessing import TORCHVISION
-from fireflow.quant.imported.input_record import Told
 from fireflow.quant.imported.operations import Step, shown
 from fireflow.quant.imported.raw import MAX_BYTES, Raw
-from fireflow.quant.networks import name_layers
+from fireflow.quant.networks import name_layers, told_by_names
 from fireflow.quant.readers.base import Reader
 from fireflow.quant.readers.onnx_operations import Node, operation
 from fireflow.quant.readers.onnx_pictures import metadata_told
@@ -27,15 +24,13 @@ from fireflow.quant.readers.onnx_shapes import Shape, as_shape, computed_shape, 
 _MOST_NODES = 2000
 _OLDEST_OPSET = 7
 _FLATTENING = ("Flatten", "Reshape", "Squeeze")
-# Names that torchvision's and Gluon's (the model zoo's) SqueezeNet give conv1; both take normalised RGB.
-_TORCHVISION_STEM = re.compile(r"(.*\.)?features\.0\.weight|squeezenet\d+_conv0_weight")
 
 
 def read_onnx(path: Path) -> Raw:
-    """The convolutions of a SqueezeNet from an ONNX file (its external data must lie beside it).
+    """The convolutions of a network from an ONNX file (its external data must lie beside it).
 
     Raises:
-        InputError: not a float SqueezeNet. On damage, whatever onnx raises.
+        InputError: no float network that is known here. On damage, whatever onnx raises.
     """
     model = load_model(path)
     graph = model.graph
@@ -43,12 +38,6 @@ def read_onnx(path: Path) -> Raw:
     image = _picture(path, graph, set(initializers))
     opset = _check(path, model)
     sides, batch = _sides(path, image)
-    if any(_TORCHVISION_STEM.fullmatch(name) for name in initializers):
-        told = Told(
-            guess=TORCHVISION, whose="torchvision's", because="its tensors are named as torchvision's"
-        )
-    else:
-        told = Told()
     reader = _Reader(path, graph, image.name, opset, batch)
     return name_layers(
         path,
@@ -56,7 +45,7 @@ def read_onnx(path: Path) -> Raw:
         reader.steps(),
         image.name,
         graph.output[0].name,
-        metadata_told(path, model, told, sides),
+        metadata_told(path, model, told_by_names(initializers), sides),
     )
 
 

@@ -1,4 +1,4 @@
-"""The SqueezeNet in what a checkpoint holds, under whatever names it was wrapped in."""
+"""The network in what a checkpoint holds, under whatever names it was wrapped in."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from fireflow.quant.networks.base import WeightFiles
 from fireflow.quant.readers.torch_file import Stranger
 
 _WRAPPER = r"(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)*"
-"""Modules that only pass on, and no layer of a SqueezeNet is called so: of parallel and compiled networks."""
+"""Modules that only pass on, and no layer of a network here is called so: of parallel and compiled networks."""
 _MODULE = ("_modules", "_parameters")
 _MOST_CONTAINERS, _DEEPEST = 100_000, 32
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A SqueezeNet in a checkpoint.
+    """A network in a checkpoint.
 
     Args:
         files: of the network that it is.
@@ -78,7 +78,7 @@ class Found:
 
 
 def find_network(path: Path, content: Any, key: str | None = None) -> Found:
-    """The one SqueezeNet in `content`, or the one that `key` names.
+    """The one network in `content`, or the one that `key` names.
 
     Args:
         path: for messages.
@@ -114,12 +114,12 @@ def find_network(path: Path, content: Any, key: str | None = None) -> Found:
 
 
 def network_keys(path: Path, content: Any) -> list[str]:
-    """`Found.key` of every SqueezeNet in `content`."""
+    """`Found.key` of every network in `content`."""
     return [network.key for network in _networks(path, content, (), count(1))]
 
 
 def _networks(path: Path, value: Any, place: tuple[str, ...], number: Iterator[int]) -> Iterator[Found]:
-    """Every SqueezeNet in the containers of a file, which may hold one another."""
+    """Every network in the containers of a file, which may hold one another."""
     if next(number) > _MOST_CONTAINERS or len(place) > _DEEPEST:
         raise InputError(f"{path}: must hold a state dict, not entries without end; {SAVE}")
     if isinstance(value, Stranger):
@@ -193,7 +193,7 @@ def _is_remark(name: str, value: Any) -> bool:
 
 
 def _why_none(path: Path, content: Any) -> str:
-    """What is wrong with a file that holds no SqueezeNet."""
+    """What is wrong with a file that holds no network that is known here."""
     if not isinstance(content, Mapping) or not content:
         return f"must hold a state dict, not {_kind(content)}"
     objects = {name: value for name, value in content.items() if isinstance(value, Stranger)}

@@ -1,4 +1,4 @@
-"""Weights in files of torch and safetensors: torchvision's SqueezeNets and our own, in checkpoints of any kind."""
+"""Weights in files of torch and safetensors: torchvision's names and our own, in checkpoints of any kind."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _IN_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
 def read_torch(path: Path, key: str | None = None) -> Raw:
-    """A SqueezeNet from a file of `torch.save`: a state dict, or a checkpoint that holds one however it is nested.
+    """A network from a file of `torch.save`: a state dict, or a checkpoint that holds one however it is nested.
 
     Args:
         path: the file.
         key: which network, where a checkpoint holds several; see `quant.readers.state_dicts.find_network`.
 
     Raises:
-        InputError: no state dict of one SqueezeNet. On damage, whatever torch raises.
+        InputError: no state dict of one network that is known here. On damage, whatever torch raises.
     """
     return _named(path, "torch", find_network(path, read_torch_file(path), key))
 
 
 def read_safetensors(path: Path, key: str | None = None) -> Raw:
-    """A SqueezeNet from the state dict in a .safetensors file.
+    """A network from the state dict in a .safetensors file.
 
     Raises:
-        InputError: no SqueezeNet. On damage, whatever safetensors raises.
+        InputError: no network that is known here. On damage, whatever safetensors raises.
     """
     content = safetensors.torch.load_file(path, device="cpu")
     return _named(path, "safetensors", find_network(path, content, key))

@@ -1,4 +1,4 @@
-"""The tiny network in every form the command line takes."""
+"""The tiny network in every form that there is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fireflow.host.cli import main
+import fireflow
 from tests.host.tiny import write_pictures, write_weights
 
 
@@ -42,20 +42,19 @@ def pictures(work: Path) -> Path:
 @pytest.fixture(scope="session")
 def model(work: Path, weights: Path, pictures: Path) -> Path:
     path = work / "tiny.fireq"
-    command = ["quantize", str(weights), "-o", str(path), "--policy", "w4a4", "--data", str(pictures)]
-    assert main([*command, "--calibration-images", "8"]) == 0
+    fireflow.quantize(weights, pictures, output=path, policy="w4a4", calibration_images=8)
     return path
 
 
 @pytest.fixture(scope="session")
 def qonnx(work: Path, model: Path, pictures: Path) -> Path:
     path = work / "exported" / "tiny.qonnx.onnx"
-    assert main(["export", str(model), "-o", str(path), "--images", str(pictures), "--golden", "2"]) == 0
+    fireflow.export(model, path, images=pictures, golden=2)
     return path
 
 
 @pytest.fixture(scope="session")
 def bundle(work: Path, qonnx: Path, pictures: Path) -> Path:
     path = work / "tiny.fire"
-    assert main(["lower", str(qonnx), "-o", str(path), "--images", str(pictures)]) == 0
+    fireflow.lower(qonnx, images=pictures).save(path)
     return path

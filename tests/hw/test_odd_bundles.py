@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fireflow.host.design import load
+from fireflow.host.interface import load
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.dataflow.build import to_dataflow
@@ -101,8 +101,8 @@ def use(path: Path) -> None:
     """What commands do with a bundle, as far as it takes no tools."""
     from fireflow.hw.report import report_page
 
-    bundle, design = load(path)
-    assert design.interval_s > 0
+    bundle, interface = load(path)
+    assert interface.interval_s > 0
     assert Simulator(bundle.graph).run(bundle.golden.images).shape == bundle.golden.scores.shape
     data = bundle.read(BITSTREAM_RECORD)
     assert bundle.hardware is None or bundle.hardware.dataflow(bundle.graph).layers

@@ -165,7 +165,7 @@ def test_damaged_pictures_are_skipped_and_named(tmp_path: Path, monkeypatch: pyt
     assert reasons["dog/strip.png"] == "1x101 is longer than 100 times its shorter side"
     for _ in range(2):  # decoded, then from the cache
         fresh = open_images(tmp_path / "set.zip")
-        decoded = decode_to_array(fresh, 8, tmp_path / "cache", progress=False)
+        decoded = decode_to_array(fresh, 8, tmp_path / "cache")
         assert decoded.names == good.names
         assert decoded.labels is not None
         np.testing.assert_array_equal(decoded.labels, [0, 1])
@@ -293,7 +293,7 @@ def test_decode_to_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     path = write_zip(tmp_path / "set.zip", {f"{n}.png": picture(n, (30 + n, 20)) for n in range(5)})
     record = Preprocessing(size=12, resize=16)
-    decoded = decode_to_array(open_images(path), record, progress=False)
+    decoded = decode_to_array(open_images(path), record)
     assert decoded.images.shape == (5, 12, 12, 3)
     assert (decoded.labels, decoded.damaged) == (None, ())
     images = open_images(path)
@@ -303,13 +303,13 @@ def test_decode_to_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (entry,) = entries(cache)
     before = entry.stat().st_mtime_ns
     # Mean and std do not change pixels; a size, other pictures, another order or other content do.
-    again = decode_to_array(images, Preprocessing(size=12, resize=16, mean=(1.0, 2.0, 3.0)), progress=False)
+    again = decode_to_array(images, Preprocessing(size=12, resize=16, mean=(1.0, 2.0, 3.0)))
     np.testing.assert_array_equal(again.images, decoded.images)
     assert [e.stat().st_mtime_ns for e in entries(cache)] == [before]
-    decode_to_array(images, 12, progress=False)
-    decode_to_array(images.select([1, 0]), record, progress=False)
+    decode_to_array(images, 12)
+    decode_to_array(images.select([1, 0]), record)
     write_zip(path, {f"{n}.png": picture(n + 1, (30 + n, 20)) for n in range(5)})
-    changed = decode_to_array(open_images(path), record, progress=False)
+    changed = decode_to_array(open_images(path), record)
     assert changed.images[0, 0, 0, 0] == 1
     assert len(entries(cache)) == 4
 
@@ -319,7 +319,7 @@ def test_decode_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"at least one picture must be whole, not none of 2 \(.*no known image"
     ):
-        decode_to_array(images, 8, tmp_path / "cache", progress=False)
+        decode_to_array(images, 8, tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from fireflow.host.cli import arguments
 from fireflow.hw.errors import InputError
 from fireflow.quant.calibrate import pixel_batches, quantize
 from fireflow.quant.checkpoint import CHECKPOINT, save_checkpoint
@@ -28,7 +26,7 @@ from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet
 from fireflow.quant.onnx_teacher import OnnxTeacher
 from fireflow.quant.precision import PRESETS
 from fireflow.quant.processes import open_fabric
-from fireflow.quant.recipe import Precision, Recipe
+from fireflow.quant.recipe import Recipe, recipe_of
 from fireflow.quant.train import Share, batch_of, crop_size, draw_batch, schedule, train
 from tests.quant.classifiers import colours
 
@@ -288,10 +286,15 @@ def test_training_needs_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) 
             open_fabric(accelerator, devices=3)
 
 
-def test_the_command_offers_the_precisions_of_a_recipe() -> None:
-    assert get_args(Precision) == arguments.PRECISIONS
+def test_settings_outside_their_rule_are_no_recipe() -> None:
     with pytest.raises(ValidationError, match="precision"):
         Recipe.model_validate({"precision": "16-mixed"})
+    with pytest.raises(
+        InputError, match="precision: Input should be '32-true' or 'bf16-mixed', not '16-mixed'"
+    ):
+        recipe_of({"precision": "16-mixed"})
+    with pytest.raises(InputError, match="batch-size: Input should be greater than or equal to 1, not 0"):
+        recipe_of({"batch_size": 0})
 
 
 def test_mixup_has_no_labels(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from skimage.data import data_dir
 from torch import nn
 
-from fireflow.host.cli import main as fireflow
+import fireflow
 from fireflow.pipeline.inputs import default_model
 from fireflow.quant.layers import quantizers
 from fireflow.quant.model_file import load_model
@@ -50,14 +49,13 @@ def test_top_5_of_a_photo(
     photo: str,
     words: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     bundle = tmp_path_factory.getbasetemp() / f"{name}.fire"
     if not bundle.exists():
-        assert fireflow(["lower", name, "-o", str(bundle)]) == 0
-    capsys.readouterr()
-    assert fireflow(["simulate", str(bundle), str(Path(data_dir) / photo), "--json"]) == 0
-    text = json.dumps(json.loads(capsys.readouterr().out)).lower()
+        fireflow.lower(name).save(bundle)
+    found = fireflow.simulate(fireflow.Bundle.load(bundle), Path(data_dir) / photo)
+    (picture,) = found.pictures
+    text = " ".join(guess.label for guess in picture.top).lower()
     assert any(word in text for word in words)
 
 
@@ -67,10 +65,8 @@ def test_the_model_where_none_is_named_has_four_bits_and_a_thousand_classes() ->
     assert len(model.labels) == 1000
 
 
-def test_the_ten_class_model_is_the_same_in_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    photo = str(Path(data_dir) / "chelsea.png")
-    assert fireflow(["verify", TEN, "--images", photo, "--count", "1", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document["differing"] == 0
-    assert set(document["rows"][1]["differing"]) == {"Brevitas", "QONNX", "FINN", "interpreter", "simulator"}
-    assert len(document["rows"]) == 66
+def test_the_ten_class_model_is_the_same_in_every_stage() -> None:
+    found = fireflow.verify(TEN, images=Path(data_dir) / "chelsea.png", count=1).to_json()
+    assert found["differing"] == 0
+    assert set(found["rows"][1]["differing"]) == {"Brevitas", "QONNX", "FINN", "interpreter", "simulator"}
+    assert len(found["rows"]) == 66

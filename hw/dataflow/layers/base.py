@@ -42,7 +42,7 @@ class Layer:
 
     kinds: ClassVar[dict[str, type[Layer]]] = {}
     coefficients: ClassVar[Mapping[str, Mapping[str, Mapping[str, float]]]] = {}
-    """Of `costs.json`'s form, by variant, for a kind that is not in that table."""
+    """By variant, as in `costs.json`: what a kind costs that is not in that table."""
     held: ClassVar[str] = "rows"
     """What its memories hold, in a word."""
     computes: ClassVar[bool] = False
@@ -174,7 +174,7 @@ class Layer:
         return sum(memories.bram_choices(*each) for each in words) if self.memory_kind == "bram" else 0.0
 
     def _plain_features(self, counter_bits: int) -> dict[str, float]:
-        """Of a layer that only passes words on."""
+        """Those of a layer that only passes words on."""
         return {
             "layer": 1,
             "input_bits": sum(stream.width for stream in self.inputs),

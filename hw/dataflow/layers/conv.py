@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from fireflow.hw.graph import Node
     from fireflow.hw.types import TensorType
 
+KERNELS = ("dsp", "lut")
+"""Matrix units that may be chosen; where ours cannot compute a convolution, FINN's does."""
 MOST_PARALLEL_CHANNELS = 8
-"""Of more channels a whole window in a word is not worth a look."""
+"""With more channels a whole window in a word is not worth a look."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Maker:
     lanes_field: ClassVar[str] = "lanes"
     """What its folding calls the lanes."""
     fields: ClassVar[tuple[str, ...]] = ("lanes",)
-    """Of its folding."""
+    """The fields of its folding."""
     memories: ClassVar[tuple[str, ...]] = ()
     """Kinds of memory that are worth a look; none: it has no memory to choose."""
 

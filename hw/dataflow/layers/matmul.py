@@ -109,10 +109,10 @@ class MatMul(Layer):
         pixels, sf, nf = self.input.pixels, self.sf, self.nf
         if self.kernel == "finn":
             # mvu.sv: 3 stages of the DSP, an adder tree over SIMD, a register; then the output queue and its register.
+            # memstream.sv: the first weights come 5 cycles after reset, the others in time.
             depth = 3 + (self.simd - 1).bit_length() + (self.simd == 1) + 1
-            return MatMulModel(
-                pixels, sf, nf, depth + 2, 2 if nf > 1 else 0, max(2, 1 << (sf - 1).bit_length())
-            )
+            fetch, room = (2 if nf > 1 else 0), max(2, 1 << (sf - 1).bit_length())
+            return MatMulModel(pixels, sf, nf, depth + 2, fetch, room, start=5)
         # matmul.sv: a read of the weights, the chain, an adder tree over chains, an adder, the queue and its register.
         shared = self.product(family)
         digits, blocks = (self.weight_bits + 1) // 2, 2 if self.memory == "bram" else 1
@@ -184,7 +184,7 @@ class MatMul(Layer):
         chain, groups = shared.chain, self.simd // shared.chain
         digits = (self.weight_bits + 1) // 2
         worst = (1 << (self.weight_bits - 1)) * ((1 << self.input.bits) - 1)
-        # Of the sum behind each position.
+        # How wide the sum behind each position is.
         widths = [1 + (worst * (k + 1)).bit_length() for k in range(chain)]
         lane_bits = min(shared.spacing, widths[-1])
         step = 1 if self.kernel == "dsp" else digits
@@ -275,6 +275,7 @@ class MatMulModel(Model):
         latency: cycles from the last product of an output to its being offered.
         fetch: cycles from taking a word to multiplying it.
         capacity: words that the buffer holds.
+        start: cycles after reset before the first product.
     """
 
     pixels: int
@@ -283,6 +284,7 @@ class MatMulModel(Model):
     latency: int
     fetch: int
     capacity: int
+    start: int = 0
 
     @property
     def words_in(self) -> tuple[int, ...]:
@@ -300,13 +302,13 @@ class MatMulModel(Model):
         self, avail: Sequence[Int64Array], taken: Int64Array | None = None, after: Times | None = None
     ) -> Times:
         work, lower = self.work, avail[0]
-        if after is not None and self.nf == 1:
-            lower = np.concatenate([np.maximum(lower[:1], after.state[0]), lower[1:]])
+        first = self.start if after is None else int(after.state[0])
+        if self.nf == 1:
+            lower = np.concatenate([np.maximum(lower[:1], first), lower[1:]])
         ready = earliest(lower) + self.fetch
         # A pixel may start when its word s is there by the s-th cycle.
         starts = (ready.reshape(self.pixels, self.sf) - np.arange(self.sf)).max(axis=1)
-        if after is not None:
-            starts[0] = max(starts[0], int(after.state[0]))
+        starts[0] = max(starts[0], first)
         starts = earliest(starts, work)
         if self.nf == 1:  # a word is taken in the cycle in which it is multiplied
             accept = ready

@@ -15,8 +15,8 @@ from fireflow.hw.dataflow import layers
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.datatypes import smallest_type
 from fireflow.hw.finn.edits import affine, constants_before, integers, new_constant, new_tensor, remove
-from fireflow.hw.finn.generate import DEEPER_THAN_ANY
 from fireflow.hw.finn.lowered import ACCUMULATOR_LIMIT
+from fireflow.hw.finn.operators.base import DEEPER_THAN_ANY
 from fireflow.hw.finn.qonnx_file import QONNX, is_weight, place, quantizer
 from fireflow.hw.finn.rules.base import Form, Forms, Rule, Scales, Stage, Step, Steps
 from fireflow.hw.finn.writer import Writer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import TORCHVISION, Preprocessing
-from fireflow.quant.imported.input_record import Told
+from fireflow.quant.imported.input_record import NOTHING_TOLD, Told
 from fireflow.quant.imported.operations import shown
 from fireflow.quant.imported.raw import SAVE, Raw, Shape
 from fireflow.quant.imported.step_graph import StepGraph
@@ -28,6 +28,11 @@ from fireflow.quant.networks.squeezenet.spec import (
 from fireflow.quant.networks.squeezenet.wiring import Wiring, recognised
 
 _VERSION_OF_STEM_KERNEL: dict[int, Version] = {7: "1.0", 3: "1.1"}
+_AS_TORCHVISION = Told(
+    guess=TORCHVISION, whose="torchvision's", because="its tensors are named as torchvision's"
+)
+# Names that torchvision's and Gluon's (the model zoo's) SqueezeNet give conv1; both take normalised RGB.
+_TORCHVISION_STEM = re.compile(r"(.*\.)?features\.0\.weight|squeezenet\d+_conv0_weight")
 _FIRE = re.compile(r"features\.(\d+)\.(squeeze|expand1x1|expand3x3)\.(weight|bias)")
 _FIRST = re.compile(r"features\.0\.(weight|bias)")
 _LAST = re.compile(r"classifier\.1\.(weight|bias)")
@@ -68,10 +73,11 @@ class SqueezeNetFiles(WeightFiles):
             raise InputError(
                 f"{path}: Fire modules must be features {wanted}, not {numbers}; give torchvision's network"
             )
-        told = Told(
-            guess=TORCHVISION, whose="torchvision's", because="its tensors are named as torchvision's"
-        )
-        return Raw(renamed, source, told, Wiring(head_padding=0))
+        return Raw(renamed, source, _AS_TORCHVISION, Wiring(head_padding=0))
+
+    def told_by(self, names: Iterable[str]) -> Told:
+        """By the name of conv1."""
+        return _AS_TORCHVISION if any(map(_TORCHVISION_STEM.fullmatch, names)) else NOTHING_TOLD
 
     def recognised(self, graph: StepGraph, source: str, scores: int | None, told: Told) -> Raw:
         """By `wiring.recognised`."""

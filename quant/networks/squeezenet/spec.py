@@ -26,6 +26,7 @@ LAYERS = PolicyLayers(
         "conv10",
     ),
     "conv1, conv10 and squeeze, expand1x1, expand3x3, bypass, add of fire2 to fire9",
+    ("*.squeeze", "fire2.*"),
     tuple((f"fire{n}.expand1x1", f"fire{n}.expand3x3") for n in FIRE_NUMBERS),
 )
 """What a policy can name. Bypasses and their sums are in some architectures only."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.host.design import load
 from fireflow.host.devices.overlay import bit_part, dma_addresses, place_overlay
+from fireflow.host.interface import load
 from tests.hw.bitstream.one_layer import build_command, one_layer
 from tests.hw.bitstream.open_tools import open_tools
 
@@ -47,15 +47,15 @@ def test_a_network_becomes_a_bitstream(
     assert record["tools"] == dict(tools.versions)
     assert record["clock_mhz"] <= record["max_mhz"]
     assert record["images_simulated"] == {"routed": 3, "bits": 3}
-    bundle, design = load(output)
+    bundle, interface = load(output)
     assert bundle.hardware is not None
-    assert design.bitstream is not None
-    assert design.clock_mhz == bundle.hardware.clock_mhz == record["clock_mhz"]
-    data = design.bitstream.read_bytes()
+    assert interface.bitstream is not None
+    assert interface.clock_mhz == bundle.hardware.clock_mhz == record["clock_mhz"]
+    data = interface.bitstream.read_bytes()
     assert len(data) > 4_000_000
     assert bit_part(data) == "xc7z020clg400-1"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    placed = place_overlay(design)
+    placed = place_overlay(interface)
     assert placed.read_bytes() == data
     assert dma_addresses(placed.with_suffix(".hwh")) == {"idma0": 0x4000_0000, "odma0": 0x4001_0000}
 

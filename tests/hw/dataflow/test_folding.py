@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from fireflow.hw.dataflow.counts import errors
 from fireflow.hw.dataflow.folding import _Search, fold_as_given, fold_fastest, fold_for_rate
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.dataflow.integer_program import first
-from fireflow.hw.dataflow.layers import MatMul
+from fireflow.hw.dataflow.layers import Layer, MatMul
 from fireflow.hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
 from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.dataflow.products import finn_lanes
+from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.ops import Conv
@@ -29,6 +31,21 @@ from tests.hw.networks import squeezenet
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return squeezenet(47, classes=10)
+
+
+@dataclass(frozen=True, eq=False)
+class Sieve(Layer):
+    """A kind that no table knows."""
+
+    coefficients: ClassVar = {"Sieve": {"lut": {"layer": 7.0, "input_bits": 0.5}, "ff": {"layer": 2.0}}}
+
+    def features(self, family: str) -> dict[str, float]:
+        return {"layer": 1, "input_bits": self.input.width}
+
+
+def test_a_kind_may_bring_its_own_coefficients() -> None:
+    stream = Stream((2, 2, 4), 0, 15, 2)
+    assert cost(Sieve("s", ("image",), (stream,), stream), "xc7") == Resources(lut=11, ff=2)
 
 
 def test_memories_pack_into_primitives() -> None:

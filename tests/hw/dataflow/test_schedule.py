@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fireflow.hw.dataflow.build import Workbench, to_dataflow
-from fireflow.hw.dataflow.fifo import deadlock, fifo_depths, round_depth
+from fireflow.hw.dataflow.deadlock import deadlock
+from fireflow.hw.dataflow.fifo import fifo_depths, round_depth
 from fireflow.hw.dataflow.layers import MatMul, Pad, Threshold, Window
 from fireflow.hw.dataflow.maxplus import earliest, latest, occupancy
 from fireflow.hw.dataflow.network import Dataflow
@@ -62,11 +63,13 @@ def test_a_matrix_product_takes_the_cycles_of_the_rtl() -> None:
     weight = np.ones((16, 36), np.int64)
     streams = (Stream((1, 20, 36), 0, 15, 9),), Stream((1, 20, 16), 0, 540, 1)
     layer = MatMul("m", ("i",), *streams, weight, 4, 1, 9)
-    times = layer.timing("xcup").early([np.zeros(80, np.int64)])
+    times = layer.timing("xcup").early([np.full(80, 10, np.int64)])
     assert layer.timing("xcup").interval == 20 * 4 * 16
     # Through the replay buffer (2), 4 words, DSP and adder tree (8), queue and register (2).
-    assert times.visible[0] == 2 + 3 + 8 + 2
+    assert times.visible[0] == 10 + 2 + 3 + 8 + 2
     assert times.visible[-1] - times.visible[0] == 20 * 64 - 4
+    # Right after reset the weights are not there yet.
+    assert layer.timing("xcup").early([np.zeros(80, np.int64)]).visible[0] == 5 + 3 + 8 + 2
     table = np.tile(np.arange(15), (16, 1))
     threshold = Threshold("t", ("m",), (streams[1],), Stream((1, 20, 16), 0, 15, 1), table)
     assert threshold.timing("xcup").early([np.zeros(320, np.int64)]).visible[0] == 10

@@ -31,6 +31,7 @@ from fireflow.hw.dataflow.layers import (
 )
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.convert import to_graph
+from fireflow.hw.finn.datatypes import smallest_type
 from fireflow.hw.finn.environment import execution, finn
 from fireflow.hw.finn.from_graph import to_model
 from fireflow.hw.finn.hand_over import (
@@ -91,6 +92,15 @@ def test_a_graph_and_back(graph: Graph) -> None:
     assert arrays.keys() == others.keys()
     for name, array in arrays.items():
         assert_array_equal(array, others[name])
+
+
+def test_sums_keep_their_exact_types(graph: Graph) -> None:
+    """FINN's inference calls every sum INT32, and the adders of a layer would be as wide."""
+    found = [op for op in operators(hardware_layers(graph)).values() if op.onnx_node.op_type == "MVAU"]
+    assert len(found) == 5
+    for operator in found:
+        kind = graph.types[operator.onnx_node.output[0]]
+        assert operator.get_output_datatype() == smallest_type(kind.lo, kind.hi)
 
 
 @pytest.mark.parametrize("bypass", [False, True])

@@ -15,23 +15,10 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.rtl.simulate import layer_bench
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation
-from tests.hw.rtl.layer_cases import matmul
+from tests.hw.rtl.layer_cases import MATRIX_SHAPES, U4, matmul
 
 PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
 FRAMES = 3
-U4, U8 = (0, 15), (0, 255)
-SHAPES = (
-    matmul("w4a4", (2, 3), (16, 16), 4, U4, (4, 4)),
-    matmul("w4a4.wide", (2, 3), (16, 12), 4, U4, (16, 12)),  # SF 1, NF 1: several chains, no replay
-    matmul("w4a4.deep", (2, 3), (4, 40), 4, U4, (2, 1), memory="bram"),
-    matmul("w4a4.full", (2, 3), (8, 24), 4, U4, (4, 2), narrow=False),
-    matmul("w3a4", (2, 3), (6, 16), 3, U4, (3, 8)),
-    matmul("w2a4", (2, 3), (12, 16), 2, U4, (6, 8)),
-    matmul("w6a8", (2, 3), (8, 27), 6, U8, (2, 9)),
-    matmul("w5a3", (2, 3), (5, 6), 5, (0, 7), (5, 2)),
-    matmul("w4a1", (2, 3), (4, 6), 4, (0, 1), (1, 3)),
-    matmul("w4a4.one", (1, 1), (4, 4), 4, U4, (4, 4)),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +36,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     kernels = ("dsp", "lut") if family == "xcup" else ("dsp",)
     layers = {
         f"{shape.name}.{kernel}": replace(shape, name=f"{shape.name}.{kernel}", kernel=kernel)
-        for shape in SHAPES
+        for shape in MATRIX_SHAPES
         for kernel in kernels
     }
     folder = tmp_path_factory.mktemp(family)
