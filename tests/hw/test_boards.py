@@ -22,7 +22,7 @@ def test_an_unknown_board_is_refused_with_the_names() -> None:
     with pytest.raises(InputError) as caught:
         board("zedboard")
     assert str(caught.value) == (
-        "board: must be one of PYNQ-Z1, PYNQ-Z2, Ultra96-V2, KV260, ZCU104, not 'zedboard'; choose one"
+        "board: must be one of PYNQ-Z1, PYNQ-Z2, AUP-ZU3, Ultra96-V2, KV260, ZCU104, not 'zedboard'; choose one"
     )
 
 
@@ -58,7 +58,8 @@ def test_names_that_others_give_boards() -> None:
     assert not same_board("KV260", "Some Board")
     assert finn_board("KV260") == "KV260_SOM"
     with pytest.raises(
-        InputError, match=r"^board: must be one of Pynq-Z1, Pynq-Z2, Ultra96, .*, not 'Zed'; build for"
+        InputError,
+        match=r"^board: must be one of Pynq-Z1, Pynq-Z2, AUP-ZU3, Ultra96, .*, not 'Zed'; build for",
     ):
         family_of("Zed")
 
@@ -89,6 +90,13 @@ def test_the_document_lists_every_board() -> None:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     assert [line for line in table if line.startswith("| ")][1:] == rows
+
+
+def test_the_aup_zu3_is_the_ultra96s_die_in_another_package() -> None:
+    new, old = board("aup zu3"), board("ultra96")
+    assert (new.part, new.family, new.resources) == ("xczu3eg-sfvc784-2-e", old.family, old.resources)
+    assert (finn_board(new.name), new.open_tools) == ("AUP-ZU3_8GB", False)
+    assert not same_board(new.name, old.name)
 
 
 def test_resources_add_and_scale() -> None:
