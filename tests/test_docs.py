@@ -48,8 +48,8 @@ def test_the_readme_leads_to_every_document_and_is_short() -> None:
 
 
 def test_files_that_are_named_are_there() -> None:
-    """A path of a file of ours in backquotes: `hw/graph.py`."""
-    named = re.compile(r"`((?:fireflow|quant|hw|host|tests|scripts|notebooks)/[\w/.-]*)`")
+    """A path of a file of ours in backquotes, `hw/graph.py`; one in capitals, `hw/ops/NAME.py`, is yet to be."""
+    named = re.compile(r"`((?:fireflow|quant|hw|host|tests|scripts|notebooks)/[a-z0-9_/.-]*)`")
     count = 0
     for document in [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]:
         for path in named.findall(document.read_text()):

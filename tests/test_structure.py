@@ -27,17 +27,6 @@ SERVICE_MODULES, SERVICE = "host/service/", {"h11", "python_multipart", "starlet
 FIRE_LAYER = re.compile(r"\bfire(?:\d|\{|N\b)|\bconv10\b|expand[13]x[13]")
 LONGEST_FILE, LONGEST_COMMAND, LONGEST_HELPER = 450, 120, 300
 COMMAND_FILES = sorted(ROOT / "host" / "cli" / f"{command}.py" for command in COMMANDS)
-# Commands that still hold more than arguments and printing, and what outside host/cli still imports it.
-LONG_COMMANDS = {"bench", "bench_driver", "build", "deploy", "doctor", "resources", "run", "serve"}
-OVER_COMMANDS = {
-    "notebooks/02_build_accelerator.ipynb",
-    *(f"scripts/{name}.py" for name in ("check_driver", "check_service", "screenshot", "verify_rtl")),
-    *(
-        f"tests/host/{name}.py"
-        for name in ("devices/test_pynq", "test_deploy", "test_doctor", "test_run", "test_serve")
-    ),
-    *(f"tests/hw/bitstream/{name}.py" for name in ("test_open_build", "test_open_on_board", "test_toolbox")),
-}
 # What only the measurement beside FINN+'s driver may import, in a Python that has it.
 FINN_DRIVER_MODULES, FINN_DRIVER = "host/bench/under_pynq.py", {"finn_plus_driver"}
 # What builds accelerators runs on workstations alone, and these may use FINN's kernels.
@@ -191,16 +180,14 @@ def test_a_command_is_arguments_and_printing(path: Path) -> None:
     assert not others & set(imports(path)), (
         "a command imports no other; what they share is library or a helper"
     )
-    if path.stem not in LONG_COMMANDS:
-        assert len(path.read_text().splitlines()) <= LONGEST_COMMAND
+    assert len(path.read_text().splitlines()) <= LONGEST_COMMAND
 
 
 @pytest.mark.parametrize(
     "path", sorted(set((ROOT / "host" / "cli").glob("*.py")) - set(COMMAND_FILES)), ids=place
 )
 def test_helpers_of_commands_are_short(path: Path) -> None:
-    if path.stem not in LONG_COMMANDS:
-        assert len(path.read_text().splitlines()) <= LONGEST_HELPER
+    assert len(path.read_text().splitlines()) <= LONGEST_HELPER
 
 
 def outside_commands() -> Iterator[Path]:
@@ -219,7 +206,7 @@ def test_only_tests_of_commands_import_them() -> None:
         for path in (ROOT / "notebooks").glob("*.ipynb")
         if "fireflow.host.cli" in path.read_text()
     }
-    assert found - {place(Path(__file__).resolve())} <= OVER_COMMANDS
+    assert found == {place(Path(__file__).resolve())}
 
 
 def of_commands(module: str) -> bool:

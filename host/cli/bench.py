@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from fireflow.host.cli import bench_arguments, bench_tables
-from fireflow.host.cli.output import counting_bar, print_json
+from fireflow.host.cli.output import bar, print_json
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 from fireflow.pipeline.inputs import fireq_or_default
@@ -35,7 +35,7 @@ def _simulator(args: argparse.Namespace) -> int:
 
     path = fireq_or_default(args.model)
     model = load_model(path)
-    with counting_bar("measuring") as progress:
+    with bar("measuring") as progress:
         measured = measure_simulators(model, images=args.images, rounds=args.rounds, progress=progress)
     facts = {"model": path.name, **measured}
     print_json(facts) if args.json else print(bench_tables.simulators(facts))
@@ -84,7 +84,7 @@ def _training(args: argparse.Namespace) -> int:
     network = load_model(path).network
     if network.policy is None:
         raise InputError(f"{path}: must be quantized, not float; run `fireflow quantize` first")
-    with counting_bar("measuring") as progress:
+    with bar("measuring") as progress:
         measured = measure_training(
             network,
             batch_size=args.batch_size,

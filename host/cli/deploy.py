@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fireflow import deploy
 from fireflow.host.cli.arguments import BUNDLE_HELP
-from fireflow.host.cli.output import counting_bar
+from fireflow.host.cli.output import bar
 from fireflow.host.deployment import PYNQ_PYTHON
 from fireflow.host.remote import ANSWER_S
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     def copied(sent: int, files: int) -> None:
         print(f"{args.board}: {sent} of {files} files sent, all hashes checked")
 
-    with counting_bar("copying") as progress:
+    with bar("copying") as progress:
         found = deploy(
             args.bundle,
             args.board,

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Mapping, Sequence
 
 import fireflow
-from fireflow.hw.card import version_of
 from fireflow.hw.errors import plain
 
 PART_OF: Mapping[str, str] = {
@@ -91,11 +90,6 @@ def _is_workstation(place: Path) -> bool:
     except ValueError:
         return False
     return name.startswith(tuple(f"{folder}/" for folder in _WORKSTATION))
-
-
-def version() -> str:
-    """Of the installed distribution."""
-    return version_of("fireflow") or "(not installed)"
 
 
 def internal_error(error: BaseException, arguments: Sequence[str]) -> str:

@@ -14,15 +14,18 @@ from typing import Any
 
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
 
 from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.dataflow.layers import Maker
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.environment import finn
 from fireflow.hw.finn.from_graph import to_model
 from fireflow.hw.finn.lowered import FINN
-from fireflow.hw.finn.rules import RULES, rule_of
+from fireflow.hw.finn.operators import Operator
+from fireflow.hw.finn.rules import RULES
 from fireflow.hw.finn.rules.base import Step, apply
 from fireflow.hw.graph import Graph
 from fireflow.hw.parts.boards import finn_board
@@ -72,7 +75,8 @@ def hand_over(graph: Graph, hardware: Hardware) -> HandOver:
     flow = hardware.dataflow(graph)
     model = _specialize(hardware_layers(graph), flow, hardware.part)
     layers = layer_names(model, graph)
-    folding = {node.name: _attributes(node, flow, layers[node.name]) for node in model.graph.node}
+    with finn():
+        folding = {node.name: _attributes(node, flow, layers[node.name]) for node in model.graph.node}
     hls = tuple(node.name for node in model.graph.node if node.op_type.endswith("_hls"))
     return HandOver(
         model, folding, _fifo_depths(model, flow, layers, folding, hardware.part), _config(hardware), hls
@@ -103,10 +107,12 @@ def _fused(graph: Graph) -> dict[str, str]:
     """Operations that our layer of another, behind them, computes too: by their names that layer's."""
     nodes, found = {node.name: node for node in graph.nodes}, {}
     for node in graph.nodes:
-        fuses, source = rule_of(node.op).fuses, node.inputs[0]
-        while source in nodes and isinstance(nodes[source].op, fuses):
-            found[source] = node.name
-            source = nodes[source].inputs[0]
+        maker = Maker.of.get(type(node.op))
+        if maker is not None and maker.absorbs:
+            ends, source = maker.inputs(graph, node), node.inputs[0]
+            while source not in ends:
+                found[source] = node.name
+                source = nodes[source].inputs[0]
     return found
 
 
@@ -150,16 +156,15 @@ def _specialize(model: ModelWrapper, flow: Dataflow, part: str) -> ModelWrapper:
     with finn():
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
         from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
-        from qonnx.custom_op.registry import getCustomOp
         from qonnx.transformation.infer_data_layouts import InferDataLayouts
         from qonnx.transformation.infer_datatypes import InferDataTypes
 
         by_name = {layer.name: layer for layer in flow.layers}
         for node in model.graph.node:
-            if node.output[0] in by_name:
-                for rule in RULES:
-                    for name, value in rule.choice(by_name[node.output[0]]).items():
-                        getCustomOp(node).set_nodeattr(name, value)
+            layer = by_name.get(node.output[0])
+            if layer is not None and type(layer) in Operator.of:
+                for name, value in Operator.of[type(layer)].choice(layer).items():
+                    getCustomOp(node).set_nodeattr(name, value)
         for step in (
             SpecializeLayers(part),
             GiveUniqueNodeNamesRecursive(),
@@ -178,10 +183,10 @@ def _kind(node: NodeProto) -> str:
 def _attributes(node: NodeProto, flow: Dataflow, name: str) -> dict[str, Any]:
     """The folding of a node, as that of our layer."""
     layer = next(layer for layer in flow.layers if layer.name == name)
-    found = (rule.folding(_kind(node), layer) for rule in RULES)
-    return dict(
-        next((attributes for attributes in found if attributes is not None), {"PE": layer.input.lanes})
-    )
+    own = Operator.of.get(type(layer))
+    folding = own.folding(layer) if own is not None else {}
+    lanes = "SIMD" if "SIMD" in getCustomOp(node).get_nodeattr_types() else "PE"
+    return dict(folding) or {lanes: layer.input.lanes}
 
 
 def _fifo_depths(
@@ -198,7 +203,6 @@ def _fifo_depths(
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
         from finn.transformation.general import ApplyConfig
         from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
-        from qonnx.custom_op.registry import getCustomOp
 
         for step in (
             ApplyConfig(dict(folding)),

@@ -55,14 +55,14 @@ def architecture(name: str, **changes: Any) -> NetworkSpec:
     return replace(ARCHITECTURES[name], **changes)
 
 
-def spec_from_json(content: Mapping[str, Any]) -> NetworkSpec:
+def spec_from_json(content: Any) -> NetworkSpec:
     """The spec that `NetworkSpec.to_json` wrote; files of before there were others are SqueezeNet's and do not say so.
 
     Raises:
         InputError: no such network, or a field is missing, unknown or wrong.
     """
     if not isinstance(content, Mapping):
-        raise InputError(f"spec: must be an object, not {content!r:.80}; write it again")
+        return SqueezeNet.spec_type.from_json(content)  # which refuses it
     name = content.get("network", SqueezeNet.name)
     if not isinstance(name, str) or name not in NETWORKS:
         raise InputError(

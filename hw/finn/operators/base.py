@@ -101,6 +101,14 @@ class Operator:
         """The operator by whose formulas FINN estimates the layer; made and used under `finn()`."""
         return self.node(layer, "layer").op
 
+    def choice(self, layer: Any) -> Mapping[str, Any]:
+        """Attributes by which FINN chooses between RTL and HLS, where its own choice is not the layer."""
+        return {}
+
+    def folding(self, layer: Any) -> Mapping[str, Any]:
+        """Attributes by which FINN's builder folds its node as the layer is; none: the lanes alone say it."""
+        return {}
+
 
 def integers(bits: int, signed: bool) -> str:
     """FINN's name of a type."""

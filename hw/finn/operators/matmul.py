@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,14 @@ class Mvau(Operator, layer=MatMul):
         node = _lut_product(layer) if layer.kernel == "lut" else self.node(layer, "layer")
         node.op.set_nodeattr("ram_style", RAM_STYLES[layer.memory])
         return node.op
+
+    def choice(self, layer: MatMul) -> Mapping[str, Any]:
+        """FINN's RTL multiplies in DSPs alone."""
+        return {"preferred_impl_style": "hls", "resType": "lut"} if layer.kernel == "lut" else {}
+
+    def folding(self, layer: MatMul) -> Mapping[str, Any]:
+        memory = {"mem_mode": "internal_decoupled", "ram_style": RAM_STYLES[layer.memory]}
+        return {"PE": layer.pe, "SIMD": layer.simd, **memory}
 
 
 def _accumulator_bits(layer: MatMul, weight_bits: int, act_bits: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +35,7 @@ class Thresholding(Operator, layer=Threshold):
             "inputDataType": integers(layer.input.bits, signed),
             "weightDataType": integers(bits, signed),
             "outputDataType": integers(layer.output.bits, layer.output.signed),
-            # Memories of this depth or more lie in block RAM, the others do not.
-            "depth_trigger_bram": layer.BRAM_DEPTH if layer.memory == "bram" else DEEPER_THAN_ANY,
+            "depth_trigger_bram": _bram_depth(layer),
         }
         core = f"{top}_thresholding"
         out_bits = _threshold_bits(layer.out_lo, steps)
@@ -54,6 +54,14 @@ class Thresholding(Operator, layer=Threshold):
         # The formula takes 0, by which the RTL has none, for always.
         op.set_nodeattr("depth_trigger_uram", DEEPER_THAN_ANY)
         return op
+
+    def folding(self, layer: Threshold) -> Mapping[str, Any]:
+        return {"PE": layer.pe, "depth_trigger_bram": _bram_depth(layer)}
+
+
+def _bram_depth(layer: Threshold) -> int:
+    """Memories of this depth or more lie in block RAM, the others do not."""
+    return layer.BRAM_DEPTH if layer.memory == "bram" else DEEPER_THAN_ANY
 
 
 def _threshold_bits(out_lo: int, steps: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fireflow.hw.dataflow.layers.window import Window
 from fireflow.hw.dataflow.memory import RAM_STYLES
 from fireflow.hw.finn.operators.base import FinnNode, Operator, integers
@@ -33,3 +36,7 @@ class ConvolutionInputGenerator(Operator, layer=Window):
             "[OUT_WIDTH_PADDED-1:0] out0": f"[{layer.output.tdata_bits - 1}:0] out0",
         }
         return node
+
+    def folding(self, layer: Window) -> Mapping[str, Any]:
+        style = {"ram_style": RAM_STYLES[layer.memory]}
+        return {"SIMD": layer.input.lanes, "parallel_window": int(layer.parallel), **style}
