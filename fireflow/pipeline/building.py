@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.hw.bitstream.toolchains import toolchain as toolchain_named
-from fireflow.hw.boards import LABELS
 from fireflow.hw.bundle import SUFFIX, Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import check_suffix
 from fireflow.hw.overwrite import check_bundle, check_hardware, timed
+from fireflow.hw.parts.resources import LABELS
 from fireflow.hw.remarks import Say, unheard
 from fireflow.hw.rtl.stitch import stitch
 from fireflow.pipeline.planning import hardware_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments
 from fireflow.host.cli.output import counting_layers, print_json
-from fireflow.hw.boards import LABELS
 from fireflow.hw.dataflow.counts import FINN_RESOURCES
+from fireflow.hw.parts import LABELS
 from fireflow.hw.table import table
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fireflow.hw.boards import LABELS
+from fireflow.hw.parts import LABELS
 from fireflow.hw.table import table
 
 if TYPE_CHECKING:

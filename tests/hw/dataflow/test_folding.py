@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from fireflow.hw.boards import RESOURCES, Resources, board
 from fireflow.hw.dataflow.build import Workbench, to_dataflow
 from fireflow.hw.dataflow.cost import TABLE, cost, costs, fitted, total
 from fireflow.hw.dataflow.cost_fit import Sample, fit
@@ -25,6 +24,7 @@ from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.ops import Conv
+from fireflow.hw.parts import RESOURCES, Resources, board
 from tests.hw.networks import squeezenet
 
 
