@@ -165,4 +165,4 @@ class Family:
 YOSYS_RAMS = (
     "-logic-cost-rom 0.015625 -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -no-auto-huge -lib +/xilinx/brams_xc4v.txt"
 )
-"""Of `Synthesis.memory`, what both families share: their block RAMs."""
+"""The part of `Synthesis.memory` that both families share: their block RAMs."""

