@@ -17,7 +17,7 @@ SCHEMA = 1
 SUFFIX = ".fire"
 MANIFEST = "manifest.json"
 BITSTREAM_RECORD = "bitstream.json"
-"""The record of a bundle's bitstream: tools, times, clock, resources and checks, as the toolchain's part of `build` wrote."""
+"""The record of a bundle's bitstream: tools, times, clock, resources and checks, as the toolchain wrote it."""
 MAX_FILES = 10_000
 MAX_BYTES = 1 << 30
 """All files of a bundle together: a bitstream of the largest board has 2^24."""

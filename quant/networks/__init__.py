@@ -73,7 +73,7 @@ def spec_from_json(content: Any) -> NetworkSpec:
 
 
 def weight_files() -> list[WeightFiles]:
-    """The ways of the networks that files of others hold, in order; what is wrong with a file is the first one's to say."""
+    """How files of others hold networks, in order; what is wrong with a file is the first one's to say."""
     return [network.files for network in NETWORKS.values() if network.files is not None]
 
 
