@@ -1,5 +1,4 @@
-"""The side of the accelerator that runs on a computer: the command line, and what reads a bundle.
+"""What runs beside the accelerator: the driver and its devices, pictures, the HTTP service, deploying, benches.
 
-Needs NumPy only, and the NumPy-only part of `hw`; `host.cli` imports the other parts for the commands that
-use them.
+All of it but `host.cli`, the commands, needs NumPy only and the NumPy-only part of `hw`, and runs on a board's Python.
 """

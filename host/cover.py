@@ -55,7 +55,7 @@ class Cover:
         return 0 if self.asks_shell else min(self._every, _MOST_HELD)
 
     def number(self) -> int:
-        """Of the transfer that is queued now."""
+        """The number of the transfer that is queued now."""
         self._queued += 1
         return self._queued
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping
 import numpy as np
 
 from fireflow.host.audits import Audits
-from fireflow.host.design import Design
 from fireflow.host.devices import open_device
 from fireflow.host.devices.base import Device, DeviceError
-from fireflow.host.engine import Engine
+from fireflow.host.dma_scheduler import DmaScheduler
+from fireflow.host.interface import Interface
 from fireflow.host.scores import Guess, best
 from fireflow.host.transfers import PHASES, Finished
 from fireflow.hw.bundle import Bundle, GoldenCheck
@@ -64,7 +64,7 @@ class Accelerator:
         audit: a golden image follows at most this many images, and the last of a call with several; 0 for never: then
             an older bitstream's scores are given out as they come.
         check: run one golden image at once, so that a wrong design is found here.
-        design: another one than the bundle's (`Design.of_bundle`).
+        interface: another one than the bundle's (`Interface.of_bundle`).
 
     Raises:
         InputError: a bundle that is not whole, or an argument outside its range.
@@ -75,12 +75,13 @@ class Accelerator:
         self,
         bundle: Bundle | str | Path,
         device: str | Device = "virtual",
+        *,
         slots: int = 4,
         batch: int = 1,
         deadline_s: float = 2.0,
         audit: int = 256,
         check: bool = True,
-        design: Design | None = None,
+        interface: Interface | None = None,
     ) -> None:
         for name, value in (("slots", slots), ("batch", batch)):
             if value < 1:
@@ -91,22 +92,25 @@ class Accelerator:
                 "leave them out"
             )
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-        self.design = design or Design.of_bundle(self.bundle)
+        self.interface = interface or Interface.of_bundle(self.bundle)
         golden = self.bundle.golden
         if audit and not len(golden.images):
             raise InputError(f"{self.bundle.graph.name}: must hold a golden image; lower it again")
+        self.slots, self.batch = slots, batch
         self.scale, self.labels = self.bundle.graph.output_scale, self.bundle.manifest.labels
         self._audits = Audits(self.bundle, audit) if len(golden.images) else None
         self.frames_done = 0
         self._times: deque[Mapping[str, float]] = deque(maxlen=KEPT)
         self.device = (
-            open_device(device, self.design, self.bundle.graph) if isinstance(device, str) else device
+            open_device(device, self.interface, self.bundle.graph) if isinstance(device, str) else device
         )
-        self._engine: Engine | None = None
+        self._scheduler: DmaScheduler | None = None
         self._closed = False
         try:
             self.device.program()
-            self._engine = Engine(self.device, self.design, slots, batch, deadline_s, self._audits)
+            self._scheduler = DmaScheduler(
+                self.device, self.interface, slots, batch, deadline_s, self._audits
+            )
             if check:
                 self._check_design()
         except BaseException:
@@ -127,10 +131,10 @@ class Accelerator:
     def close(self) -> None:
         """Lets what was accepted finish, frees the buffers and the device. Again: nothing happens."""
         closed, self._closed = self._closed, True
-        engine, self._engine = self._engine, None
+        scheduler, self._scheduler = self._scheduler, None
         try:
-            if engine is not None:
-                engine.close()
+            if scheduler is not None:
+                scheduler.close()
         finally:
             if not closed:
                 self.device.close()
@@ -162,7 +166,7 @@ class Accelerator:
             int64 (N, classes). With `audit` on and N > 1, only after a golden image came out right behind them.
         """
         self.bundle.graph.check_images(images)
-        scores = np.empty((len(images), *self.design.output.kind.shape), np.int64)
+        scores = np.empty((len(images), *self.interface.output.kind.shape), np.int64)
         for frame in self.frames(enumerate(images)):
             scores[frame.key] = frame.scores
         return scores
@@ -182,15 +186,21 @@ class Accelerator:
     def frames(self, pairs: Iterable[tuple[Any, Array]]) -> Iterator[Frame]:
         """As `stream`, with a key beside each image that its result gets, and with the times it took.
 
+        Args:
+            pairs: any key, and uint8 (H, W, C); taken in a thread of its own, a few ahead of the results.
+
+        Yields:
+            in the order of `pairs`.
+
         Raises:
             DeviceError: after the results of the frames before; says which may be wrong if an audit failed.
             Exception: whatever `pairs` raises, after the results of the frames before it.
         """
-        engine = self._live
-        ready: queue.Queue[_Item] = queue.Queue(maxsize=engine.ahead)
+        scheduler = self._live
+        ready: queue.Queue[_Item] = queue.Queue(maxsize=scheduler.ahead)
         stop = threading.Event()
         feeder = threading.Thread(
-            target=self._feed, args=(engine, pairs, ready, stop), name="fireflow-feed", daemon=True
+            target=self._feed, args=(scheduler, pairs, ready, stop), name="fireflow-feed", daemon=True
         )
         feeder.start()
         try:
@@ -235,7 +245,7 @@ class Accelerator:
         Raises:
             InputError: neither the accelerator's input nor a picture that can be prepared.
         """
-        kind = self.design.input.kind
+        kind = self.interface.input.kind
         preprocessing = self.bundle.manifest.preprocessing
         if preprocessing is not None and not (isinstance(image, np.ndarray) and image.shape == kind.shape):
             image = preprocessing.prepare(image)
@@ -265,8 +275,8 @@ class Accelerator:
             "frames": frames,
             "wrong": wrong,
             "fps": frames / seconds,
-            "ceiling_fps": 1 / self.design.interval_s,
-            "ceiling_estimated": self.design.estimated,
+            "ceiling_fps": 1 / self.interface.interval_s,
+            "ceiling_estimated": self.interface.estimated,
             **self.device.facts(),
             "ms": self.milliseconds(),
         }
@@ -285,14 +295,14 @@ class Accelerator:
     # --- inside ---------------------------------------------------------------------------------------------
 
     @property
-    def _live(self) -> Engine:
-        if self._engine is None:
+    def _live(self) -> DmaScheduler:
+        if self._scheduler is None:
             raise DeviceError("open", "the accelerator must be open, not closed", "open it again")
-        return self._engine
+        return self._scheduler
 
     def _feed(
         self,
-        engine: Engine,
+        scheduler: DmaScheduler,
         pairs: Iterable[tuple[Any, Array]],
         ready: queue.Queue[_Item],
         stop: threading.Event,
@@ -311,17 +321,17 @@ class Accelerator:
         source, count = iter(pairs), 0
         try:
             while not stop.is_set():
-                piece = list(itertools.islice(source, engine.batch))
+                piece = list(itertools.islice(source, scheduler.batch))
                 if not piece:
                     break
                 # One image goes in as it is; several must lie behind each other.
                 arrays = [np.asarray(image) for _key, image in piece]
                 images = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
                 self.bundle.graph.check_images(images)
-                if not give(_Item([key for key, _image in piece], engine.submit(images))):
+                if not give(_Item([key for key, _image in piece], scheduler.submit(images))):
                     return
                 count += len(piece)
-            if count > 1 and not give(_Item(None, engine.audit())):
+            if count > 1 and not give(_Item(None, scheduler.audit())):
                 return
             give(_Item())
         except BaseException as error:  # it belongs to the thread that takes the results

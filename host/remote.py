@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import threading
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Callable, Iterable, Mapping, Sequence
+from typing import IO, Any, BinaryIO, Callable, Mapping, Sequence
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import open_regular, sha256_of
@@ -26,10 +26,9 @@ _MAX_ANSWER_BYTES = 1 << 20
 _MAX_FILE_BYTES = 1 << 30
 # OpenSSH's own: a board that is not there, or no longer, is known before our time is over.
 _OPENSSH = ("-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
-Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
-class Board:
+class RemoteBoard:
     """A computer at the other end of SSH.
 
     Args:
@@ -71,14 +70,14 @@ class Board:
         if status:
             self._fail(complained, status)
 
-    def copy(self, files: Mapping[str, Path], progress: Progress) -> int:
+    def copy(self, files: Mapping[str, Path], progress: Callable[[int, int], None] | None = None) -> int:
         """Brings files into FOLDER, whatever is there already left alone; how many were sent.
 
         A copy that broke off is resumed where it stopped, if what arrived is right.
 
         Args:
             files: by their names there.
-            progress: gives the names of those that are sent as their turns come.
+            progress: told how many were sent so far, and how many will be.
 
         Raises:
             InputError: as `ask`; a copy that arrives with another hash.
@@ -92,8 +91,10 @@ class Board:
                 expected[name] = sha256_of(file)
         present = self._hashes(f"cd {FOLDER} && sha256sum -- {names} 2>/dev/null; true")
         missing = [name for name in files if present.get(name) != expected[name]]
-        for name in progress(missing):
+        for number, name in enumerate(missing, 1):
             self._send(name, files[name], expected[name])
+            if progress is not None:
+                progress(number, len(missing))
         return len(missing)
 
     def _hashes(self, command: str) -> dict[str, str]:

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Guess:
-    """A class of one picture: number, name, score as a real number and as the hardware's integer."""
+    """A class of one picture.
+
+    Args:
+        index: of the class.
+        label: its name, or its number where it has none.
+        score: as a real number.
+        integer: the score as the hardware gives it; `score` is this times the scale.
+    """
 
     index: int
     label: str

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fireflow.host.audits import Audits
-    from fireflow.host.design import Design
     from fireflow.host.devices.dma import Dma
+    from fireflow.host.interface import Interface
     from fireflow.host.transfers import Finished, Layout, Slot
     from fireflow.hw.types import Array
 
@@ -44,7 +44,7 @@ class Session:
 
     Args:
         dmas: of the input and the output.
-        design: what is on the device.
+        interface: what is on the device.
         layout: of the buffers.
         slots: all of them free.
         spare: gives a slot for audits, which nothing else uses.
@@ -56,7 +56,7 @@ class Session:
     def __init__(
         self,
         dmas: tuple[Dma, Dma],
-        design: Design,
+        interface: Interface,
         layout: Layout,
         slots: Sequence[Slot],
         spare: Callable[[], Slot],
@@ -65,7 +65,7 @@ class Session:
         audits: Audits | None,
     ) -> None:
         self._idma, self._odma = dmas
-        self._design, self._layout, self._audits = design, layout, audits
+        self._interface, self._layout, self._audits = interface, layout, audits
         self._deadline_s, self._patience_s = deadline_s, patience_s
         self._change = threading.Condition()
         self.fault: DeviceError | None = None
@@ -78,7 +78,7 @@ class Session:
         self._receiving: Slot | None = None
         self._armed = self._progress = self._rested = 0.0
         self._pending = Pending(self._change)
-        self._cover = Cover(self._pending, audits, max(_LULL_S, design.interval_s / 4), deadline_s / 2)
+        self._cover = Cover(self._pending, audits, max(_LULL_S, interface.interval_s / 4), deadline_s / 2)
         self._preparing = self._sent = 0  # transfers; frames
         self._known = self._stopping = False
         self._input_pace, self._output_pace = Pace(), Pace()
@@ -102,7 +102,7 @@ class Session:
             return self._cover.most
 
     def submit(self, frames: Array, timeout_s: float | None = None) -> Future[Finished]:
-        """As `Engine.submit`."""
+        """As `DmaScheduler.submit`."""
         slot = self._take_slot(self._patience_s if timeout_s is None else timeout_s)
         try:
             self._prepare(slot, frames)
@@ -124,7 +124,7 @@ class Session:
         return future
 
     def audit(self, always: bool) -> Future[Finished]:
-        """As `Engine.audit`."""
+        """As `DmaScheduler.audit`."""
         with self._change:
             self._check()
             future = self._cover.ask(always)
@@ -289,11 +289,11 @@ class Session:
 
     def _input_s(self, slot: Slot) -> float:
         """How long the slot's frames take to go in, as the design says."""
-        return slot.frames * self._design.interval_s
+        return slot.frames * self._interface.interval_s
 
     def _output_s(self, slot: Slot) -> float:
         """From the start of the input to the end of the output."""
-        return self._design.latency_s + (slot.frames - 1) * self._design.interval_s
+        return self._interface.latency_s + (slot.frames - 1) * self._interface.interval_s
 
     def _sleep(self) -> None:
         """Until the next look, or until there is something to start."""
@@ -330,8 +330,8 @@ class Session:
         return True
 
     def _limit(self, frames: int) -> float:
-        design = self._design
-        return self._deadline_s + 2 * (design.latency_s + frames * design.interval_s)
+        interface = self._interface
+        return self._deadline_s + 2 * (interface.latency_s + frames * interface.interval_s)
 
     def _check_deadlines(self, now: float) -> None:
         slot = self._sending
@@ -389,7 +389,7 @@ class Session:
     def _identify(self) -> None:
         """Asks which shell it is, and refuses another accelerator than the bundle's, where both tell their hash."""
         for dma in (self._idma, self._odma):
-            found, wanted = dma.identify(), self._design.accelerator
+            found, wanted = dma.identify(), self._interface.accelerator
             if found and wanted and found != wanted:
                 raise DeviceError(
                     "open",

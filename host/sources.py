@@ -22,6 +22,8 @@ import numpy as np
 from fireflow.host.arrays import ArrayInput
 from fireflow.host.pictures import prepare_shown
 from fireflow.host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
+from fireflow.host.unsaid import pictures_or_arrays
+from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_bytes
 from fireflow.hw.npz import map_npy, read_npz
@@ -57,17 +59,23 @@ class Picture:
     shown: Any = None
 
 
-class Source:
-    """Prepared pictures.
+class PictureSource:
+    """Prepared pictures, one after the other: iterate over it, once. `open_pictures` makes it.
+
+    `damaged` lists names and reasons of pictures that cannot be decoded, the first hundred, `damaged_count` counts all;
+    `left_out` counts the files of a folder that are no pictures, by kind; `stop` ends it from any thread.
 
     Args:
         jobs: names with a function each that gives a path, the bytes of a file, a PIL image, a uint8 RGB array, or
             the error that there is instead; taken one at a time.
-        preprocessing: of the bundle.
+        preprocessing: what the network wants: uint8 (H, W, C) of each.
         total: how many, if that is known.
         live: a camera or the like: the newest picture counts, so nothing is taken ahead.
         workers: threads that decode and resize.
         keep: keep each picture for people, small.
+
+    Raises:
+        StreamStopped: while iterating; a camera or a stream gives nothing any more.
     """
 
     def __init__(
@@ -125,27 +133,31 @@ class Source:
         return Picture(name, pixels, shown)
 
 
-def open_source(
+def open_pictures(
     text: str,
-    preprocessing: Preprocessing | ArrayInput,
+    preprocessing: Bundle | Preprocessing | ArrayInput,
+    *,
     watch: bool = False,
     workers: int = 2,
     keep: bool = False,
     patience_s: float = 10.0,
-) -> Source:
-    """The source that a word names.
+) -> PictureSource:
+    """Pictures of a file, a folder, an archive, a video, a camera or a stream, prepared for a network.
 
     Args:
-        text: see SOURCE_HELP.
-        preprocessing: of the bundle.
+        text: a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), rtsp://...,
+            or - (JPEG frames on stdin).
+        preprocessing: what the network wants: uint8 (H, W, C) of each; a bundle says it itself, and takes arrays of its
+            input's shape where it does not.
         watch: after a folder's pictures, wait for new ones until `stop`.
         workers: threads that decode.
         keep: keep each picture for people.
-        patience_s: how long a camera or a stream may give nothing.
+        patience_s: seconds that a camera or a stream may give nothing.
 
     Raises:
         InputError: nothing is there, or nothing in it is a picture.
     """
+    wanted = pictures_or_arrays(preprocessing) if isinstance(preprocessing, Bundle) else preprocessing
     options: dict[str, Any] = {"workers": workers, "keep": keep}
     stopped = threading.Event()
     path = Path(text)
@@ -176,16 +188,16 @@ def open_source(
         jobs, total, left_out, closing = _zip(path)
         live = False
     else:
-        jobs, total = _file(path, preprocessing)
+        jobs, total = _file(path, wanted)
         live = False
-    source = Source(jobs, preprocessing, total, live, **options)
+    source = PictureSource(jobs, wanted, total, live, **options)
     source.stopped, source.closing, source.left_out = stopped, closing, left_out
     return source
 
 
-def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> Source:
+def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> PictureSource:
     """Pictures as uint8 RGB arrays (H, W, 3)."""
-    return Source(_frames("image", images), preprocessing)
+    return PictureSource(_frames("image", images), preprocessing)
 
 
 def _network(text: str, stopped: threading.Event, patience_s: float) -> Iterator[Any]:

@@ -13,13 +13,13 @@ from fireflow.host.devices.base import DeviceError
 from fireflow.host.devices.dma import NUMBER
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design, Port
     from fireflow.host.devices.base import Buffer, Device
+    from fireflow.host.interface import Interface, Port
     from fireflow.hw.types import Array, Int64Array
 
 PHASES = ("wait", "prepare", "input", "compute", "read", "total")
 TAG_BYTES = 4
-"""Of the checksum that our shell gives behind the scores of each frame."""
+"""The size of the checksum that our shell gives behind the scores of each frame."""
 _GUARD_BYTES, _GUARD = 64, 0xA5
 
 
@@ -85,7 +85,7 @@ def tag_bytes(port: Port) -> int:
     """What our shell writes behind the scores of a frame: the checksum in whole words of the stream.
 
     >>> from fireflow.hw.types import TensorType
-    >>> from fireflow.host.design import Port
+    >>> from fireflow.host.interface import Port
     >>> [tag_bytes(Port(TensorType((6,), 0, 255), lanes)) for lanes in (1, 3, 6)]
     [4, 6, 6]
     """
@@ -96,24 +96,24 @@ class Layout:
     """What the buffers of a design hold.
 
     Args:
-        design: its ports.
+        interface: its ports.
         batch: frames of a transfer at most.
     """
 
-    def __init__(self, design: Design, batch: int) -> None:
-        self._design, self._batch = design, batch
+    def __init__(self, interface: Interface, batch: int) -> None:
+        self._interface, self._batch = interface, batch
         self.use_tags(True)
 
     def use_tags(self, tagged: bool) -> None:
         """Whether a tag lies behind the scores of each frame: as the shell has it that was loaded."""
         self.tagged = tagged
-        self._tag = tag_bytes(self._design.output) if tagged else 0
-        self._pattern = _pattern(self._design.output, self._batch, self._tag)
+        self._tag = tag_bytes(self._interface.output) if tagged else 0
+        self._pattern = _pattern(self._interface.output, self._batch, self._tag)
 
     def allocate(self, device: Device) -> Slot:
         """Both buffers, or none; there is room for tags. Raises DeviceError."""
-        given = device.allocate(self._batch * self._design.input.frame_bytes)
-        port = self._design.output
+        given = device.allocate(self._batch * self._interface.input.frame_bytes)
+        port = self._interface.output
         try:
             return Slot(given, device.allocate(len(_pattern(port, self._batch, tag_bytes(port)))))
         except BaseException:
@@ -123,9 +123,9 @@ class Layout:
     def fill(self, slot: Slot, frames: Array) -> None:
         """Puts frames (N, H, W, C) into a slot, and into its output what no result is."""
         slot.frames, slot.future, slot.wanted = len(frames), Future(), True
-        data = self._design.input.packed(frames)
+        data = self._interface.input.packed(frames)
         # Of the host's own memory: a buffer may be slow to read.
-        size = self._design.input.frame_bytes if self.tagged else len(data)
+        size = self._interface.input.frame_bytes if self.tagged else len(data)
         slot.sums = tuple(
             zlib.crc32(data[at : at + size].data) for at in range(0, len(data), size) if self.tagged
         )
@@ -140,7 +140,7 @@ class Layout:
         Raises:
             DeviceError: without registers; what is there cannot be what the accelerator computed of these frames.
         """
-        port, count = self._design.output, slot.frames
+        port, count = self._interface.output, slot.frames
         slot.output.invalidate()
         used = count * (port.frame_bytes + self._tag)
         data = slot.output.array[:used].reshape(count, -1)

@@ -30,7 +30,6 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.files import MAX_JSON_BYTES, PathLike, atomic_directory, parse_json, sha256
 from fireflow.hw.graph import Graph
 from fireflow.hw.npz import read_npz, texts
-from fireflow.hw.ops import Conv
 from fireflow.hw.packing import MAX_FILE_BYTES, parse_arrays, write_arrays
 from fireflow.hw.preprocessing import Preprocessing
 
@@ -75,7 +74,7 @@ class Golden:
 
     @classmethod
     def record(cls, graph: Graph, images: Array) -> Golden:
-        """Of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit its input."""
+        """Golden vectors of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit."""
         tensors = graph.trace(images)
         digests = {name: tensor_digest(array) for name, array in tensors.items()}
         return cls(images, tensors[graph.output_name], digests)
@@ -269,7 +268,8 @@ class Bundle:
 
     def _describe(self) -> dict[str, Any]:
         graph = self.graph
-        weights = {node.name: node.op.weight_bits for node in graph.nodes if isinstance(node.op, Conv)}
+        bits = {node.name: node.op.stored_bits for node in graph.nodes}
+        weights = {name: width for name, width in bits.items() if width is not None}
         return {
             "schema": SCHEMA,
             "name": graph.name,

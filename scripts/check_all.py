@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,21 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fireflow.hw.compare import compare
-from fireflow.hw.errors import InputError
-from fireflow.hw.finn.convert import to_graph
-from fireflow.hw.finn.execute import finn_trace, qonnx_trace, quantizer_scales
-from fireflow.hw.finn.lowering import lower
-from fireflow.hw.simulator import Simulator
-from fireflow.quant.build import calibration_batches, float_network, to_quantized
-from fireflow.quant.data import find_data_folder, open_images
-from fireflow.quant.export import export
-from fireflow.quant.finalize import finalize
-from fireflow.quant.model_file import Model
+import fireflow
+from fireflow.quant.data import find_data_folder
 from fireflow.quant.networks.squeezenet import SqueezeNet, SqueezeNetSpec
 from fireflow.quant.networks.squeezenet.spec import ARCHITECTURES
 from fireflow.quant.precision import PRESETS
-from fireflow.quant.pretrained import load_weights
 
 WEIGHTS = {"1.0": "squeezenet_v1_0.npz", "1.1": "squeezenet_v1_1.npz"}
 IMAGES = "imagenet_sample1000_sq256q95.zip"
@@ -56,6 +45,11 @@ class Result:
     interpreter_s: float
     finn_s: float
 
+    @property
+    def differs(self) -> int:
+        """Integers that differ, of all stages."""
+        return self.finn_differs + self.fast_differs + self.qonnx_differs
+
     def cells(self) -> list[str]:
         """The row as text."""
         return [
@@ -70,10 +64,10 @@ class Result:
         ]
 
 
-def float_model(name: str, data: Path) -> Model:
+def float_model(name: str, data: Path) -> fireflow.Model:
     """The float network of an architecture, with pretrained weights as far as there are any."""
     wanted = ARCHITECTURES[name]
-    model = float_network(load_weights(data / WEIGHTS[wanted.version], "caffe"))
+    model = fireflow.load_network(data / WEIGHTS[wanted.version], preprocessing="caffe")
     if wanted.bypass == "none":
         return model
     torch.manual_seed(0)
@@ -91,40 +85,22 @@ def check(path: Path, images: NDArray[np.uint8]) -> Result:
     Args:
         images: uint8 (N, H, W, 3).
     """
-    started = time.perf_counter()
-    lowered = lower(path)
-    lowering_s = time.perf_counter() - started
-    graph = to_graph(lowered)
-    started = time.perf_counter()
-    expected = graph.trace(images)
-    interpreter_s = (time.perf_counter() - started) / len(images)
-    started = time.perf_counter()
-    by_finn = finn_trace(lowered, images)
-    finn_s = (time.perf_counter() - started) / len(images)
-    finn_table = compare({"interpreter": expected, "FINN": by_finn}, "interpreter")
-    simulator = Simulator(graph)
-    fast = {**simulator.trace(images), graph.output_name: simulator.run(images)}
-    fast_table = compare(
-        {"interpreter": {name: expected[name] for name in fast}, "fast": fast}, "interpreter"
-    )
-    for table in (finn_table, fast_table):
-        if table.first is not None:
-            print(f"{path.name}: {table.first}", file=sys.stderr)
-    missing = set(expected) ^ set(by_finn)
+    found = fireflow.verify(path, images=images, count=len(images))
+    table, seconds = found.table, found.seconds
+    if table.first is not None:
+        print(f"{path.name}: {table.first}", file=sys.stderr)
+    both = [table.stages.index(stage) for stage in ("interpreter", "FINN")]
+    missing = [row.tensor for row in table.rows if None in (row.differing[stage] for stage in both)]
     assert not missing, f"tensors of one side only: {missing}"
-    floats = qonnx_trace(path, images)
-    scales = quantizer_scales(path)
-    rounded = {name: np.round(floats[name].astype(np.float64) / scale) for name, scale in scales.items()}
-    qonnx_differs = sum(int(np.count_nonzero(rounded[name] != expected[name])) for name in rounded)
     return Result(
-        lowering_s,
-        len(expected),
-        sum(tensor.size for tensor in expected.values()),
-        finn_table.differing,
-        fast_table.differing,
-        qonnx_differs,
-        interpreter_s,
-        finn_s,
+        seconds["lowering"],
+        len(table.rows),
+        table.integers,
+        table.differing_of("FINN"),
+        table.differing_of("simulator"),
+        table.differing_of("QONNX"),
+        seconds["interpreter"] / found.images,
+        seconds["FINN"] / found.images,
     )
 
 
@@ -140,10 +116,10 @@ def main() -> int:
     args = parser.parse_args()
     data = args.data or find_data_folder()
     if data is None:
-        raise InputError(
+        raise fireflow.InputError(
             "data: must be a folder with weights and images, and there is none; set FIREFLOW_DATA"
         )
-    pictures = open_images(data / IMAGES)
+    pictures = fireflow.open_images(data / IMAGES)
 
     def row(cells: list[str]) -> None:
         widths = (28, 6, *(max(10, len(title)) for title in COLUMNS[2:]))
@@ -153,15 +129,16 @@ def main() -> int:
     differs = 0
     for name in args.architectures:
         model = float_model(name, data)
-        batches = calibration_batches(pictures, model.preprocessing, args.calibration_images)
         images = np.stack([model.preprocessing.prepare(pictures[7 * n]) for n in range(args.images)])
         for policy in args.policies:
-            network = finalize(to_quantized(model, PRESETS[policy], batches))
+            quantized = fireflow.quantize(
+                model, pictures, policy=policy, calibration_images=args.calibration_images
+            )
             with tempfile.TemporaryDirectory() as scratch:
                 path = Path(scratch) / f"{name}_{policy}.qonnx.onnx"
-                export(network, path)
+                fireflow.export(quantized, path)
                 result = check(path, images)
-            differs += result.finn_differs + result.fast_differs
+            differs += result.differs
             row([name, policy, *result.cells()])
     print(f"integers that differ: {differs}")
     return int(differs > 0)

@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import itertools
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -24,20 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.bench_driver import Recorded
-from fireflow.host.cli.bench_serve import resident_mib
-from fireflow.host.cli.output import table
-from fireflow.host.design import Design
-from fireflow.host.devices.base import DeviceError
+from fireflow import Accelerator, Bundle, DeviceError, Simulator, lower, open_pictures
+from fireflow.host.bench.boards import Recorded
+from fireflow.host.bench.processes import resident_mib
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice
-from fireflow.host.driver import Accelerator
-from fireflow.host.sources import open_source
-from fireflow.hw.bundle import Bundle
-from fireflow.hw.simulator import Simulator
+from fireflow.host.interface import Interface
+from fireflow.hw.table import table
 from fireflow.quant.data import find_data_folder
-from fireflow.quant.zoo import shipped_path
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
@@ -65,11 +58,7 @@ def main() -> int:
     if args.images is None and folder is None:
         parser.error("--images must be given, since there is no data folder (FIREFLOW_DATA)")
     images = args.images or str(Path(str(folder), IMAGES))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = args.bundle or Path(scratch) / "shipped.fire"
-        if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):
-            return 1
-        bundle = Bundle.load(path)
+    bundle = lower(MODEL) if args.bundle is None else Bundle.load(args.bundle)
     problems = stream(bundle, images, args.count)
     problems += faults(bundle, images, args.fault_count)
     problems += requests(bundle, args.requests)
@@ -81,30 +70,28 @@ def main() -> int:
 
 def pictures(bundle: Bundle, images: str, count: int) -> Iterable[Array]:
     """The first `count` pictures, prepared as the bundle says."""
-    preprocessing = bundle.manifest.preprocessing
-    assert preprocessing is not None
-    return (picture.pixels for picture in itertools.islice(open_source(images, preprocessing), count))
+    return (picture.pixels for picture in itertools.islice(open_pictures(images, bundle), count))
 
 
 def stream(bundle: Bundle, images: str, count: int) -> list[str]:
     """Real images through the virtual board at the speed of the arithmetic."""
-    device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0)
+    device = VirtualDevice(Interface.of(bundle.graph), bundle.graph, 0, 0)
     start = time.monotonic()
     with Accelerator(bundle, device, deadline_s=60) as accelerator:
         found = np.stack(list(accelerator.stream(pictures(bundle, images, count))))
-    seconds, fabric = time.monotonic() - start, device.fabric
+    seconds, fpga = time.monotonic() - start, device.fpga
     simulator = Simulator(bundle.graph, batch=32)
     wanted = np.concatenate(list(simulator.run_batches(pictures(bundle, images, count))))
     differing = int((found != wanted).sum()) if found.shape == wanted.shape else -1
     distinct = len(np.unique(wanted, axis=0))
     print(
         f"{len(found)} images ({distinct} with scores of their own) in {seconds:.0f} s: {differing} of {found.size} "
-        f"scores differ from the simulator's; {fabric.memory.allocated} buffers left",
+        f"scores differ from the simulator's; {fpga.memory.allocated} buffers left",
         flush=True,
     )
-    if differing == 0 and len(found) == count and not fabric.memory.allocated and not fabric.violations:
+    if differing == 0 and len(found) == count and not fpga.memory.allocated and not fpga.violations:
         return []
-    return [f"stream: {count} images must come out right, and no rule be broken: {fabric.violations}"]
+    return [f"stream: {count} images must come out right, and no rule be broken: {fpga.violations}"]
 
 
 def faults(bundle: Bundle, images: str, count: int) -> list[str]:
@@ -115,7 +102,7 @@ def faults(bundle: Bundle, images: str, count: int) -> list[str]:
     for kind, outcome in OUTCOMES.items():
         at_loading = outcome.phases == ("open",)
         fault = Fault(kind, 0 if at_loading else count // 2)
-        device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault])
+        device = VirtualDevice(Interface.of(bundle.graph), bundle.graph, 0, 0, faults=[fault])
         start, before, late, error, right = time.monotonic(), 0, 0.0, None, False
         try:
             with Accelerator(bundle, device, deadline_s=DEADLINE_S, audit=AUDIT) as accelerator:
@@ -130,13 +117,13 @@ def faults(bundle: Bundle, images: str, count: int) -> list[str]:
                 right = bool(np.array_equal(accelerator.infer(given), wanted))
         except DeviceError as caught:
             error, late, limit = caught, time.monotonic() - start, DEADLINE_S
-            device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0)
+            device = VirtualDevice(Interface.of(bundle.graph), bundle.graph, 0, 0)
             with Accelerator(bundle, device, deadline_s=DEADLINE_S) as accelerator:
                 right = bool(np.array_equal(accelerator.infer(given), wanted))
         said = "nothing" if error is None else f"{type(error).__name__} in {error.phase}"
         good = isinstance(error, outcome.error) and error.phase in outcome.phases
         rows.append((kind, said, before, f"{late:.2f}", f"{limit:.2f}", "yes" if right else "NO"))
-        if not good or not right or late > limit + SLACK_S or device.fabric.memory.allocated:
+        if not good or not right or late > limit + SLACK_S or device.fpga.memory.allocated:
             problems.append(f"{kind}: {said} after {late:.2f} s, then right: {right}; expected {outcome}")
     head = ("fault", "reported as", "images before", "after s", "limit s", f"{count} right after reset")
     print(table(head, rows), flush=True)
@@ -160,7 +147,7 @@ def requests(bundle: Bundle, count: int) -> list[str]:
                 continue
             fault = Fault(kind, count // 4)
             device = VirtualDevice(
-                Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=recorded, **options
+                Interface.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=recorded, **options
             )
             with Accelerator(bundle, device, deadline_s=DEADLINE_S) as accelerator:
                 answers, slowest = ask(accelerator, images, count)
@@ -215,7 +202,7 @@ def ask(accelerator: Accelerator, images: Array, count: int) -> tuple[Counter[st
 
 def memory(bundle: Bundle, frames: int) -> list[str]:
     """The memory of the process over many frames of a zero-time accelerator."""
-    device = VirtualDevice(Design.of(bundle.graph), bundle.graph, 0, 0, score=Recorded.golden(bundle))
+    device = VirtualDevice(Interface.of(bundle.graph), bundle.graph, 0, 0, score=Recorded.golden(bundle))
     images, part, sizes = itertools.cycle(bundle.golden.images), max(1, frames // REPORTS), []
     with Accelerator(bundle, device, deadline_s=60) as accelerator:
         start = time.monotonic()

@@ -29,18 +29,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
-from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.background import served
-from fireflow.host.cli.bench_driver import python_path
-from fireflow.host.cli.output import table
-from fireflow.host.design import Design
+from fireflow import Accelerator, Bundle, Simulator, lower
+from fireflow.host.bench.processes import python_path
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice
-from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface
 from fireflow.host.service import Service, make_app
-from fireflow.hw.bundle import Bundle
-from fireflow.hw.simulator import Simulator
-from fireflow.quant.zoo import shipped_path
+from fireflow.host.service.background import served
+from fireflow.hw.table import table
 from scripts.hostile_clients import ask, request
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "squeezenet1_1-w4a4-imagenette"
 DEVICE_DEADLINE_S, DEADLINE_S, SLACK_S = 0.5, 12.0, 3.0
-"""Of a transfer, of a request, and what a busy machine may add before a client calls it unanswered."""
+"""Seconds for a transfer, for a request, and what a busy machine may add before a client calls it unanswered."""
 HEALTHY_WITHIN_S = 30.0
 MOST_MIB = 400
 AT_LOADING = {kind for kind, outcome in OUTCOMES.items() if outcome.phases == ("open",)}
@@ -161,7 +157,7 @@ def with_fault(bundle: Bundle, pictures: Pictures, kind: str, requests: int, cli
     """Sends requests to a service whose board gets a fault in the middle of them."""
     fault = Fault(kind, requests // 2)
     device = VirtualDevice(
-        Design.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=pictures.device_scores
+        Interface.of(bundle.graph), bundle.graph, 0, 0, faults=[fault], score=pictures.device_scores
     )
     with contextlib.ExitStack() as stack:
         accelerator = stack.enter_context(Accelerator(bundle, device, deadline_s=DEVICE_DEADLINE_S, audit=32))
@@ -325,8 +321,8 @@ def main(words: Any = None) -> int:
     args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as scratch:
         path = args.bundle or Path(scratch) / "shipped.fire"
-        if args.bundle is None and fireflow(["lower", str(shipped_path(MODEL)), "-o", str(path)]):
-            return 1
+        if args.bundle is None:
+            lower(MODEL).save(path)
         bundle = Bundle.load(path)
         pictures, problems = Pictures(bundle), []
         if args.requests:

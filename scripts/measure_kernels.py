@@ -22,9 +22,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from fireflow.hw import boards, ops  # noqa: E402
+from fireflow.hw import ops, parts  # noqa: E402
 from fireflow.hw.bundle import Bundle  # noqa: E402
-from fireflow.hw.dataflow import cost, fit  # noqa: E402
+from fireflow.hw.dataflow import cost, cost_fit  # noqa: E402
 from fireflow.hw.dataflow.counts import errors  # noqa: E402
 from fireflow.hw.dataflow.layers import (  # noqa: E402
     Add,
@@ -176,7 +176,7 @@ def bundle_layers(path: Path) -> tuple[str, list[Layer]]:
     bundle = Bundle.load(path)
     if bundle.hardware is None:
         raise SystemExit(f"{path}: must be built for a board; run `fireflow build` first")
-    return boards.board(bundle.hardware.board).family, list(bundle.hardware.dataflow(bundle.graph).layers)
+    return parts.board(bundle.hardware.board).family, list(bundle.hardware.dataflow(bundle.graph).layers)
 
 
 def measure(family: str, chosen: list[Layer], where: str, jobs: int | None) -> Iterator[dict[str, Any]]:
@@ -185,7 +185,7 @@ def measure(family: str, chosen: list[Layer], where: str, jobs: int | None) -> I
     counts = count_layers(named, PARTS[family], 4.0, jobs=jobs, progress=tell)
     seen = set()
     for layer in named:
-        sample = fit.Sample.of(layer, family, counts[layer.name])
+        sample = cost_fit.Sample.of(layer, family, counts[layer.name])
         row = {
             "from": where,
             "kernel": sample.variant,
@@ -205,12 +205,12 @@ def tell(name: str, done: int, number: int) -> None:
     print(f"{done} of {number} counted", end="\n" if done == number else "\r", file=sys.stderr, flush=True)
 
 
-def sample_of(row: dict[str, Any]) -> fit.Sample:
-    blocks, counted = boards.Resources(**row["blocks"]), boards.Resources(**row["counted"])
-    return fit.Sample(row["kernel"], row["family"], row["features"], blocks, counted)
+def sample_of(row: dict[str, Any]) -> cost_fit.Sample:
+    blocks, counted = parts.Resources(**row["blocks"]), parts.Resources(**row["counted"])
+    return cost_fit.Sample(row["kernel"], row["family"], row["features"], blocks, counted)
 
 
-def show(samples: list[fit.Sample]) -> None:
+def show(samples: list[cost_fit.Sample]) -> None:
     """For each kind, and for all: layers, LUTs and FFs counted, the mean error of a layer and that of the sum."""
     kinds = {kind: [s for s in samples if s.variant == kind] for kind in sorted({s.variant for s in samples})}
     print(f"{'kind':16}{'layers':>7}" + "".join(f"{name:>9}{'mean':>7}{'sum':>7}" for name in ("LUT", "FF")))
@@ -271,11 +271,11 @@ def main() -> None:
     samples = [sample_of(row) for row in rows]
     if options.fit:
         document = json.loads(cost.TABLE.read_text())
-        document["coefficients"].update(fit.fit(samples))
+        document["coefficients"].update(cost_fit.fit(samples))
         document["source"] = f"fitted by scripts/measure_kernels.py to {len(samples)} layers counted by Yosys"
         with atomic_file(cost.TABLE) as temporary:
             temporary.write_text(json.dumps(document, indent=1) + "\n")
-        cost.coefficients.cache_clear()
+        cost.fitted.cache_clear()
     if options.compare:
         compare(rows)
     else:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import PIL.Image
 
-from fireflow.host.cli import main as fireflow
-from fireflow.host.cli.background import served
-from fireflow.host.driver import Accelerator
+from fireflow import Accelerator, Bundle, lower
 from fireflow.host.service import Service, make_app
-from fireflow.pipeline.inputs import default_model
+from fireflow.host.service.background import served
+from fireflow.quant.zoo import DEFAULT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH, HEIGHT, COLOURS = 980, 480, 128
@@ -48,15 +46,9 @@ def main() -> int:
     from skimage.data import data_dir
 
     picture = args.picture or Path(data_dir) / "coffee.png"
-    with tempfile.TemporaryDirectory() as scratch:
-        bundle = args.bundle or Path(scratch) / "shipped.fire"
-        if args.bundle is None and fireflow(["lower", str(default_model()), "-o", str(bundle)]):
-            return 1
-        with (
-            Accelerator(bundle) as accelerator,
-            served(make_app(Service(accelerator, 16))) as port,
-        ):
-            take(browser, port, picture, args.output)
+    bundle = lower(DEFAULT) if args.bundle is None else Bundle.load(args.bundle)
+    with Accelerator(bundle) as accelerator, served(make_app(Service(accelerator, 16))) as port:
+        take(browser, port, picture, args.output)
     size = args.output.stat().st_size
     print(f"{args.output}: {size} bytes")
     return int(size > MAX_BYTES)

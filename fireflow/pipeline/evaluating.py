@@ -221,8 +221,9 @@ def _bundle(
             f"{path}: {said[0]} is for weights and .fireq files, not for {path.name}; give a whole record with "
             "--preprocessing FILE.json where it says none itself, or leave it out"
         )
-    unsaid = Unsaid(pictures.preprocessing)
-    return completed(source, path, unsaid) if isinstance(source, Bundle) else load_bundle(source, unsaid, say)
+    if isinstance(source, Bundle):
+        return completed(source, Unsaid(pictures.preprocessing))
+    return load_bundle(source, preprocessing=pictures.preprocessing, say=say)
 
 
 def _scorer(place: Path, network: Model | Bundle, engine: str | None, threads: int, batch: int) -> _Scorer:

@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from fireflow.hw.types import Array
     from fireflow.quant.model_file import Model
 
-NOTHING = Unsaid()
-
 
 def lower(
     model: str | Path | Model,
     *,
     images: Images | None = None,
     golden: int = 1,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
 ) -> Bundle:
@@ -44,8 +42,8 @@ def lower(
         images: pictures for the golden vectors, besides a synthetic one: a folder, zip or file, or uint8 (N, H, W, C)
             of the input's shape.
         golden: how many of them to take.
-        preprocessing: how pictures are prepared, where the network does not say it: `caffe`, `torchvision` or a JSON
-            file.
+        preprocessing: how pictures are prepared, where the network does not say it: `caffe`, `torchvision`, a JSON
+            file or the record itself.
         labels: a file of the classes' names, where the network does not say them.
         say: told what was taken for granted, or found beside the file.
 
@@ -80,12 +78,24 @@ def unquantized(source: Path) -> InputError:
     )
 
 
-def load_bundle(path: Path, said: Unsaid = NOTHING, say: Say = unheard) -> Bundle:
-    """A bundle, or the one that a .fireq or QONNX file is lowered to, with what is said of it.
+def load_bundle(
+    network: str | Path,
+    *,
+    preprocessing: str | Preprocessing | None = None,
+    labels: str | None = None,
+    say: Say = unheard,
+) -> Bundle:
+    """The bundle of a network in any quantized form: its own, or what its file is lowered to.
+
+    Args:
+        network: a bundle, a .fireq or QONNX file, or a shipped model by name.
+        preprocessing, labels: what it does not say itself, as for `lower`.
+        say: told what was taken for granted, or found beside the file.
 
     Raises:
-        InputError: something else, or a file that breaks a rule.
+        InputError: something else, a file that breaks a rule, or something said of a network that says it itself.
     """
+    said, path = Unsaid(preprocessing, labels), find_model(str(network))
     kind = kind_of(path)
     if kind == FIREQ:
         from fireflow.quant.model_file import load_model
@@ -95,7 +105,7 @@ def load_bundle(path: Path, said: Unsaid = NOTHING, say: Say = unheard) -> Bundl
         return lower_file(path, said, say=say)
     if kind != BUNDLE:
         raise InputError(f"{path}: must be a .fireq, QONNX or .fire file, not {path.name}; name one")
-    return completed(Bundle.load(path), path, said)
+    return completed(Bundle.load(path), said)
 
 
 def lower_model(model: Model, images: Array | None = None, name: str = "network") -> Bundle:

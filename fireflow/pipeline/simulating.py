@@ -17,6 +17,7 @@ from fireflow.pipeline.engines import engine as engine_of
 if TYPE_CHECKING:
     from fireflow.host.scores import Guess
     from fireflow.hw.bundle import Bundle
+    from fireflow.hw.preprocessing import Preprocessing
     from fireflow.hw.types import Array
 
 Places = Union[str, Path, Sequence[Union[str, Path]]]
@@ -61,7 +62,7 @@ def simulate(
     threads: int = 1,
     batch: int = 32,
     top: int = 5,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
     progress: Callable[[int, int], None] | None = None,
@@ -88,8 +89,8 @@ def simulate(
     """
     places = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)
     named = [Path(place) for place in places]
-    bundle = completed(bundle, bundle.place, Unsaid(preprocessing, labels))
-    prepare = pictures_or_arrays(bundle, bundle.place)
+    bundle = completed(bundle, Unsaid(preprocessing, labels))
+    prepare = pictures_or_arrays(bundle)
     paths, left_out = find_pictures(named)
     for path in named:
         if not path.is_dir():

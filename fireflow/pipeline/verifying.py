@@ -25,6 +25,7 @@ from fireflow.pipeline.qonnx_files import write_qonnx
 
 if TYPE_CHECKING:
     from fireflow.hw.graph import Graph
+    from fireflow.hw.preprocessing import Preprocessing
     from fireflow.hw.types import Array
     from fireflow.quant.model_file import Model
 
@@ -98,7 +99,7 @@ def verify(
     *,
     images: Images | None = None,
     count: int = 2,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
 ) -> Verification:
@@ -216,7 +217,7 @@ def verify_rtl(
     images: Images | None = None,
     count: int = 2,
     stalls: float = 0.2,
-    preprocessing: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: str | None = None,
     say: Say = unheard,
     progress: Callable[[str, int, float], None] | None = None,
@@ -243,7 +244,7 @@ def verify_rtl(
     if not 0 <= stalls < 1:
         raise InputError(f"stalls: must be 0 to below 1, not {stalls}; give 0.2")
     began = time.perf_counter()
-    record = completed(bundle, bundle.place, Unsaid(preprocessing, labels)).manifest.preprocessing
+    record = completed(bundle, Unsaid(preprocessing, labels)).manifest.preprocessing
     hardware, graph = bundle.require_hardware(), bundle.graph
     dataflow = hardware.dataflow(graph)
     pictures = images_for(graph, images, count, record, say)

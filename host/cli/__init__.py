@@ -1,7 +1,8 @@
-"""`fireflow`: every step from float weights to class scores, one module per command.
+"""`fireflow`: every step from float weights to class scores on the command line.
 
-A module of a command has `add_arguments(parser)` and `run(args) -> int`, and is imported only when its
-command is given. It imports the heavy parts inside `run`, so that `--help` works everywhere and at once.
+Each command is the module of its name, with `add_arguments(parser)` and `run(args) -> int`: arguments and printing over
+the library. It is imported only when its command is given, and imports the heavy parts inside `run`, so that `--help`
+works everywhere and at once. The other modules here are what commands share, or how one of them shows its results.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import sys
 import warnings
 from typing import Mapping, Sequence
 
+import fireflow
 from fireflow.host.cli.errors import (
     ThreadErrors,
     internal_error,
     missing_part,
     needs_newer_python,
     one_line,
-    version,
 )
 from fireflow.hw.errors import InputError, plain
 
@@ -59,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: without the name of the program; sys.argv[1:] by default.
 
     Returns:
-        0 done, 1 a check failed, 2 bad input (one line on stderr says what), 70 an internal error (one line says
-        where its traceback lies; with FIREFLOW_TRACEBACK set it is raised instead), 130 interrupted.
+        the exit code: docs/exit-codes.md says what each means.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text; it is shown as it can be
@@ -95,8 +95,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     name = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    parser = argparse.ArgumentParser("fireflow", description="From a SqueezeNet to class scores on an FPGA.")
-    parser.add_argument("--version", action="version", version=f"fireflow {version()}")
+    parser = argparse.ArgumentParser(
+        "fireflow",
+        description="From a network to class scores on an FPGA.",
+        epilog="What each exit code means: docs/exit-codes.md.",
+    )
+    parser.add_argument("--version", action="version", version=f"fireflow {fireflow.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command, line in COMMANDS.items():
         child = commands.add_parser(command, help=line, description=line[0].upper() + line[1:] + ".")

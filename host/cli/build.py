@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments, toolchain_arguments
-from fireflow.host.cli.output import aside, print_json, remark, table
+from fireflow.host.cli.output import aside, print_json, remark
 from fireflow.host.cli.step_progress import StepProgress
-from fireflow.hw.bitstream.toolchains import TOOLCHAINS
-from fireflow.hw.boards import RESOURCES, board
+from fireflow.host.cli.verdict import document, verdict
+from fireflow.hw.dataflow.budget import BUDGET
 from fireflow.hw.errors import InputError, ToolFailure
-from fireflow.hw.overwrite import check_bundle, check_hardware, timed
-from fireflow.pipeline.inputs import find_model
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fireflow.hw.boards import Board
-    from fireflow.hw.bundle import Bundle
-    from fireflow.hw.dataflow.folding import Plan
-    from fireflow.hw.dataflow.hardware import Hardware
+from fireflow.hw.files import check_suffix
+from fireflow.hw.overwrite import check_bundle, check_hardware
+from fireflow.hw.parts import RESOURCES, board
+from fireflow.hw.parts.boards import boards, listed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="a bundle, a .fireq or QONNX file, or a shipped model by name"
     )
     arguments.output(parser, "the bundle to write, NAME.fire")
-    parser.add_argument("--board", required=True, help="PYNQ-Z1, PYNQ-Z2, Ultra96-V2, KV260 or ZCU104")
+    parser.add_argument("--board", required=True, help=listed(list(boards)))
     parser.add_argument(
         "--target-fps", type=float, metavar="F", help="frames a second; by default as many as fit the board"
     )
     parser.add_argument("--clock-mhz", type=float, metavar="MHZ", help="by default the board's usual clock")
     parser.add_argument(
-        "--budget", type=float, default=0.8, metavar="S", help="share of each resource to use at most (0.8)"
+        "--budget",
+        type=float,
+        default=BUDGET,
+        metavar="S",
+        help=f"share of each resource to use at most ({BUDGET})",
     )
     parser.add_argument(
         "--spare",
@@ -60,155 +54,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the verdict, then writes the bundle with folding, FIFO depths and RTL; 1 if it does not fit."""
-    from fireflow.hw.bundle import SUFFIX
-    from fireflow.hw.files import check_suffix
-    from fireflow.pipeline.lowering import load_bundle
+    from fireflow import build, load_bundle, plan
+    from fireflow.pipeline.planning import hardware_of
 
     began = time.process_time()
-    output = check_suffix(args.output, SUFFIX)
-    if args.no_rtl and args.toolchain != "none":
+    output = check_suffix(args.output, ".fire")
+    if args.no_rtl and args.toolchain != toolchain_arguments.NONE:
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
-    chosen = toolchain_arguments.chosen(args)
-    if chosen is not None:
-        chosen[0].check(board(args.board), chosen[1])
+    tool, options = toolchain_arguments.chosen(args) or (None, None)
+    if tool is not None:
+        tool.check(board(args.board), options)
     check_bundle(output, args.force, hardware_too=True, say=remark)
-    bundle = load_bundle(find_model(args.model), arguments.said(args), aside)
-    plan = _plan(args, bundle)
-    hardware = _hardware(plan)
+    bundle = load_bundle(args.model, preprocessing=args.preprocessing, labels=args.labels, say=aside)
+    toolchain = None if tool is None else tool.name
+    chosen = plan(
+        bundle,
+        board=args.board,
+        target_fps=args.target_fps,
+        clock_mhz=args.clock_mhz,
+        budget=args.budget,
+        spare=args.spare,
+        folding=args.folding,
+        toolchain=toolchain,
+    )
+    hardware = hardware_of(chosen)
     if not args.json:
-        print(verdict(plan, hardware), flush=True)
-    if not plan.fits:
+        print(verdict(chosen, hardware), flush=True)
+    if not chosen.fits:
         if args.json:
-            print_json({**_document(plan, hardware), "fits": False, "bitstream": None, "output": None})
+            print_json({**document(chosen, hardware), "fits": False, "bitstream": None, "output": None})
         return 1
     check_hardware(output, args.force, hardware, remark)
-    built = None
-    with tempfile.TemporaryDirectory() as scratch:
-        rtl, extra = None, {}
-        if not args.no_rtl:
-            from fireflow.hw.rtl.stitch import stitch
-
-            design = stitch(plan.flow, hardware.part, hardware.clock_ns, Path(scratch) / "rtl")
-            rtl = design.folder
-        seconds = time.process_time() - began  # of folding and Verilog; the bitstream has a record of its own
-        if chosen is not None:
-            toolchain, options = chosen
-            try:
-                built = toolchain.build(bundle, hardware, design, options, say=_say, progress=StepProgress())
-            except ToolFailure as error:
-                print(f"fireflow: {error}", file=sys.stderr)
-                return 1
-            if built is not None:
-                hardware = replace(hardware, clock_mhz=built.clock_mhz)
-                extra = built.files(output.stem, Path(scratch))
-        timed(bundle.with_hardware(hardware), "build", seconds).save(output, rtl, extra)
+    try:
+        built = build(
+            bundle,
+            chosen,
+            output,
+            rtl=not args.no_rtl,
+            toolchain=toolchain,
+            options=options,
+            force=args.force,
+            spent_s=time.process_time() - began,
+            say=aside,
+            progress=StepProgress(),
+        )
+    except ToolFailure as error:
+        remark(str(error))
+        return 1
+    made, hardware = built.bitstream, built.bundle.require_hardware()
     if args.json:
-        made = built.record if built else None
-        print_json({**_document(plan, hardware), "fits": True, "bitstream": made, "output": str(output)})
-    else:
-        if built is not None and chosen is not None:
-            print(chosen[0].summary(built, hardware))
-        print(output)
+        record = None if made is None else made.record
+        print_json({**document(chosen, hardware), "fits": True, "bitstream": record, "output": str(output)})
+        return 0
+    if made is not None and tool is not None:
+        print(tool.summary(made, hardware))
+    print(output)
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _plan(args: argparse.Namespace, bundle: Bundle) -> Plan:
-    from fireflow.hw.dataflow.folding import fold_as_given
-    from fireflow.hw.files import read_json
-
-    chosen = board(args.board)
-    if args.clock_mhz is not None and not args.clock_mhz > 0:
-        raise InputError(
-            f"clock: must be above 0 MHz, not {args.clock_mhz}; leave it out for {chosen.clocks_mhz[0]}"
-        )
-    if args.folding is not None:
-        for option, given in (("--target-fps", args.target_fps), ("--spare", args.spare)):
-            if given is not None:
-                raise InputError(f"folding: must come without {option}, not with it; leave one of them out")
-        return fold_as_given(bundle.graph, chosen, read_json(args.folding), args.clock_mhz, args.budget)
-    toolchain = TOOLCHAINS.get(args.toolchain)
-    placeable = None if toolchain is None else toolchain.placeable
-    if placeable is None:
-        return _folded(args, bundle, chosen, args.spare, {})
-    limits = {"dsp": placeable.dsps}
-    plan = _folded(args, bundle, chosen, args.spare, limits)
-    if args.spare is not None or plan.used.lut <= placeable.luts:
-        return plan
-    if args.target_fps is None:
-        limits["lut"] = min(1.0, placeable.luts / chosen.resources.lut)
-    return _folded(args, bundle, chosen, "lut", limits)
-
-
-def _folded(
-    args: argparse.Namespace, bundle: Bundle, chosen: Board, spare: str | None, limits: Mapping[str, float]
-) -> Plan:
-    from fireflow.hw.dataflow.folding import fold_fastest, fold_for_rate
-
-    options: dict[str, Any] = {"budget": args.budget, "spare": spare, "limits": limits}
-    if args.target_fps is not None:
-        return fold_for_rate(bundle.graph, chosen, args.target_fps, args.clock_mhz, **options)
-    return fold_fastest(bundle.graph, chosen, args.clock_mhz, **options)
-
-
-def _hardware(plan: Plan) -> Hardware:
-    from fireflow.hw.dataflow.hardware import Hardware
-    from fireflow.hw.dataflow.layers import Fifo
-
-    depths = {layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)}
-    return Hardware(
-        board=plan.board.name,
-        part=plan.board.part,
-        clock_mhz=plan.clock_mhz,
-        budget=plan.budget,
-        folding=plan.folding,
-        fifo_depths=depths,
-        bottleneck=plan.bottleneck,
-        limits=plan.limits,
-        interval_cycles=plan.interval,
-        latency_cycles=plan.timing.latency,
-        resources=plan.used,
-    )
-
-
-def verdict(plan: Plan, hardware: Hardware) -> str:
-    """What a user wants to know before anything slow runs."""
-    from fireflow.hw.boards import LABELS
-
-    board, used = plan.board, plan.used
-    rows = []
-    for name in (*plan.shares, *plan.missing):
-        count, whole = getattr(used, name), getattr(board.resources, name)
-        over = count - whole * plan.budget
-        rows.append(
-            (
-                LABELS[name],
-                f"{count:.0f}",
-                f"{whole:.0f}",
-                f"{count / whole:.0%}" if whole else "",
-                f"{over:.0f} too many" if over > 0 else "fits",
-            )
-        )
-    limits = f", limited by {' and '.join(plan.limits)}" if plan.limits else ""
-    lines = [
-        f"{board.name} ({board.part}) at {plan.clock_mhz:g} MHz, at most {plan.budget:.0%} of each resource",
-        f"{plan.fps:.1f} frames a second: {plan.interval} cycles a frame, the bottleneck is {plan.bottleneck}{limits}",
-        f"latency {plan.latency_ms:.2f} ms: {plan.timing.latency} cycles",
-        f"{len(hardware.fifo_depths)} FIFOs, {sum(hardware.fifo_depths.values())} words",
-        table(("resource", "used", "available", "share", ""), rows),
-        "fits" if plan.fits else "does not fit",
-    ]
-    return "\n".join(lines)
-
-
-def _document(plan: Plan, hardware: Hardware) -> dict[str, Any]:
-    return {
-        **hardware.to_json(),
-        "frames_per_second": plan.fps,
-        "latency_ms": plan.latency_ms,
-        "available": plan.board.resources.to_json(),
-        "shares": plan.shares,
-    }

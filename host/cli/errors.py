@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Mapping, Sequence
 
 import fireflow
-from fireflow.hw.card import version_of
 from fireflow.hw.errors import plain
 
 PART_OF: Mapping[str, str] = {
@@ -93,11 +92,6 @@ def _is_workstation(place: Path) -> bool:
     return name.startswith(tuple(f"{folder}/" for folder in _WORKSTATION))
 
 
-def version() -> str:
-    """Of the installed distribution."""
-    return version_of("fireflow") or "(not installed)"
-
-
 def internal_error(error: BaseException, arguments: Sequence[str]) -> str:
     """The line for an error of ours that nobody foresaw; its traceback goes into a file, which the line names."""
     reason = plain(f"{type(error).__name__}: {error}")[:200]
@@ -107,7 +101,7 @@ def internal_error(error: BaseException, arguments: Sequence[str]) -> str:
 def _log(error: BaseException, arguments: Sequence[str]) -> str:
     """Writes the traceback; says where, and what to do with it."""
     lines = traceback.format_exception(type(error), error, error.__traceback__)
-    head = f"fireflow {version()}, Python {sys.version}\narguments: {_without_secrets(arguments)!r}\n\n"
+    head = f"fireflow {fireflow.__version__}, Python {sys.version}\narguments: {_without_secrets(arguments)!r}\n\n"
     name = f"fireflow-{time.strftime('%Y%m%d-%H%M%S')}-"
     for folder in (_log_folder(), Path(tempfile.gettempdir())):
         try:

@@ -6,12 +6,9 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
+from typing import Any, Callable, Iterator, Mapping
 
 from fireflow.hw.picture_files import add_left_out, left_out_line
-from fireflow.hw.table import table as table
-
-T = TypeVar("T")
 
 
 def print_json(document: Any) -> None:
@@ -48,33 +45,17 @@ def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -
         print(f"{path}: {text}, {size_bytes} bytes")
 
 
-def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """The items, with a bar on stderr while they are taken, where stderr is a terminal."""
-    track = _rich_track() if sys.stderr.isatty() else None
-    if track is None:
-        yield from items
-        return
-    yield from track(items, label, total)
-
-
-def _rich_track() -> Any:
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        return None
-    return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
-
-
 @contextmanager
 def bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Gives what takes how many are done, and of how many; a bar from the first call on, where stderr is a terminal."""
-    if not sys.stderr.isatty():
+    try:
+        if not sys.stderr.isatty():
+            raise ImportError
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # a board has no rich
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
     with Progress(console=Console(stderr=True)) as shown:
 
         def show(done: int, total: int) -> None:
@@ -86,19 +67,21 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def counting_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what takes how many are done and of how many; a bar on stderr, where stderr is a terminal."""
-    try:
-        if not sys.stderr.isatty():
-            raise ImportError
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:  # a board has no rich
-        yield lambda done, total: None
+def counting_layers() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what tells on stderr which layer was counted: on a terminal as a bar."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, number: print(
+            f"{done} of {number} counted: {name}", file=sys.stderr, flush=True
+        )
         return
+    from rich.console import Console
+    from rich.progress import Progress
+
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("counting", total=None)
+        yield lambda name, done, number: bar.update(
+            task, completed=done, total=number, description=f"counted {name}"
+        )
 
 
 @contextmanager

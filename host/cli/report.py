@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from fireflow.host.cli.arguments import BUNDLE_HELP
-from fireflow.hw.contents import BITSTREAM_RECORD
-from fireflow.hw.overwrite import check_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,18 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page."""
-    from fireflow.hw.bundle import Bundle
-    from fireflow.hw.files import atomic_file, parse_json
-    from fireflow.hw.report import report_page
+    from fireflow import Bundle, report
 
-    bundle = Bundle.load(args.bundle)
-    bundle.require_hardware()
-    output = args.output or args.bundle.with_suffix(".html")
-    check_page(output)
-    data = bundle.read(BITSTREAM_RECORD)
-    record = None if data is None else parse_json(data, args.bundle / BITSTREAM_RECORD)
-    page = report_page(bundle, record)
-    with atomic_file(output) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    print(output)
+    print(report(Bundle.load(args.bundle), args.output))
     return 0

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.arguments import BUNDLE_HELP
-from fireflow.host.cli.output import print_json, table
-from fireflow.hw.overwrite import timed
+from fireflow.host.cli.output import counting_layers, print_json
+from fireflow.hw.dataflow.counts import FINN_RESOURCES
+from fireflow.hw.parts import LABELS
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
-    from fireflow.hw.boards import Board, Resources
-    from fireflow.hw.dataflow.counts import Counts
-    from fireflow.hw.dataflow.network import Dataflow
+    from fireflow.pipeline.counting import Counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=f"{BUNDLE_HELP} that was built")
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=f"{arguments.BUNDLE_HELP} that was built")
     parser.add_argument(
         "--jobs", type=arguments.positive, metavar="N", help="layers at once; by default one for each core"
     )
@@ -30,69 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the counts and puts them into the bundle; 1 if by them it does not fit its budget."""
-    from fireflow.hw.boards import board
-    from fireflow.hw.bundle import Bundle
-    from fireflow.hw.dataflow.cost import costs, total
-    from fireflow.hw.dataflow.counts import Counts
-    from fireflow.hw.finn.estimate import finn_estimate
-    from fireflow.hw.rtl.count import count_layers
-    from fireflow.hw.tools.yosys import wasm_version
+    from fireflow import Bundle, count_resources
 
-    began = time.perf_counter()
-    bundle = Bundle.load(args.bundle)
-    hardware = bundle.require_hardware()
-    chosen, flow = board(hardware.board), hardware.dataflow(bundle.graph)
-    with _progress() as report:
-        counted = count_layers(flow.layers, hardware.part, hardware.clock_ns, jobs=args.jobs, progress=report)
-    finn = {layer.name: finn_estimate(layer, hardware.part) for layer in flow.layers}
-    counts = Counts(f"Yosys {wasm_version()}", counted, finn)
-    timed(bundle.with_counts(counts), "resources", time.perf_counter() - began).save_again()
-    modelled = costs(flow, chosen.family)
-    used = total(counted)
-    fits = all(
-        getattr(used, name) <= hardware.budget * whole for name, whole in chosen.resources.to_json().items()
-    )
+    with counting_layers() as progress:
+        found = count_resources(Bundle.load(args.bundle), jobs=args.jobs, progress=progress)
+    found.bundle.save_again()
     if args.json:
-        print_json(_document(counts, modelled, chosen, hardware.budget, fits))
+        print_json(_document(found))
     else:
-        print(_layers(flow, counts, modelled))
-        print()
-        print(_totals(counts, modelled, chosen))
-        print(f"{counts.tool}: {'fits' if fits else 'does not fit'} {hardware.budget:.0%} of {chosen.name}")
-    return 0 if fits else 1
+        verdict = "fits" if found.fits else "does not fit"
+        print(_layers(found), _totals(found), sep="\n\n")
+        print(f"{found.counts.tool}: {verdict} {found.budget:.0%} of {found.board.name}")
+    return 0 if found.fits else 1
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Tells on stderr which layer was counted: on a terminal as a bar."""
-    import sys
-
-    if not sys.stderr.isatty():
-        yield lambda name, done, number: print(
-            f"{done} of {number} counted: {name}", file=sys.stderr, flush=True
-        )
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("counting", total=None)
-        yield lambda name, done, number: bar.update(
-            task, completed=done, total=number, description=f"counted {name}"
-        )
-
-
-def _layers(flow: Dataflow, counts: Counts, modelled: Mapping[str, Resources]) -> str:
+def _layers(found: Counted) -> str:
     """Layer by layer: of each resource the count, what the model expects, and what FINN does where it says."""
-    from fireflow.hw.boards import LABELS
-    from fireflow.hw.dataflow.counts import FINN_RESOURCES
-
+    counts, modelled = found.counts, found.modelled
     used = [name for name in LABELS if any(getattr(own, name) for own in counts.counted.values())]
     headings = ["layer", "kind"]
     for name in used:
         headings += [LABELS[name], "model", *(["FINN"] if name in FINN_RESOURCES else [])]
     rows = []
-    for layer in flow.layers:
+    for layer in found.flow.layers:
         finn = counts.finn[layer.name]
         row: list[object] = [layer.name, layer.kind]
         for name in used:
@@ -106,13 +63,11 @@ def _layers(flow: Dataflow, counts: Counts, modelled: Mapping[str, Resources]) -
     return table(headings, rows)
 
 
-def _totals(counts: Counts, modelled: Mapping[str, Resources], board: Board) -> str:
-    from fireflow.hw.boards import LABELS
-    from fireflow.hw.dataflow.counts import errors
-
+def _totals(found: Counted) -> str:
+    counts, board = found.counts, found.board
     finn = counts.finn_total()
     rows = []
-    for name, error in errors([(counts.counted[n], modelled[n]) for n in counts.counted]).items():
+    for name, error in found.errors.items():
         whole = getattr(board.resources, name)
         if whole or error.counted:
             rows.append(
@@ -138,20 +93,15 @@ def _totals(counts: Counts, modelled: Mapping[str, Resources], board: Board) -> 
     return table(headings, rows)
 
 
-def _document(
-    counts: Counts, modelled: Mapping[str, Resources], board: Board, budget: float, fits: bool
-) -> dict[str, Any]:
-    from fireflow.hw.dataflow.counts import errors
-
-    document = counts.to_json()
+def _document(found: Counted) -> dict[str, Any]:
+    document = found.counts.to_json()
     for name, own in document["layers"].items():
-        own["modelled"] = modelled[name].to_json()
-    found = errors([(counts.counted[name], modelled[name]) for name in counts.counted])
+        own["modelled"] = found.modelled[name].to_json()
     return {
         **document,
-        "fits": fits,
-        "budget": budget,
-        "available": board.resources.to_json(),
+        "fits": found.fits,
+        "budget": found.budget,
+        "available": found.board.resources.to_json(),
         "total": {
             name: {
                 "counted": error.counted,
@@ -159,7 +109,7 @@ def _document(
                 "error": error.total,
                 "error_of_a_layer": error.mean,
             }
-            for name, error in found.items()
+            for name, error in found.errors.items()
         },
-        "finn_total": counts.finn_total(),
+        "finn_total": found.counts.finn_total(),
     }

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Iterator
 
-from fireflow.host.cli import arguments, devices
+from fireflow import DeviceError
+from fireflow.host.cli import arguments, device_arguments
 from fireflow.host.cli.arguments import BUNDLE_HELP
-from fireflow.host.devices import DeviceError
 from fireflow.host.unsaid import needed
-from fireflow.hw.errors import InputError
 
 TOKEN_VARIABLE = "FIREFLOW_TOKEN"
-_SWITCH_S = 1e-3
-"""What computes gives way to the thread that talks to clients after so long; by default after 5 ms, for each call."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help=BUNDLE_HELP)
-    devices.add_arguments(parser)
+    device_arguments.add_arguments(parser)
     arguments.unsaid(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on: this computer only, by default"
@@ -75,47 +69,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; what was accepted is answered."""
-    from fireflow.host.service import Policy, Service, make_app
-    from fireflow.host.service.connections import Limits
-    from fireflow.host.service.decoding import give_memory_back
-    from fireflow.host.service.policy import is_loopback
-    from fireflow.host.service.server import listen, make_server
+    from fireflow import ServiceOptions, serve
 
-    if not 0 <= args.port < 1 << 16:
-        raise InputError(f"serve: the port must be 0 to 65535, not {args.port}; choose another")
-    if args.timeout is not None and not 0 < args.timeout < float("inf"):
-        raise InputError(f"serve: the timeout must be above 0 seconds, not {args.timeout:g}; give 30")
+    options = ServiceOptions(
+        host=args.host,
+        port=args.port,
+        token=_token(args),
+        allow_hosts=tuple(args.allow_host),
+        allow_origins=tuple(args.allow_origin),
+        queue=args.queue,
+        timeout_s=args.timeout,
+        connections=args.connections,
+        max_bytes=args.max_bytes,
+    )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    give_memory_back()
-    sys.setswitchinterval(_SWITCH_S)
-    policy = Policy.of(args.host, args.allow_host, args.allow_origin, _token(args))
-    held = max(Limits.held_bytes, args.max_bytes + args.max_bytes // 2)
-    limits = Limits(connections=args.connections, held_bytes=held)
-    bundle = devices.load_completed(args)
-    needed(bundle, args.bundle)
+    bundle = device_arguments.load_completed(args)
+    needed(bundle)
+
+    def ready(port: int) -> None:
+        print(f"serving {bundle.graph.name} on http://{args.host}:{port}/", flush=True)
+        if options.open_to_all:
+            _note("without a token, whoever reaches this address may ask; --token-file closes it")
+
     try:
-        with devices.open_accelerator(args, bundle) as accelerator, contextlib.closing(
-            Service(accelerator, args.queue, args.timeout)
-        ) as service:
-            server = make_server(make_app(service, policy, args.max_bytes), limits=limits)
-            sockets = listen(args.host, args.port)
-            port, name = sockets[0].getsockname()[1], accelerator.bundle.graph.name
-            print(f"serving {name} on http://{args.host}:{port}/", flush=True)
-            if policy.token is None and not is_loopback(args.host):
-                _note("without a token, whoever reaches this address may ask; --token-file closes it")
-            with _signals_kept():
-                server.run(sockets)
-        answers = ", ".join(f"{count} x {status}" for status, count in sorted(service.answers.items()))
-        print(f"ended; answered {answers or 'nothing'}", flush=True)
+        with device_arguments.opened(args, bundle) as accelerator:
+            answers = serve(accelerator, options, ready)
     except DeviceError as error:
         print(f"fireflow: {error}", file=sys.stderr)
         return 1
+    shown = ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))
+    print(f"ended; answered {shown or 'nothing'}", flush=True)
     return 0
 
 
 def _token(args: argparse.Namespace) -> str | None:
     """From the file, the command line or the variable, in this order."""
-    from fireflow.host.service.policy import read_token
+    from fireflow.host.service.access import read_token
 
     if args.token_file is not None:
         return read_token(args.token_file)
@@ -127,14 +116,3 @@ def _token(args: argparse.Namespace) -> str | None:
 
 def _note(text: str) -> None:
     print(f"fireflow: {text}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _signals_kept() -> Iterator[None]:
-    """uvicorn raises the signal that ended it once more, which would end this before the buffers are free."""
-    old = [(number, signal.signal(number, lambda *_: None)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        yield
-    finally:
-        for number, handler in old:
-            signal.signal(number, handler)

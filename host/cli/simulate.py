@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.output import aside, counting_bar, cycle_bars, print_json, table, tell_left_out
+from fireflow.host.cli.output import aside, bar, cycle_bars, print_json, tell_left_out
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
     from fireflow.pipeline.simulating import Simulated
@@ -38,9 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the best classes of every picture."""
     from fireflow import Bundle, simulate
 
-    shown: Any = (
-        {"cycles": cycle_bars()} if args.engine == "rtl" else {"progress": counting_bar("simulating")}
-    )
+    shown: Any = {"cycles": cycle_bars()} if args.engine == "rtl" else {"progress": bar("simulating")}
     with contextlib.ExitStack() as stack:
         found = simulate(
             Bundle.load(args.bundle),
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             preprocessing=args.preprocessing,
             labels=args.labels,
             say=aside,
-            **{name: stack.enter_context(bar) for name, bar in shown.items()},
+            **{name: stack.enter_context(shown_bar) for name, shown_bar in shown.items()},
         )
     _report(args, found)
     return 0

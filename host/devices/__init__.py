@@ -16,7 +16,7 @@ from fireflow.host.devices.base import (
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design
+    from fireflow.host.interface import Interface
     from fireflow.hw.graph import Graph
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def open_device(text: str, design: Design, graph: Graph) -> Device:
+def open_device(text: str, interface: Interface, graph: Graph) -> Device:
     """The device that a word names: "virtual", "pynq" or "remote:ADDRESS".
 
     Raises:
@@ -40,9 +40,9 @@ def open_device(text: str, design: Design, graph: Graph) -> Device:
     if text == "virtual":
         from fireflow.host.devices.virtual import VirtualDevice
 
-        return VirtualDevice(design, graph)
+        return VirtualDevice(interface, graph)
     if text == "pynq" or text.startswith("remote:"):
         from fireflow.host.devices.pynq import PynqDevice, remote_device
 
-        return PynqDevice(design, None if text == "pynq" else remote_device(text[len("remote:") :]))
+        return PynqDevice(interface, None if text == "pynq" else remote_device(text[len("remote:") :]))
     raise InputError(f"device: must be virtual, pynq or remote:ADDRESS, not {text!r}; choose one")

@@ -17,7 +17,7 @@ NAMES = {"control": CONTROL, "address_low": ADDRESS_LOW, "address_high": ADDRESS
 IDENTITY, VERSION, ERROR, WHERE_LOW, WHERE_HIGH = 0x40, 0x44, 0x48, 0x4C, 0x50
 CYCLES_LOW, CYCLES_HIGH, ALIGNED, ACCELERATOR = 0x54, 0x58, 0x5C, 0x60
 TAGS, QUIET = 0x24, 0x28
-"""Of the output DMA: what is written to the first is kept only by a shell that gives tags."""
+"""Registers of the output DMA: what is written to the first is kept only by a shell that gives tags."""
 MAGIC = int.from_bytes(b"FIRE", "little")
 HASH_WORDS = 8
 NUMBER = 0xFFFF

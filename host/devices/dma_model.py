@@ -32,7 +32,7 @@ from fireflow.host.devices.dma import (
 )
 
 BUS_BYTES = 16
-"""Of UltraScale+, the wider one."""
+"""The width of the bus to memory: UltraScale+'s, the wider one."""
 _WORD = 0xFFFFFFFF
 
 
@@ -77,7 +77,7 @@ class DmaModel:
 
     @property
     def frame_bytes(self) -> int:
-        """Of a frame in memory."""
+        """Bytes that a frame takes in memory."""
         return self.port_bytes + self.tag_bytes * self.tags
 
     @property

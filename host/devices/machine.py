@@ -9,37 +9,37 @@ import numpy as np
 
 from fireflow.host.devices.base import DeviceError
 from fireflow.host.devices.overlay import bit_data, bit_file, virtual_payload
-from fireflow.hw.parts.description import DMA_RANGE, INPUT_DMA, OUTPUT_DMA, ZYNQ
+from fireflow.hw.parts.description import CONTROL_RANGE, DMA_RANGE, INPUT_DMA, OUTPUT_DMA
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design
-    from fireflow.host.devices.fabric import Fabric
-    from fireflow.hw.parts.description import Family
+    from fireflow.host.devices.fpga_model import FpgaModel
+    from fireflow.host.interface import Interface
+    from fireflow.hw.parts import Family
     from fireflow.hw.types import Array
 
 MAGIC = b"VIRTUAL "
 
 
-def virtual_bitstream(design: Design, part: str) -> bytes:
+def virtual_bitstream(interface: Interface, part: str) -> bytes:
     """A .bit file that only the virtual board understands: a digest of the design."""
-    return bit_file("fireflow", part, MAGIC + virtual_payload(design))
+    return bit_file("fireflow", part, MAGIC + virtual_payload(interface))
 
 
 class Machine:
     """The board.
 
     Args:
-        fabric: its programmable logic.
+        fpga: its programmable logic.
         family: of its chip.
         name: as its image calls it.
     """
 
-    def __init__(self, fabric: Fabric, family: Family, name: str) -> None:
-        self.fabric, self.family, self.name = fabric, family, name
-        self._registers = _after_boot(family)
+    def __init__(self, fpga: FpgaModel, family: Family, name: str) -> None:
+        self.fpga, self.family, self.name = fpga, family, name
+        self._registers = dict(family.system.after_boot)
         self._host: dict[int, Array] = {}
         self._lock = threading.Lock()
-        source = fabric.design.bitstream
+        source = fpga.interface.bitstream
         self._bits = bit_data(source.read_bytes()) if source is not None else b""
 
     # --- registers ------------------------------------------------------------------------------------------
@@ -47,18 +47,18 @@ class Machine:
     def read(self, address: int) -> int:
         """A 32-bit register of the processor or of a DMA."""
         block = self._block(address)
-        return self._registers.get(address, 0) if block is None else self.fabric.read(*block)
+        return self._registers.get(address, 0) if block is None else self.fpga.read(*block)
 
     def write(self, address: int, value: int) -> None:
         block = self._block(address)
         if block is None:
             self._registers[address] = value
         else:
-            self.fabric.write(block[0], block[1], value)
+            self.fpga.write(block[0], block[1], value)
 
     def _block(self, address: int) -> tuple[str, int] | None:
-        offset = address - self.family.base
-        if not 0 <= offset < 2 * DMA_RANGE:
+        offset = address - self.family.system.control_base
+        if not 0 <= offset < CONTROL_RANGE:
             return None
         return (INPUT_DMA, offset) if offset < DMA_RANGE else (OUTPUT_DMA, offset - DMA_RANGE)
 
@@ -67,7 +67,7 @@ class Machine:
     def allocate(self, size_bytes: int) -> int:
         """Address of a buffer, with a view of the processor behind its cache."""
         with self._lock:
-            address = self.fabric.memory.allocate(size_bytes)
+            address = self.fpga.memory.allocate(size_bytes)
             self._host[address] = np.zeros(size_bytes, np.uint8)
             return address
 
@@ -76,20 +76,20 @@ class Machine:
         return self._host[address]
 
     def flush(self, address: int, part: slice = slice(None)) -> None:
-        if not self.fabric.active("lost flush"):
-            with self.fabric.timed():
-                self.fabric.memory.region(address)[part] = self._host[address][part]
+        if not self.fpga.active("lost flush"):
+            with self.fpga.timed():
+                self.fpga.memory.region(address)[part] = self._host[address][part]
 
     def invalidate(self, address: int, part: slice = slice(None)) -> None:
-        if not self.fabric.active("lost invalidate"):
-            with self.fabric.timed():
-                self._host[address][part] = self.fabric.memory.region(address)[part]
+        if not self.fpga.active("lost invalidate"):
+            with self.fpga.timed():
+                self._host[address][part] = self.fpga.memory.region(address)[part]
 
     def free(self, address: int) -> None:
         with self._lock:
-            self.fabric.check_free()
+            self.fpga.check_free()
             del self._host[address]
-            self.fabric.memory.free(address)
+            self.fpga.memory.free(address)
 
     # --- configuration --------------------------------------------------------------------------------------
 
@@ -102,26 +102,12 @@ class Machine:
             DeviceError: it is not this board's design.
         """
         plain = np.frombuffer(data[: len(data) // 4 * 4], "<i4").byteswap().tobytes()
-        self.fabric.configure()
-        kinds = {fault.kind for fault in self.fabric.faults}
+        self.fpga.configure()
+        kinds = {fault.kind for fault in self.fpga.faults}
         real = bool(self._bits) and not self._bits.startswith(MAGIC)
-        virtual = plain.rstrip(b"\0") == MAGIC + virtual_payload(self.fabric.design)
+        virtual = plain.rstrip(b"\0") == MAGIC + virtual_payload(self.fpga.interface)
         whole = plain == self._bits if real else virtual
         if not whole or kinds & {"corrupted bitstream", "stale cache"}:
             raise DeviceError(
                 "open", "the board must hold the bundle's design, not another one", "copy the bundle again"
             )
-
-
-def _after_boot(family: Family) -> dict[int, int]:
-    """The registers that pynq reads before it writes them: PLLs and clocks."""
-    if family is ZYNQ:
-        slcr = 0xF8000000
-        registers = {slcr + offset: 20 << 12 for offset in (0x100, 0x104, 0x108)}  # 50 MHz x 20
-        registers.update({slcr + offset: (10 << 8) | (1 << 20) for offset in (0x170, 0x180, 0x190, 0x1A0)})
-        return registers
-    crl, crf = 0xFF5E0000, 0xFD1A0000
-    pll = (90 << 8) | (1 << 16)  # 33.333 MHz x 90 / 2
-    registers = {crl + 0x20: pll, crl + 0x30: pll, crf + 0x20: pll, crf + 0x2C: pll, crf + 0x38: pll}
-    registers.update({crl + offset: (1 << 24) | (15 << 8) | (1 << 16) for offset in (0xC0, 0xC4, 0xC8, 0xCC)})
-    return registers

@@ -12,10 +12,11 @@ from xml.etree import ElementTree
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, sha256
-from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA, family_of, render_hwh
+from fireflow.hw.parts.boards import family_of
+from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA, render_hwh
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design
+    from fireflow.host.interface import Interface
 
 
 def dma_addresses(hwh: Path) -> dict[str, int]:
@@ -83,13 +84,13 @@ def _fields(data: bytes) -> tuple[dict[str, bytes], int]:
     return fields, offset
 
 
-def virtual_payload(design: Design) -> bytes:
+def virtual_payload(interface: Interface) -> bytes:
     """What stands for a design in a bitstream of the virtual board."""
-    text = f"{design.name} {design.input} {design.output} {design.clock_mhz}"
+    text = f"{interface.name} {interface.input} {interface.output} {interface.clock_mhz}"
     return hashlib.sha256(text.encode()).hexdigest().encode()
 
 
-def place_overlay(design: Design) -> Path:
+def place_overlay(interface: Interface) -> Path:
     """Copies bitstream and description to files whose names carry their contents' hash.
 
     pynq recognizes an overlay by its file name, and PYNQ.remote by the name alone: under the same name, a new
@@ -101,12 +102,12 @@ def place_overlay(design: Design) -> Path:
     Raises:
         InputError: the bundle has no bitstream, or a changed one, or one for another family.
     """
-    source = design.bitstream
+    source = interface.bitstream
     if source is None:
         raise InputError(
-            f"{design.name}: must have a bitstream to run on a board, not none; build it, or use --device virtual"
+            f"{interface.name}: must have a bitstream to run on a board, not none; build it, or use --device virtual"
         )
-    family = family_of(design.board)
+    family = family_of(interface.board)
     if not source.is_file():
         raise InputError(f"{source}: the bitstream must be there; get the bundle again")
     found = sha256(source)
@@ -114,13 +115,15 @@ def place_overlay(design: Design) -> Path:
         part = bit_part(source.read_bytes()[:1024])
     except (OSError, ValueError) as error:
         raise InputError(f"{source}: must be a bitstream ({error}); get the bundle again") from None
-    if not part.lower().startswith(family.parts):
+    if not part.lower().startswith(family.header_prefixes):
         raise InputError(
-            f"{source}: must be a bitstream for a part of {design.board}, not for {part}; build it again"
+            f"{source}: must be a bitstream for a part of {interface.board}, not for {part}; build it again"
         )
     given = source.with_suffix(".hwh")
     text = (
-        given.read_bytes() if given.is_file() else render_hwh(design.name, design.clock_mhz, family).encode()
+        given.read_bytes()
+        if given.is_file()
+        else render_hwh(interface.name, interface.clock_mhz, family.system).encode()
     )
     name = f"fireflow-{hashlib.sha256(found.encode() + text).hexdigest()[:16]}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fireflow" / "overlays"

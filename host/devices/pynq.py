@@ -20,14 +20,14 @@ from fireflow.host.devices.base import (
 )
 from fireflow.host.devices.overlay import dma_addresses, place_overlay
 from fireflow.hw.errors import InputError
-from fireflow.hw.parts.description import DMA_RANGE, family_of, same_board
+from fireflow.hw.parts.boards import family_of, same_board
+from fireflow.hw.parts.description import DMA_RANGE
 
 if TYPE_CHECKING:
-    from fireflow.host.design import Design
+    from fireflow.host.interface import Interface
 
 LARGEST_BUFFER = (1 << 31) - 1
 REMOTE_PORT = 7967
-_CLOCK_TOLERANCE = 0.005
 
 
 class PynqBuffer(Buffer):
@@ -67,7 +67,7 @@ class PynqDevice(Device):
     """A board.
 
     Args:
-        design: of the bundle.
+        interface: of the bundle.
         device: a pynq Device; the active one by default.
 
     Raises:
@@ -75,14 +75,14 @@ class PynqDevice(Device):
         DeviceError: pynq is missing, no board, no root, no XRT.
     """
 
-    def __init__(self, design: Design, device: Any = None) -> None:
-        self._design = design
-        self.overlay_file = place_overlay(design)
+    def __init__(self, interface: Interface, device: Any = None) -> None:
+        self._interface = interface
+        self.overlay_file = place_overlay(interface)
         self._addresses = dma_addresses(self.overlay_file.with_suffix(".hwh"))
         self._pynq = _import_pynq()
         self._board = _board_device(self._pynq) if device is None else device
         self.name = str(getattr(self._board, "name", "pynq"))
-        _check_board(design, self._board, given=device is not None)
+        _check_board(interface, self._board, given=device is not None)
 
     def program(self) -> None:
         try:
@@ -111,7 +111,7 @@ class PynqDevice(Device):
                 f"the DMAs must be at {self._addresses}, not at {found} as pynq says",
                 "delete pynq/pl_server/_current_metadata.pkl, then try again",
             )
-        clock = family_of(self._design.board).pll_mhz
+        clock = family_of(self._interface.board).system.clock.pll_mhz
         for number, record in overlay.clock_dict.items():
             # pynq 4.0 sets a clock by its frequency, which descriptions for Zynq-7000 do not have.
             if "frequency" in record and record["frequency"] is None:
@@ -147,7 +147,7 @@ class PynqDevice(Device):
             raise DeviceLost(
                 "clock", f"the clock must be readable ({short(error)})", "check the board"
             ) from error
-        return Clocks(self._design.clock_mhz, round(actual, 3))
+        return Clocks(self._interface.clock_mhz, round(actual, 3))
 
     def close(self) -> None:
         self._overlay = None
@@ -212,15 +212,16 @@ def _board_device(pynq: Any) -> Any:
         ) from error
 
 
-def _check_board(design: Design, device: Any, given: bool) -> None:
+def _check_board(interface: Interface, device: Any, given: bool) -> None:
     name = str(getattr(device, "name", "")) if given else os.environ.get("BOARD", "")
     place = Path("/proc/device-tree/chosen/pynq_board")
     if not name and place.is_file():
         name = place.read_bytes().decode("ascii", "replace").strip("\0\n ")
     known = name and name.lower() != "unknown"
-    if known and not same_board(name, design.board):
+    if known and not same_board(name, interface.board):
         raise InputError(
-            f"{design.name}: must be built for this board, {name}, not for {design.board}; take that board's bundle"
+            f"{interface.name}: must be built for this board, {name}, not for {interface.board}; "
+            "take that board's bundle"
         )
 
 

@@ -29,10 +29,10 @@ class Server:
         from pynq.remote import buffer_pb2_grpc, mmio_pb2_grpc, remote_device_pb2_grpc
 
         self._server = grpc.server(ThreadPoolExecutor(8, "pynq-remote"))
-        servicers = _servicers(machine)
-        remote_device_pb2_grpc.add_RemoteDeviceServicer_to_server(servicers["device"], self._server)
-        mmio_pb2_grpc.add_MmioServicer_to_server(servicers["mmio"], self._server)
-        buffer_pb2_grpc.add_RemoteBufferServicer_to_server(servicers["buffer"], self._server)
+        numbers = itertools.count(1)
+        remote_device_pb2_grpc.add_RemoteDeviceServicer_to_server(_files(machine), self._server)
+        mmio_pb2_grpc.add_MmioServicer_to_server(_registers(machine, numbers), self._server)
+        buffer_pb2_grpc.add_RemoteBufferServicer_to_server(_buffers(machine, numbers), self._server)
         self.port = self._server.add_insecure_port(address)
         self._server.start()
 
@@ -41,23 +41,16 @@ class Server:
         self._server.stop(0).wait(5)
 
 
-def _servicers(machine: Machine) -> dict[str, Any]:
-    from pynq.remote import (
-        buffer_pb2,
-        buffer_pb2_grpc,
-        mmio_pb2,
-        mmio_pb2_grpc,
-        remote_device_pb2,
-        remote_device_pb2_grpc,
-    )
+def _files(machine: Machine) -> Any:
+    """The servicer of the board's files."""
+    from pynq.remote import remote_device_pb2, remote_device_pb2_grpc
 
     files = {
         "/proc/device-tree/chosen/pynq_board": machine.name.encode() + b"\0",
-        "/proc/version": f"Linux version 6.6.10 ({machine.family.machine}-linux-gnu)\n".encode(),
+        "/proc/version": f"Linux version 6.6.10 ({machine.family.system.machine}-linux-gnu)\n".encode(),
         _MANAGER + "state": b"operating\n",
         _MANAGER + "flags": b"0\n",
     }
-    numbers = itertools.count(1)
 
     class DeviceServicer(remote_device_pb2_grpc.RemoteDeviceServicer):  # type: ignore[misc]
         """Files; the one of the FPGA manager loads a design."""
@@ -81,6 +74,13 @@ def _servicers(machine: Machine) -> dict[str, Any]:
 
         def set_bitstream_attrs(self, request: Any, context: Any) -> Any:
             return remote_device_pb2.SetBitstreamAttrsResponse(status=True)
+
+    return DeviceServicer()
+
+
+def _registers(machine: Machine, numbers: Iterator[int]) -> Any:
+    """The servicer of the registers; `numbers` are those of ranges and buffers."""
+    from pynq.remote import mmio_pb2, mmio_pb2_grpc
 
     class MmioServicer(mmio_pb2_grpc.MmioServicer):  # type: ignore[misc]
         """Ranges of registers."""
@@ -106,6 +106,13 @@ def _servicers(machine: Machine) -> dict[str, Any]:
             for number, value in enumerate(np.frombuffer(request.data, "<u4").tolist()):
                 machine.write(base + 4 * number, value)
             return mmio_pb2.WriteResponse(status=True)
+
+    return MmioServicer()
+
+
+def _buffers(machine: Machine, numbers: Iterator[int]) -> Any:
+    """The servicer of the buffers."""
+    from pynq.remote import buffer_pb2, buffer_pb2_grpc
 
     class BufferServicer(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
         """Buffers by number; their contents on the board are behind its cache."""
@@ -157,4 +164,4 @@ def _servicers(machine: Machine) -> dict[str, Any]:
         def cacheable(self, request: Any, context: Any) -> Any:
             return buffer_pb2.CacheableResponse(cacheable=True)
 
-    return {"device": DeviceServicer(), "mmio": MmioServicer(), "buffer": BufferServicer()}
+    return BufferServicer()

@@ -8,10 +8,10 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Awaitable, Callable
 
+from fireflow.host.service.access import OPEN, SECURITY_HEADERS, AccessPolicy, page_headers
 from fireflow.host.service.decoding import FORM, RAW
 from fireflow.host.service.lanes import Refused
 from fireflow.host.service.page import PAGE
-from fireflow.host.service.policy import OPEN, SECURITY_HEADERS, Policy, page_headers
 from fireflow.host.service.service import Left, Service
 from fireflow.hw.errors import InputError
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 class App:
     """See `make_app`."""
 
-    def __init__(self, service: Service, policy: Policy, max_bytes: int) -> None:
+    def __init__(self, service: Service, policy: AccessPolicy, max_bytes: int) -> None:
         self._service, self._policy, self._max_bytes = service, policy, max_bytes
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._page},
@@ -102,7 +102,7 @@ class App:
 
     async def _classify(self, request: Request, receive: Receive) -> Response:
         self._policy.check_token(request.headers)
-        classes = self._service.accelerator.design.output.elements
+        classes = self._service.accelerator.interface.output.elements
         given = _numbers(request, {"top": (min(5, classes), classes), "scores": (0, 1)})
         kind = _content_type(request)
         body = await self._body(request, receive)
@@ -145,7 +145,7 @@ class App:
         document: dict[str, Any] = {"healthy": fault is None}
         if self._policy.knows(request.headers):
             network = self._service.accelerator.bundle.graph.name
-            document.update(fault=fault, **self._service.board.facts, network=network)
+            document.update(fault=fault, **self._service.dispatcher.facts, network=network)
         return _json(document, 200 if fault is None else 503)
 
     async def _metrics(self, request: Request, _receive: Receive) -> Response:
@@ -169,7 +169,7 @@ class App:
         return _json({"error": f"the method must be {allowed}; use one of these"}, 405, {"Allow": allowed})
 
 
-def make_app(service: Service, policy: Policy = OPEN, max_bytes: int = MAX_BYTES) -> App:
+def make_app(service: Service, policy: AccessPolicy = OPEN, max_bytes: int = MAX_BYTES) -> App:
     """The ASGI application.
 
     Args:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Callable, Sequence, cast
 
+from fireflow.host.service.access import SECURITY_HEADERS
 from fireflow.host.service.app import CONNECTION
-from fireflow.host.service.policy import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol

@@ -40,7 +40,7 @@ class Decoder:
         preprocessing = accelerator.bundle.manifest.preprocessing
         assert preprocessing is not None
         self._preprocessing, self._forward, self._room = preprocessing, forward, room
-        self._shape = accelerator.design.input.kind.shape
+        self._shape = accelerator.interface.input.kind.shape
         # One more than processors: a large picture takes seconds.
         threads = min(_MOST_THREADS, 1 + (os.cpu_count() or 1))
         self._lane = Lane("fireflow-decode", threads, self._handle, _LARGE_BYTES)

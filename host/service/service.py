@@ -11,8 +11,8 @@ import numpy as np
 
 from fireflow.host.devices.base import DeviceError
 from fireflow.host.scores import best
-from fireflow.host.service.board import Board
 from fireflow.host.service.decoding import Decoder
+from fireflow.host.service.dispatcher import Dispatcher
 from fireflow.host.service.lanes import Refused, Work
 from fireflow.host.transfers import PHASES, Finished
 
@@ -47,19 +47,19 @@ class Service:
         self.under_way = 0
         self.answers: Counter[int] = Counter()
         self.left = 0
-        self.board = Board(accelerator)
-        self._decoder = Decoder(accelerator, self.board.put, max(1, capacity // _LARGE_SHARE))
+        self.dispatcher = Dispatcher(accelerator)
+        self._decoder = Decoder(accelerator, self.dispatcher.put, max(1, capacity // _LARGE_SHARE))
         self._check: asyncio.Future[str | None] | None = None
 
     @property
     def resets(self) -> int:
         """How often the device was reset."""
-        return self.board.resets
+        return self.dispatcher.resets
 
     def close(self) -> None:
         """Ends the threads."""
         self._decoder.close()
-        self.board.close()
+        self.dispatcher.close()
 
     async def score(
         self, body: bytes, kind: str, receive: Receive, decoded: Callable[[], None] = lambda: None
@@ -97,7 +97,7 @@ class Service:
             return await outcome
         except Refused as error:
             if error is late and work.image is not None:
-                self.board.miss()
+                self.dispatcher.miss()
             raise
         finally:
             timer.cancel()
@@ -108,14 +108,14 @@ class Service:
         """Forgets a work that has not ended."""
         if work.end():
             self._decoder.drop(work)
-            self.board.drop(work)
+            self.dispatcher.drop(work)
 
     # --- health and metrics ---------------------------------------------------------------------------------
 
     async def health(self) -> str | None:
         """What is wrong with the device; None if it works, which a golden image shows where nothing else did."""
-        trouble, doubtful = self.board.trouble(), self.board.doubtful
-        if trouble is not None or not (doubtful or self.board.idle_s > _CHECK_AFTER_S):
+        trouble, doubtful = self.dispatcher.trouble(), self.dispatcher.doubtful
+        if trouble is not None or not (doubtful or self.dispatcher.idle_s > _CHECK_AFTER_S):
             return trouble
         if self._check is None:  # one for all who ask
             self._check = asyncio.ensure_future(self._self_check(_DOUBT_S if doubtful else _CHECK_S))
@@ -131,13 +131,13 @@ class Service:
             return None  # none to send, or a device that may take minutes: its own deadlines tell
         outcome, deliver = _outcome()
         work = Work(None, "", deliver, image=golden.images[0])
-        self.board.put(work)
+        self.dispatcher.put(work)
         try:
             result = await asyncio.wait_for(outcome, patience_s)
         except asyncio.TimeoutError:
-            return self.board.trouble() or f"a golden image has had no answer for {patience_s:g} s"
+            return self.dispatcher.trouble() or f"a golden image has had no answer for {patience_s:g} s"
         except (Refused, DeviceError) as error:
-            return self.board.trouble() or str(error)
+            return self.dispatcher.trouble() or str(error)
         finally:
             self._give_up(work)
         if np.array_equal(result.scores[0], golden.scores[0]):
@@ -145,7 +145,7 @@ class Service:
         fault = DeviceError(
             "self-check", "a golden image must have the bundle's scores, not others", "reset()"
         )
-        self.board.distrust(fault)
+        self.dispatcher.distrust(fault)
         return str(fault)
 
     def metrics(self) -> str:
@@ -153,14 +153,14 @@ class Service:
         lines = ["# TYPE fireflow_answers_total counter"]
         lines += [f'fireflow_answers_total{{status="{s}"}} {n}' for s, n in sorted(self.answers.items())]
         lines.append("# TYPE fireflow_phase_seconds_total counter")
-        seconds = self.board.seconds
+        seconds = self.dispatcher.seconds
         lines += [f'fireflow_phase_seconds_total{{phase="{p}"}} {seconds[p]:.6f}' for p in PHASES]
         values = {
             "fireflow_under_way": ("gauge", self.under_way),
             "fireflow_capacity": ("gauge", self.capacity),
             "fireflow_left_total": ("counter", self.left),
             "fireflow_resets_total": ("counter", self.resets),
-            "fireflow_healthy": ("gauge", int(self.board.trouble() is None)),
+            "fireflow_healthy": ("gauge", int(self.dispatcher.trouble() is None)),
         }
         for name, (kind, value) in values.items():
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from fireflow.hw import fields
-from fireflow.hw.boards import RESOURCES, Resources
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import RESOURCES, Resources
 
 FINN_RESOURCES = ("lut", "bram36", "uram", "dsp")
 """Those that FINN has formulas for."""
@@ -61,7 +61,7 @@ class Counts:
         return cls(tool, counted, finn)
 
     def finn_total(self) -> dict[str, float]:
-        """Of the layers that FINN has formulas for."""
+        """The sum over the layers that FINN has formulas for."""
         known = [own for own in self.finn.values() if own is not None]
         return {name: sum(own[name] for own in known) for name in FINN_RESOURCES}
 
@@ -81,12 +81,12 @@ class Error:
 
     @property
     def total(self) -> float | None:
-        """Of the sum, relative: positive where the model has too much; None without a count."""
+        """The relative error of the sum: positive where the model has too much; None without a count."""
         return (self.modelled - self.counted) / self.counted if self.counted else None
 
     @property
     def mean(self) -> float | None:
-        """Of a layer, relative and weighted by its count; None without a count."""
+        """The relative error of a layer, weighted by its count; None without a count."""
         return self.off / self.counted if self.counted else None
 
 

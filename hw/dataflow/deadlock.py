@@ -14,11 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fireflow.hw.dataflow.layers import Fifo, Fork, Layer
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow, Edge
-from fireflow.hw.dataflow.timing import Model, StepModel, model
-
-_ANY_FAMILY = "xcup"  # how many words a layer needs does not depend on how long it takes
+from fireflow.hw.dataflow.timing import ANY_FAMILY, Model, StepModel
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def deadlock(flow: Dataflow) -> Deadlock | None:
     """The first deadlock of a network with these FIFOs; None where there is none, whatever stalls at its ends."""
     analysis = _Analysis(flow)
     for fork in flow.layers:
-        if isinstance(fork, Fork):
+        if fork.outputs > 1:
             found = analysis.check(fork)
             if found is not None:
                 return found
@@ -58,7 +56,7 @@ class _Analysis:
 
     def model(self, layer: Layer) -> Model:
         if layer.name not in self.models:
-            self.models[layer.name] = model(layer, _ANY_FAMILY)
+            self.models[layer.name] = layer.timing(ANY_FAMILY)
         return self.models[layer.name]
 
     def check(self, fork: Layer) -> Deadlock | None:
@@ -87,8 +85,8 @@ class _Analysis:
         first = self.flow[wide[0].target]
         along = [edge.target for edge in wide]  # ends with the join
         back = [edge.source for edge in reversed(empty)]  # ends with the fork
-        if isinstance(first, Fifo):
-            return Deadlock((fork.name, *along, *back[:-1]), first.name, first.depth + lack)
+        if first.capacity > 1:  # a FIFO stands there
+            return Deadlock((fork.name, *along, *back[:-1]), first.name, first.capacity + lack)
         return Deadlock((fork.name, *along, *back[:-1]), wide[0].label, max(2, lack))
 
     def _behind(self, edge: Edge) -> set[str]:
@@ -119,10 +117,7 @@ class _Analysis:
             wanted = self.model(layer).needed(_port(empty, edge), wanted)
         for edge in reversed(wide[1:]):
             layer = self.flow[edge.source]
-            ahead = taken + (layer.depth if isinstance(layer, Fifo) else 1)
-            taken = (
-                self.model(layer).needed(_port(wide, edge), ahead) if not isinstance(layer, Fifo) else ahead
-            )
+            taken = self.model(layer).needed(_port(wide, edge), taken + layer.capacity)
         return int((wanted - taken).max()) - 1  # the fork itself holds a word for the full branch
 
 

@@ -17,19 +17,12 @@ front of it, where a squeezed tensor is narrow, and not behind.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Mapping
+from typing import Mapping
 
-from fireflow.hw.dataflow.deadlock import Deadlock, deadlock
-from fireflow.hw.dataflow.layers import Fork, MatMul
 from fireflow.hw.dataflow.maxplus import occupancy
 from fireflow.hw.dataflow.schedule import Stage, Timing, settle
 from fireflow.hw.dataflow.timing import Times
 from fireflow.hw.errors import InputError
-
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Deadlock", "Depths", "deadlock", "fifo_depths", "round_depth"]
 
 SPARE = 2
 """Words added to what the schedule needs: registers inside layers that the timing leaves out."""
@@ -105,7 +98,7 @@ def _delay_early_branches(timing: Timing, times: dict[str, Times], period: int) 
             demand = times[stage.output].accept[port] - 1  # an edge takes a cycle
             branch: list[tuple[Stage, Times]] = []
             name = edge.source
-            while name in by_output and not isinstance(timing.flow[name], Fork):
+            while name in by_output and timing.flow[name].outputs == 1:
                 late = (
                     by_output[name].model.late(demand, period) if len(by_output[name].inputs) == 1 else None
                 )
@@ -118,7 +111,7 @@ def _delay_early_branches(timing: Timing, times: dict[str, Times], period: int) 
 
 
 def _follow(branch: list[tuple[Stage, Times]], times: dict[str, Times], period: int) -> None:
-    products = [index for index, (stage, _) in enumerate(branch) if isinstance(stage.layers[-1], MatMul)]
+    products = [index for index, (stage, _) in enumerate(branch) if stage.layers[-1].accumulates]
     for index, (stage, late) in enumerate(branch):
         if index <= max(products, default=-1):
             times[stage.output] = late

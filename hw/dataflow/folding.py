@@ -14,19 +14,22 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources
-from fireflow.hw.dataflow.plan import BUDGET, Plan, check_budget, fold_as_given
-from fireflow.hw.dataflow.program import Program, first
-from fireflow.hw.dataflow.ways import KERNELS, Way, Ways, within
+from fireflow.hw.dataflow.budget import BUDGET, check_budget, excess, room
+from fireflow.hw.dataflow.integer_program import IntegerProgram, first
+from fireflow.hw.dataflow.layers.conv import KERNELS
+from fireflow.hw.dataflow.plan import Plan, fold_as_given
+from fireflow.hw.dataflow.ways import Way, Ways
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import LABELS, RESOURCES, Board, Resources
 
 ENDLESS = 1e3
 """A share that no network needs."""
+NOTHING = Resources()
 _ATTEMPTS, _RAISE = 10, 1.25
 """How often a plan makes room for its FIFOs, and how much more than was lacking: the next plan has others."""
 
-__all__ = ["BUDGET", "Plan", "fold_as_given", "fold_fastest", "fold_for_rate"]
+__all__ = ["Plan", "fold_as_given", "fold_fastest", "fold_for_rate"]
 
 
 def fold_for_rate(
@@ -57,7 +60,7 @@ def fold_for_rate(
     clock = float(clock_mhz or board.clocks_mhz[0])
     if not target_fps > 0:
         raise InputError(f"target rate must be above 0 frames a second, not {target_fps}; change it")
-    plan = search.plan_at(int(clock * 1e6 / target_fps), clock)
+    plan, _ = search.plan_at(int(clock * 1e6 / target_fps), clock)
     if plan is None:
         best = search.fastest(clock)
         if best.fps >= target_fps:  # the FIFOs of a faster plan happen to be smaller
@@ -98,7 +101,6 @@ class _Search:
     kernels: Sequence[str] = KERNELS
     spare: str | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
-    reserve: Resources = field(default_factory=Resources)  # for FIFOs, which no single node can tell
 
     def __post_init__(self) -> None:
         for share in (self.budget, *self.limits.values()):
@@ -108,28 +110,24 @@ class _Search:
                 f"spare: must be one of {', '.join(RESOURCES)}, not {self.spare!r}; choose one or leave it out"
             )
         self.ways = Ways(self.graph, self.board.family, self.kernels, self.board.has_uram)
+        self.allowed = room(self.board.resources, self.budget, self.limits)
 
-    @property
-    def capacity(self) -> Resources:
-        shares = {name: min(self.budget, self.limits.get(name, ENDLESS)) for name in RESOURCES}
-        return Resources(**{name: getattr(self.board.resources, name) * shares[name] for name in RESOURCES})
+    def plan_at(self, cycles: int, clock: float) -> tuple[Plan | None, Resources]:
+        """The cheapest plan within so many cycles, FIFOs included, and what was kept in reserve for them.
 
-    def plan_at(self, cycles: int, clock: float) -> Plan | None:
-        """The cheapest plan within so many cycles, FIFOs included: the ways do not know of them.
-
-        Solves again, as much more kept in reserve as was lacking, until they fit too. `reserve` is then what was kept.
+        The ways do not know of FIFOs: solves again, as much more kept in reserve as was lacking, until they fit too.
         """
-        self.reserve = Resources()
+        reserve = NOTHING
         for _ in range(_ATTEMPTS):
-            chosen = self.solve(cycles)
+            chosen = self.solve(cycles, self.allowed, reserve)
             if chosen is None:
-                return None
+                return None, reserve
             plan = self._plan(chosen, clock)
-            if within(plan.used, self.capacity):
-                return plan
-            lacking = {name: getattr(plan.used, name) - getattr(self.capacity, name) for name in RESOURCES}
-            self.reserve += Resources(**{name: max(0, _RAISE * share) for name, share in lacking.items()})
-        return None
+            lacking = excess(plan.used, self.allowed)
+            if not lacking:
+                return plan, reserve
+            reserve += Resources(**{name: _RAISE * count for name, count in lacking.items()})
+        return None, reserve
 
     def fastest(self, clock: float) -> Plan:
         slowest = max(
@@ -142,56 +140,49 @@ class _Search:
         kept: dict[int, Resources] = {}
 
         def fits(index: int) -> bool:
-            plan = self.plan_at(counts[index], clock)
-            kept[index] = self.reserve
+            plan, kept[index] = self.plan_at(counts[index], clock)
             if plan is not None:
                 found[index] = plan
             return plan is not None
 
         # What does not even fit with fractions of ways, and without FIFOs, does not fit; it is quick to find out.
-        self.reserve = Resources()
-        start = first(lambda index: self.solve(counts[index], whole=False) is not None, 0, len(counts))
+        start = first(
+            lambda index: self.solve(counts[index], self.allowed, whole=False) is not None, 0, len(counts)
+        )
         at = first(fits, start, len(counts), near=True)
         if at not in found:
-            least = self._least(counts[-1], clock)
-            over = [
-                f"{share:.0%} of {LABELS[name]}"
-                for name, share in least.shares.items()
-                if getattr(least.used, name) > getattr(self.capacity, name)
-            ]
-            if not over:  # what `plan_at` kept in reserve for FIFOs was too much
-                return replace(least, limits=self.limits_at(counts[-1]))
-            own = "".join(f" and {share:.0%} of its {LABELS[name]}" for name, share in self.limits.items())
-            raise InputError(
-                f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}{own}, "
-                f"not need at least {' and '.join(over)}; take a larger board, fewer bits or fewer classes"
-            )
-        self.reserve = kept.get(at - 1, Resources())
-        limits = self.limits_at(counts[at - 1]) if at else (self._slowest(slowest),)
+            return self._least_or_refused(counts[-1], clock, kept.get(len(counts) - 1, NOTHING))
+        limits = (
+            self.limits_at(counts[at - 1], kept.get(at - 1, NOTHING)) if at else (self._slowest(slowest),)
+        )
         return replace(found[at], limits=limits)
 
-    def _least(self, cycles: int, clock: float) -> Plan:
-        """The plan that leaves the most of the scarcest resource, or lacks the least of it."""
-        kept = self.budget, self.limits
-        self.budget, self.limits = ENDLESS, {}
-        try:
-            chosen = self.solve(cycles)
-        finally:
-            self.budget, self.limits = kept
+    def _least_or_refused(self, cycles: int, clock: float, reserve: Resources) -> Plan:
+        """The plan that leaves the most of the scarcest resource. Raises InputError where not even that fits."""
+        chosen = self.solve(cycles, room(self.board.resources, ENDLESS), reserve)
         assert chosen is not None, "without limits something fits"
-        return self._plan(chosen, clock)
+        least = self._plan(chosen, clock)
+        over = excess(least.used, self.allowed)
+        lacking = [f"{share:.0%} of {LABELS[name]}" for name, share in least.shares.items() if name in over]
+        if not lacking:  # what `plan_at` kept in reserve for FIFOs was too much
+            return replace(least, limits=self.limits_at(cycles, reserve))
+        own = "".join(f" and {share:.0%} of its {LABELS[name]}" for name, share in self.limits.items())
+        raise InputError(
+            f"{self.graph.name}: the network must fit {self.budget:.0%} of {self.board.name}{own}, "
+            f"not need at least {' and '.join(lacking)}; take a larger board, fewer bits or fewer classes"
+        )
 
     def _slowest(self, cycles: int) -> str:
         name = next(name for name, ways in self.ways.all.items() if min(way.cycles for way in ways) == cycles)
         return f"the {cycles} cycles of {name}"
 
-    def limits_at(self, cycles: int) -> tuple[str, ...]:
+    def limits_at(self, cycles: int, reserve: Resources) -> tuple[str, ...]:
         """Which resources, each (or the fewest together) given without end, would let it fit so many cycles."""
         for count in range(1, len(RESOURCES)):
             freed = [
                 some
                 for some in itertools.combinations(RESOURCES, count)
-                if self.solve(cycles, without=some) is not None
+                if self.solve(cycles, self.allowed, reserve, some) is not None
             ]
             if freed:
                 return tuple(sorted({name.upper() for some in freed for name in some}))
@@ -201,18 +192,27 @@ class _Search:
         folding = {name: dict(way.given) for name, way in chosen.items()}
         return fold_as_given(self.graph, self.board, folding, clock, self.budget)
 
-    def solve(self, cycles: int, without: Sequence[str] = (), whole: bool = True) -> dict[str, Way] | None:
+    def solve(
+        self,
+        cycles: int,
+        allowed: Resources,
+        reserve: Resources = NOTHING,
+        without: Sequence[str] = (),
+        whole: bool = True,
+    ) -> dict[str, Way] | None:
         """The cheapest ways that fit within so many cycles, or None if none do.
 
         Args:
             cycles: per frame, at most.
+            allowed: what may be used.
+            reserve: what of it is kept for FIFOs, which no single node can tell.
             without: resources that have no limit.
             whole: a way is taken or not; otherwise fractions may be, and the result only tells whether it fits.
         """
         options = {name: self.ways.usable(name, cycles) for name in self.ways.nodes}
         if not all(options.values()):
             return None
-        program = Program(self.board, self.capacity, self.reserve, without, self.spare)
+        program = IntegerProgram(self.board, allowed, reserve, without, self.spare)
         columns = {
             name: [program.add(way.cost, binary=True) for way in ways] for name, ways in options.items()
         }

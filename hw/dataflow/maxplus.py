@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fireflow.hw.types import Int64Array
 
-NEVER = -(1 << 50)
+ANYTIME = -(1 << 50)
 """Earlier than anything: no constraint."""
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
-from fireflow.hw.dataflow.layers import Fifo, Layer
+from fireflow.hw.dataflow.layers.base import Layer
+from fireflow.hw.dataflow.layers.fifo import Fifo, fifos
 from fireflow.hw.dataflow.memory import buffer_kind
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
@@ -118,9 +119,13 @@ class Dataflow:
         return self.by_name[edge.target].inputs[edge.target_port]
 
     @property
-    def bottleneck(self) -> Layer:
-        """The layer with the most cycles per frame, the first of them."""
-        return max(self.layers, key=lambda layer: layer.cycles)
+    def fifos(self) -> tuple[Fifo, ...]:
+        return fifos(self.layers)
+
+    @property
+    def fifo_depths(self) -> dict[str, int]:
+        """The depth of each FIFO by its name, which is its edge's label."""
+        return {fifo.name: fifo.depth for fifo in self.fifos}
 
     def run(self, images: Array) -> dict[str, Int64Array]:
         """What every layer writes, int64 (N, H, W, C) or (N, C), the input included: the reference for RTL."""

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Mapping
 
-from fireflow.hw.boards import RESOURCES, Board, Resources
+from fireflow.hw.dataflow import budget as budgets
+from fireflow.hw.dataflow.budget import BUDGET, check_budget
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.fifo import fifo_depths
 from fireflow.hw.dataflow.schedule import Timing
-from fireflow.hw.errors import InputError
+from fireflow.hw.parts import Board, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.network import Dataflow
     from fireflow.hw.graph import Graph
-
-BUDGET = 0.8
-"""Share of each resource that may be used: what is left lets placement and routing succeed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,23 +65,22 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether every resource stays within the budget."""
-        return all(share <= self.budget for share in self.shares.values()) and not self.missing
+        return not self.excess
+
+    @property
+    def excess(self) -> dict[str, float]:
+        """How much each resource that is over the budget is over it."""
+        return budgets.excess(self.used, budgets.room(self.board.resources, self.budget))
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Resources that are used although the board has none."""
-        return tuple(
-            name for name in RESOURCES if getattr(self.used, name) and not getattr(self.board.resources, name)
-        )
+        return budgets.missing(self.used, self.board.resources)
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of each resource that the board has, the share used."""
-        return _shares(self.used, self.board.resources)
-
-
-def _shares(used: Resources, of: Resources) -> dict[str, float]:
-    return {name: getattr(used, name) / getattr(of, name) for name in RESOURCES if getattr(of, name)}
+        """The share used of each resource that the board has."""
+        return budgets.shares(self.used, self.board.resources)
 
 
 def fold_as_given(
@@ -104,8 +101,3 @@ def fold_as_given(
     flow = bare.with_fifos(fifo_depths(timing).depths, board.has_uram)
     clock = float(clock_mhz or board.clocks_mhz[0])
     return Plan(board, clock, budget, folding, flow, costs(flow, board.family), timing.bottleneck)
-
-
-def check_budget(budget: float) -> None:
-    if not 0 < budget <= 1:
-        raise InputError(f"budget must be a share above 0 and at most 1, not {budget}; change it")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fireflow.hw.dataflow.layers import MatMul
 from fireflow.hw.dataflow.memory import LUTS_PER_BRAM36, bram36
 from fireflow.hw.dataflow.stream import divisors
+from fireflow.hw.parts import FAMILIES
 
-FACTOR_BITS = {"xc7": 25, "xcup": 27}
-"""Width of the multiplier's wide operand: DSP48E1 and DSP48E2."""
+if TYPE_CHECKING:
+    from fireflow.hw.dataflow.layers.matmul import MatMul
+
 PRODUCT_BITS = 48
 LONGEST_CHAIN = {"dsp": 16, "lut": 8}
 SHORTEST_CHAIN = 4
@@ -19,7 +21,7 @@ ADDER_LUTS = 15
 
 @dataclass(frozen=True)
 class Product:
-    """Where weights lie.
+    """How products share multipliers.
 
     Args:
         lanes: weights that share a DSP with one activation.
@@ -32,10 +34,23 @@ class Product:
     chain: int
 
 
+def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool) -> int:
+    """Products that one DSP of FINN's MVAU computes at once (mvu.sv, NUM_LANES).
+
+    >>> finn_lanes("xcup", 4, 4, True), finn_lanes("xc7", 4, 4, False), finn_lanes("xc7", 6, 8, True)
+    (4, 3, 2)
+    """
+    weight_bits, activation_bits = max(2, weight_bits), max(2, activation_bits)
+    wide = FAMILIES[family].factor_bits
+    if wide == weight_bits:
+        return 1
+    return 1 + (wide - (not narrow) - weight_bits) // (weight_bits + activation_bits - 1)
+
+
 def product(layer: MatMul, family: str) -> Product:
     """The most lanes whose spacing holds the sum of a chain that is not too short, and the best such chain."""
     weight_bits, act_bits = max(2, layer.weight_bits), max(2, layer.input.bits)
-    wide = FACTOR_BITS[family] - weight_bits - (not layer.narrow)
+    wide = FAMILIES[family].factor_bits - weight_bits - (not layer.narrow)
     worst = ((1 << (weight_bits - 1)) - layer.narrow) * ((1 << act_bits) - 1)
     if layer.kernel == "lut":
         return Product(1, PRODUCT_BITS, _chain(layer, LONGEST_CHAIN["lut"]))

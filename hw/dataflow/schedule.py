@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 
-from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, WidthConverter, Window
-from fireflow.hw.dataflow.maxplus import NEVER
+from fireflow.hw.dataflow.layers.base import Layer
+from fireflow.hw.dataflow.maxplus import ANYTIME
 from fireflow.hw.dataflow.network import Dataflow, Edge
-from fireflow.hw.dataflow.timing import Model, Times, model
+from fireflow.hw.dataflow.timing import Model, Times
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Int64Array
@@ -49,7 +49,7 @@ class Chain(Model):
             if all(old is not None and np.array_equal(old, new) for old, new in zip(behind, now)):
                 break
             behind[: len(now)] = now
-        return Times(inner[0].accept, inner[-1].visible, np.array([NEVER]), tuple(inner))
+        return Times(inner[0].accept, inner[-1].visible, np.array([ANYTIME]), tuple(inner))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +68,11 @@ class Stage:
 def direct(flow: Dataflow, edge: Edge) -> bool:
     """Whether an edge lies inside a convolution, where no FIFO stands."""
     target, source = flow[edge.target], flow.by_name.get(edge.source)
-    if isinstance(target, Window):
-        return isinstance(source, Pad)
-    if not isinstance(target, (MatMul, WidthConverter)):
-        return False
-    while isinstance(source, WidthConverter):
+    while source is not None and source.passes_on:
         source = flow.by_name.get(source.sources[0])
-    return isinstance(source, Window) and not source.parallel
+    return (
+        source is not None and source.gives_directly != "" and source.gives_directly == target.takes_directly
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +81,7 @@ class Timing:
 
     Args:
         flow: with or without FIFOs.
-        family: of parts, as `hw.dataflow.timing.model` takes it; the interval is the same on all, the latency is not.
+        family: of parts, as `Layer.timing` takes it; the interval is the same on all, the latency is not.
     """
 
     flow: Dataflow
@@ -93,7 +91,8 @@ class Timing:
     def stages(self) -> tuple[Stage, ...]:
         """In topological order."""
         result: list[Stage] = []
-        flow, open_chain = self.flow, dict[str, list[Layer]]()
+        flow = self.flow
+        open_chain: dict[str, list[Layer]] = {}
         for layer in flow.layers:
             edge = flow.inward[layer.name][0]
             chain = [*open_chain.pop(edge.source), layer] if direct(flow, edge) else [layer]
@@ -101,7 +100,7 @@ class Timing:
             if len(onward) == 1 and direct(flow, onward[0]):
                 open_chain[layer.name] = chain
                 continue
-            models = [model(part, self.family) for part in chain]
+            models = [part.timing(self.family) for part in chain]
             stage_model = models[0] if len(models) == 1 else Chain(tuple(models))
             result.append(Stage(tuple(chain), stage_model, flow.inward[chain[0].name]))
         return tuple(result)
@@ -161,23 +160,10 @@ def settle(stage: Model, avail: Sequence[Int64Array], period: int) -> Times:
         times = again
 
 
-def estimated_interval(layers: Sequence[Layer]) -> int:
+def estimated_interval(models: Sequence[Model]) -> int:
     """About the interval of a node's slowest stage, without walking its words: for trying out many foldings.
 
-    A window hands each of its words to the matrix product directly. Between frames it fills its buffer, while
-    the product is still busy with the last pixel.
+    A window hands each of its words to the matrix product directly, which keeps it waiting.
     """
-    slowest = max(layer.cycles for layer in layers if not isinstance(layer, Window))
-    for layer in layers:
-        if isinstance(layer, Window):
-            if layer.parallel or layer.kernel == (1, 1):
-                slowest = max(slowest, layer.input.words + 1)
-                continue
-            product = next((other.folds for other in layers if isinstance(other, MatMul)), 0)
-            pixel = max(layer.output.groups, product)
-            fill = ((layer.kernel[0] - 1) * layer.input.shape[1] + layer.kernel[1]) * layer.input.groups
-            row = max(
-                layer.output.shape[1] * pixel, layer.stride[0] * layer.input.shape[1] * layer.input.groups
-            )
-            slowest = max(slowest, layer.output.shape[0] * row + max(0, fill - pixel))
-    return slowest
+    work = max(model.work for model in models)
+    return max(model.paced(work) for model in models)

@@ -71,6 +71,18 @@ class Stream(TensorType):
         return {**super().to_json(), "lanes": self.lanes}
 
 
+@dataclass(frozen=True)
+class Port:
+    """A stream of a module in Verilog: "in0_V", and the bits of its TDATA."""
+
+    name: str
+    bits: int
+
+    @property
+    def bytes(self) -> int:
+        return -(-self.bits // 8)
+
+
 def divisors(number: int) -> list[int]:
     """All divisors, ascending.
 

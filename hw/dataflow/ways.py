@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from fireflow.hw.boards import RESOURCES, Resources
-from fireflow.hw.dataflow.build import Workbench, ours_can
+from fireflow.hw.dataflow.budget import fits
+from fireflow.hw.dataflow.build import Workbench
 from fireflow.hw.dataflow.cost import cost, total
-from fireflow.hw.dataflow.layers import Fork, WidthConverter, Window
-from fireflow.hw.dataflow.memory import KINDS, buffer_kind
+from fireflow.hw.dataflow.layers.conv import KERNELS
+from fireflow.hw.dataflow.layers.fork import Fork
+from fireflow.hw.dataflow.layers.maker import Choices
+from fireflow.hw.dataflow.layers.width_converter import WidthConverter, steps_between
 from fireflow.hw.dataflow.schedule import estimated_interval
-from fireflow.hw.dataflow.stream import Stream, divisors
-from fireflow.hw.ops import Conv, GlobalSum, Threshold
-from fireflow.hw.ops import MaxPool as MaxPoolOp
+from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.parts import RESOURCES, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.graph import Graph, Node
@@ -43,10 +42,6 @@ class Way:
     cost: Resources
 
 
-KERNELS = ("dsp", "lut")
-"""Matrix units that may be chosen; where ours cannot compute a convolution, FINN's does."""
-
-
 class Ways:
     """All ways of all nodes of a graph on parts of one family, with these matrix units; uram: and with UltraRAM."""
 
@@ -65,18 +60,18 @@ class Ways:
     def _ways(self, node: Node) -> list[Way]:
         result = []
         readers = sum(source == node.name for source, _ in self.edges)
-        for given in _choices(node, self.graph.types, self.kernels, self.uram):
+        for given in self.bench.choices(node, Choices(self.kernels, self.uram)):
             layers = self.bench.layers(node, given)
-            rows = next((layer for layer in layers if isinstance(layer, Window) and layer.storage), None)
-            if self.uram and rows is not None and buffer_kind(*rows.storage[0], uram=True) == "uram":
-                given = {**given, "window_memory": "uram"}
-                layers = self.bench.layers(node, given)
+            if self.uram:
+                better = self.bench.with_uram(node, given, layers)
+                given, layers = better, layers if better == given else self.bench.layers(node, better)
             whole = total({layer.name: cost(layer, self.family) for layer in layers})
             stream = layers[-1].output
             if readers > 1:
                 whole = whole + cost(Fork("fork", (node.name,), (stream,), stream, readers), self.family)
             lanes_in = layers[0].inputs[0].lanes
-            result.append(Way(given, lanes_in, stream.lanes, estimated_interval(layers), whole))
+            cycles = estimated_interval([layer.timing(self.family) for layer in layers])
+            result.append(Way(given, lanes_in, stream.lanes, cycles, whole))
         return sorted(result, key=lambda way: way.cycles)
 
     def usable(self, name: str, cycles: int) -> list[Way]:
@@ -104,7 +99,7 @@ class Ways:
                 extra = other.cost + self.converter(self.graph.types[name], other.lanes_out, way.lanes_out)
                 for kind in sources:
                     extra = extra + self.converter(kind, way.lanes_in, other.lanes_in)
-                if within(extra, way.cost) and extra != way.cost:
+                if fits(extra, way.cost) and extra != way.cost:
                     break
             else:
                 keep.append(way)
@@ -114,14 +109,11 @@ class Ways:
         """What stands between words of `source` lanes and of `target` lanes."""
         key = (kind.bits, source, target)
         if key not in self._converters:
-            step = source * target // math.gcd(source, target)
-            lanes = [source, target] if step in (source, target) else [source, step, target]
+            lanes = steps_between(source, target)
             found = Resources()
-            for a, b in itertools.pairwise(lanes):
-                if a != b:
-                    shape = (1, 1, step)
-                    one, two = (Stream(shape, kind.lo, kind.hi, n) for n in (a, b))
-                    found = found + cost(WidthConverter("width", ("in",), (one,), two), self.family)
+            for a, b in zip(lanes, lanes[1:]):
+                one, two = (Stream((1, 1, max(lanes)), kind.lo, kind.hi, n) for n in (a, b))
+                found = found + cost(WidthConverter("width", ("in",), (one,), two), self.family)
             self._converters[key] = found
         return self._converters[key]
 
@@ -138,38 +130,3 @@ def _pareto(ways: list[Way]) -> list[Way]:
 
 def _rows(costs: Sequence[Resources]) -> Array:
     return np.array([[getattr(price, name) for name in RESOURCES] for price in costs])
-
-
-def within(used: Resources, room: Resources) -> bool:
-    return all(getattr(used, name) <= getattr(room, name) for name in RESOURCES)
-
-
-def _choices(
-    node: Node, types: Mapping[str, TensorType], kernels: Sequence[str], uram: bool
-) -> Iterable[dict[str, Any]]:
-    """Every folding of a node that is worth a look, the kind of memory left open where one is clearly better."""
-    op = node.op
-    channels = [types[name].shape[-1] for name in node.inputs]
-    if isinstance(op, Conv):
-        yield from _conv_choices(op, kernels if ours_can(op, types[node.inputs[0]]) else ("finn",))
-    elif isinstance(op, Threshold):
-        yield from ({"pe": pe, "memory": kind} for pe in divisors(channels[0]) for kind in ("lut", "bram"))
-    elif isinstance(op, (MaxPoolOp, GlobalSum)):
-        kinds = KINDS if uram else ("lut", "bram")
-        yield from ({"lanes": lanes, "memory": kind} for lanes in divisors(channels[0]) for kind in kinds)
-    else:
-        yield from ({"lanes": lanes} for lanes in divisors(math.gcd(*channels)))
-
-
-def _conv_choices(op: Conv, kernels: Sequence[str]) -> Iterable[dict[str, Any]]:
-    mh, mw, channels = op.weight.shape[0], op.weight[0].size, op.weight.shape[3]
-    windowed = op.weight.shape[1:3] != (1, 1) or op.stride != (1, 1)
-    for pe, simd, kind, kernel in itertools.product(divisors(mh), divisors(mw), ("lut", "bram"), kernels):
-        # A window gives whole pixels or parts of one that SIMD takes as they are, or several for a word of SIMD:
-        # anything else would wait for its converter at every pixel, the product's buffer being a pixel deep.
-        if windowed and channels % simd and simd % channels:
-            continue
-        given = {"pe": pe, "simd": simd, "memory": kind, "kernel": kernel}
-        yield given
-        if windowed and simd > channels and channels <= 8:  # a whole window in a word: only of few channels
-            yield {**given, "parallel": True}

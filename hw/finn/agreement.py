@@ -1,4 +1,7 @@
-"""The integer graph beside the file's own engine, layer by layer, on pictures: a misread file is an error."""
+"""The integer graph beside the file's own engine, layer by layer, on pictures: a misread file is an error.
+
+Compared are the results of QONNX's quantizers, Quant, for between them a file has real numbers and no integers.
+"""
 
 from __future__ import annotations
 

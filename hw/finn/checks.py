@@ -1,4 +1,8 @@
-"""What a QONNX file must be for the lowering to start, so that no pass meets anything else."""
+"""What a QONNX file must be for the lowering to start, so that no pass meets anything else.
+
+The operations check themselves (`hw.finn.rules`). Named here are those by which the whole begins and ends: pixels go
+into a convolution, and class scores come of one and an average.
+"""
 
 from __future__ import annotations
 

@@ -14,27 +14,22 @@ from typing import Any
 
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
 
 from fireflow.hw.dataflow.hardware import Hardware
-from fireflow.hw.dataflow.layers import Fifo, WidthConverter
+from fireflow.hw.dataflow.layers import Maker
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.environment import finn
 from fireflow.hw.finn.from_graph import to_model
 from fireflow.hw.finn.lowered import FINN
-from fireflow.hw.finn.rules import RULES, rule_of
+from fireflow.hw.finn.operators import Operator
+from fireflow.hw.finn.rules import RULES
 from fireflow.hw.finn.rules.base import Step, apply
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts.boards import finn_board
 
-BOARDS: Mapping[str, str] = {
-    "PYNQ-Z1": "Pynq-Z1",
-    "PYNQ-Z2": "Pynq-Z2",
-    "Ultra96-V2": "Ultra96-V2",
-    "KV260": "KV260_SOM",
-    "ZCU104": "ZCU104",
-}
-"""Our names of boards and FINN's."""
 MODEL, CONFIG, FOLDING, FIFOS = "model.onnx", "build.json", "folding.json", "fifos.json"
 OUTPUT = "output"
 """Where FINN's builder writes, below the folder that is handed over."""
@@ -76,12 +71,12 @@ def hand_over(graph: Graph, hardware: Hardware) -> HandOver:
     Raises:
         InputError: an operation that FINN has no hardware layer for, or a board that it does not know.
     """
-    if hardware.board not in BOARDS:
-        raise InputError(f"board: must be one of FINN's, not {hardware.board!r}; use {', '.join(BOARDS)}")
+    finn_board(hardware.board)
     flow = hardware.dataflow(graph)
     model = _specialize(hardware_layers(graph), flow, hardware.part)
     layers = layer_names(model, graph)
-    folding = {node.name: _attributes(node, flow, layers[node.name]) for node in model.graph.node}
+    with finn():
+        folding = {node.name: _attributes(node, flow, layers[node.name]) for node in model.graph.node}
     hls = tuple(node.name for node in model.graph.node if node.op_type.endswith("_hls"))
     return HandOver(
         model, folding, _fifo_depths(model, flow, layers, folding, hardware.part), _config(hardware), hls
@@ -112,10 +107,12 @@ def _fused(graph: Graph) -> dict[str, str]:
     """Operations that our layer of another, behind them, computes too: by their names that layer's."""
     nodes, found = {node.name: node for node in graph.nodes}, {}
     for node in graph.nodes:
-        fuses, source = rule_of(node.op).fuses, node.inputs[0]
-        while source in nodes and isinstance(nodes[source].op, fuses):
-            found[source] = node.name
-            source = nodes[source].inputs[0]
+        maker = Maker.of.get(type(node.op))
+        if maker is not None and maker.absorbs:
+            ends, source = maker.inputs(graph, node), node.inputs[0]
+            while source not in ends:
+                found[source] = node.name
+                source = nodes[source].inputs[0]
     return found
 
 
@@ -159,16 +156,15 @@ def _specialize(model: ModelWrapper, flow: Dataflow, part: str) -> ModelWrapper:
     with finn():
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
         from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
-        from qonnx.custom_op.registry import getCustomOp
         from qonnx.transformation.infer_data_layouts import InferDataLayouts
         from qonnx.transformation.infer_datatypes import InferDataTypes
 
         by_name = {layer.name: layer for layer in flow.layers}
         for node in model.graph.node:
-            if node.output[0] in by_name:
-                for rule in RULES:
-                    for name, value in rule.choice(by_name[node.output[0]]).items():
-                        getCustomOp(node).set_nodeattr(name, value)
+            layer = by_name.get(node.output[0])
+            if layer is not None and type(layer) in Operator.of:
+                for name, value in Operator.of[type(layer)].choice(layer).items():
+                    getCustomOp(node).set_nodeattr(name, value)
         for step in (
             SpecializeLayers(part),
             GiveUniqueNodeNamesRecursive(),
@@ -187,10 +183,10 @@ def _kind(node: NodeProto) -> str:
 def _attributes(node: NodeProto, flow: Dataflow, name: str) -> dict[str, Any]:
     """The folding of a node, as that of our layer."""
     layer = next(layer for layer in flow.layers if layer.name == name)
-    found = (rule.folding(_kind(node), layer) for rule in RULES)
-    return dict(
-        next((attributes for attributes in found if attributes is not None), {"PE": layer.input.lanes})
-    )
+    own = Operator.of.get(type(layer))
+    folding = own.folding(layer) if own is not None else {}
+    lanes = "SIMD" if "SIMD" in getCustomOp(node).get_nodeattr_types() else "PE"
+    return dict(folding) or {lanes: layer.input.lanes}
 
 
 def _fifo_depths(
@@ -207,7 +203,6 @@ def _fifo_depths(
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
         from finn.transformation.general import ApplyConfig
         from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
-        from qonnx.custom_op.registry import getCustomOp
 
         for step in (
             ApplyConfig(dict(folding)),
@@ -233,17 +228,17 @@ def _elements(flow: Dataflow) -> dict[tuple[str, str], tuple[int, str]]:
     """Elements that our FIFO between two layers holds, and its memory; width converters are none."""
     layers = {layer.name: layer for layer in flow.layers}
     readers = {source: layer.name for layer in flow.layers for source in layer.sources}
+    depths = flow.fifo_depths
 
     def end(name: str, forward: bool) -> str:
-        while isinstance(layers.get(name), (Fifo, WidthConverter)):
+        while name in depths or (name in layers and layers[name].passes_on):
             name = readers.get(name, "") if forward else layers[name].sources[0]
         return "" if name == flow.input_name else name
 
     found = {}
-    for layer in flow.layers:
-        if isinstance(layer, Fifo):
-            ends = (end(layer.sources[0], False), end(readers.get(layer.name, ""), True))
-            found[ends] = (layer.depth * layer.input.lanes, layer.memory)
+    for fifo in flow.fifos:
+        ends = (end(fifo.sources[0], False), end(readers.get(fifo.name, ""), True))
+        found[ends] = (fifo.depth * fifo.input.lanes, fifo.memory)
     return found
 
 
@@ -262,7 +257,7 @@ def _config(hardware: Hardware) -> dict[str, Any]:
         chosen = [step for step in steps[first:] if step not in _LEFT_OUT]
     return {
         "output_dir": OUTPUT,
-        "board": BOARDS[hardware.board],
+        "board": finn_board(hardware.board),
         "shell_flow_type": "vivado_zynq",
         "synth_clk_period_ns": round(hardware.clock_ns, 6),
         "folding_config_file": FOLDING,

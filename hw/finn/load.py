@@ -26,7 +26,7 @@ QUANT_DOMAINS = (QONNX, "onnx.brevitas", "finn.custom_op.general", "finn")
 _DOMAINS = ("", "ai.onnx", *QUANT_DOMAINS)
 _OLDEST_OPSET = 7  # what ONNX Runtime executes
 _MAX_ELEMENTS = 1 << 26
-"""Of one tensor. A whole SqueezeNet at 1024x1024 pixels stays below."""
+"""A tensor has at most so many. A whole SqueezeNet at 1024x1024 pixels stays below."""
 
 _COMPUTED = frozenset((*SUPPORTED, *RESPELLED, *IDLE))
 """Operations on what the input decides; `hw.finn.simplify` takes those out that are not in SUPPORTED."""
@@ -56,7 +56,7 @@ def load(path: str | Path) -> ModelWrapper:
     constant_nodes = _constant_nodes(graph, constants)
     for wanted, allowed in ((False, _COMPUTED), (True, _COMPUTED.union(FOLDED, ("Shape",)))):
         chosen = [node for index, node in enumerate(graph.node) if (index in constant_nodes) is wanted]
-        check_operations(chosen, allowed, _DOMAINS)
+        check_operations(chosen, allowed, _DOMAINS, SUPPORTED)
     _modern_domains(proto)
     _check_opset(path, proto)
     fold(proto)

@@ -1,4 +1,7 @@
-"""What a file's input expects of a pixel, and how the first layer takes the pixel itself instead."""
+"""What a file's input expects of a pixel, and how the first layer takes the pixel itself instead.
+
+That layer is a convolution (`hw.finn.checks`), perhaps behind a quantizer: the only operations that are named here.
+"""
 
 from __future__ import annotations
 

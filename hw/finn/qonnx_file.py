@@ -1,4 +1,4 @@
-"""The nodes of a QONNX model: attributes, quantizers, the head."""
+"""The nodes of a QONNX model: attributes; Quant, with which any layer may be surrounded; the head, by its pattern."""
 
 from __future__ import annotations
 

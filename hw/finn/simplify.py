@@ -42,7 +42,7 @@ def simplify(model: ModelWrapper) -> ModelWrapper:
             _bypass(model, node)
     for step in steps(Stage.SIMPLIFY):
         model = apply(step, model)
-    check_operations(model.graph.node, SUPPORTED, ("", *QUANT_DOMAINS))
+    check_operations(model.graph.node, SUPPORTED, ("", *QUANT_DOMAINS), SUPPORTED)
     found = opset(model.model)
     for item in model.model.opset_import:
         if item.domain == "" and found is not None:
@@ -54,12 +54,12 @@ def simplify(model: ModelWrapper) -> ModelWrapper:
 
 
 def _fold_constants(model: ModelWrapper) -> None:
-    """The quantizers of biases, and what is computed from shapes."""
+    """The quantizers of biases, and what is computed from shapes: nodes of which no operation comes."""
     for node in list(model.graph.node):  # sorted: what a node reads is folded before it
         if node.op_type == "Shape":
             shape = model.get_tensor_shape(node.input[0])
             if shape is None or node.attribute:
-                raise refusal(node, ("",))
+                raise refusal(node, ("",), SUPPORTED)
             result: NDArray[Any] | None = np.array(shape, np.int64)
         elif node.op_type == "Quant" and all(model.get_initializer(name) is not None for name in node.input):
             result = _quantized_bias(model, node)
@@ -90,7 +90,7 @@ def _check_dropout(model: ModelWrapper, node: NodeProto) -> None:
         return
     training = model.get_initializer(node.input[2])
     if training is None or bool(np.any(training)):
-        raise refusal(node, ("",))
+        raise refusal(node, ("",), SUPPORTED)
 
 
 def _bypass(model: ModelWrapper, node: NodeProto) -> None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from onnx import NodeProto
 
 from fireflow.hw.errors import InputError
-from fireflow.hw.finn.rules import SUPPORTED
 
 
 class Refusal(NamedTuple):
@@ -47,6 +46,7 @@ _LAYOUT = Refusal(
     "permutation out",
 )
 
+# Operations that have no rule of their own to say it.
 REFUSALS: dict[str, Refusal] = {
     **dict.fromkeys(
         ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"), _QDQ
@@ -88,13 +88,19 @@ _FIRST = (
 )  # of a QDQ file the first node alone tells too little
 
 
-def check_operations(nodes: Iterable[NodeProto], allowed: Collection[str], domains: Collection[str]) -> None:
+def check_operations(
+    nodes: Iterable[NodeProto],
+    allowed: Collection[str],
+    domains: Collection[str],
+    supported: Iterable[str],
+) -> None:
     """Refuses operations that the lowering does not know.
 
     Args:
         nodes: of the file.
         allowed: operations that may stand there.
         domains: whose operations are known.
+        supported: operations to name to somebody who uses another.
 
     Raises:
         InputError: another one; says the rule and what to change.
@@ -103,17 +109,17 @@ def check_operations(nodes: Iterable[NodeProto], allowed: Collection[str], domai
     first = [node for node in listed if node.op_type in _FIRST and node.domain in domains]
     for node in (*first[:1], *listed):
         if node.op_type not in allowed or node.domain not in domains:
-            raise refusal(node, domains)
+            raise refusal(node, domains, supported)
 
 
-def refusal(node: NodeProto, domains: Collection[str]) -> InputError:
-    """What to say of a node that cannot be lowered."""
+def refusal(node: NodeProto, domains: Collection[str], supported: Iterable[str]) -> InputError:
+    """What to say of a node that cannot be lowered; `supported` as of `check_operations`."""
     where = node.name or node.output[0]
     rule = REFUSALS.get(node.op_type) if node.domain in domains else None
     if rule is not None:
         return InputError(f"{where}: {rule.rule}, not {node.op_type}; {rule.fix}")
     found = f"{node.domain}.{node.op_type}".lstrip(".")
     return InputError(
-        f"{where}: the operation must be one of {', '.join(SUPPORTED)}, not {found}; "
+        f"{where}: the operation must be one of {', '.join(supported)}, not {found}; "
         "change that part of the network"
     )

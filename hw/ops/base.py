@@ -37,6 +37,15 @@ class Op:
         """About how many operations on numbers `eval` makes for a picture; `result` is what `infer` gave."""
         return math.prod(result.shape)
 
+    @property
+    def stored_bits(self) -> int | None:
+        """Width of a stored weight; None where it has none."""
+        return None
+
+    def products(self, result: TensorType) -> int:
+        """Multiplications with weights that a picture takes; `result` is what `infer` gave."""
+        return 0
+
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         """The result for a batch: int64 arrays, the batch axis in front, of types that `infer` accepted."""
         raise NotImplementedError

@@ -73,6 +73,18 @@ class Conv(Op):
         lows, highs = self.channel_ranges(source)
         return TensorType((*shape, self.weight.shape[0]), min(lows), max(highs))
 
+    @property
+    def stored_bits(self) -> int | None:
+        return self.weight_bits
+
+    def products(self, result: TensorType) -> int:
+        return result.shape[0] * result.shape[1] * self.weight.size
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it reads more than each pixel once, as it comes."""
+        return self.weight.shape[1:3] != (1, 1) or self.stride != (1, 1)
+
     def work(self, types: Sequence[TensorType], result: TensorType) -> int:
         return math.prod(result.shape) * int(self.weight[0].size)
 

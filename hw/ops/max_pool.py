@@ -36,28 +36,35 @@ class MaxPool(Op):
     def infer(self, types: Sequence[TensorType]) -> TensorType:
         source = image_type(types)
         padded(source, self.padding)
+        rows, columns = self.ends(source.shape)
+        return TensorType((len(rows), len(columns), source.shape[2]), source.lo, source.hi)
+
+    def ends(self, shape: Sequence[int]) -> tuple[Int64Array, Int64Array]:
+        """The row behind each row of windows, and the column behind each column of them, inside (H, W, C).
+
+        Raises:
+            InputError: a window that does not see the picture: its maximum would be that of nothing.
+        """
         top, left, bottom, right = self.padding
-        shape = []
+        found = []
         for axis, (before, after) in enumerate(((top, bottom), (left, right))):
-            size, window, stride = source.shape[axis], self.kernel[axis], self.stride[axis]
+            size, window, stride = shape[axis], self.kernel[axis], self.stride[axis]
             count = (size + before + after - window) // stride + 1
-            # Every window must see the picture, or its maximum would be that of nothing.
             if count < 1 or before >= window or (count - 1) * stride >= size + before:
                 raise InputError(
                     f"each window {window} must overlap the input {size} padded by {before} and {after} "
                     f"at stride {stride}, not miss it; pad less or use a larger picture"
                 )
-            shape.append(count)
-        return TensorType((*shape, source.shape[2]), source.lo, source.hi)
+            found.append(np.minimum(np.arange(count, dtype=np.int64) * stride - before + window, size))
+        return found[0], found[1]
 
     def work(self, types: Sequence[TensorType], result: TensorType) -> int:
         return math.prod(result.shape) * math.prod(self.kernel)
 
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         top, left, bottom, right = self.padding
+        height, width = (len(ends) for ends in self.ends(arrays[0].shape[1:]))
         x = np.pad(arrays[0], ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=INT64.min)
-        height = (x.shape[1] - self.kernel[0]) // self.stride[0] + 1
-        width = (x.shape[2] - self.kernel[1]) // self.stride[1] + 1
         result = np.full((len(x), height, width, x.shape[3]), INT64.min, np.int64)
         for i in range(self.kernel[0]):
             for j in range(self.kernel[1]):

@@ -14,21 +14,21 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from fireflow.hw import fields
-from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources, board
 from fireflow.hw.bundle import Bundle
+from fireflow.hw.dataflow.budget import excess, room
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.counts import FINN_RESOURCES, Counts, errors
 from fireflow.hw.dataflow.hardware import Hardware
-from fireflow.hw.dataflow.layers import Add, Fifo, Head, Layer, MatMul, MaxPool
+from fireflow.hw.dataflow.layers import Layer
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import LABELS, RESOURCES, Board, Resources, board
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
-_HELD = {"MatMul": "weights", "Threshold": "thresholds", "Fifo": "words", "Head": "sums"}
 _BLUE, _RED, _GREY = "#3b6ea5", "#c0392b", "#9aa5b1"
 
 
@@ -74,8 +74,12 @@ def report_page(bundle: Bundle, bitstream: Mapping[str, Any] | None = None) -> s
         board=chosen,
         shares=_shares(hardware, chosen, bitstream or {}),
         bitstream=bitstream,
-        rows=[_row(layer, parts[layer.name]) for layer in flow.layers if not isinstance(layer, Fifo)],
-        fifos=[layer for layer in flow.layers if isinstance(layer, Fifo)],
+        rows=[
+            _row(layer, layer.timing(chosen.family).interval, parts[layer.name])
+            for layer in flow.layers
+            if layer not in flow.fifos
+        ],
+        fifos=flow.fifos,
         memories=_memories(flow, parts),
         kinds=_kinds(flow, parts),
         verification=bundle.verification,
@@ -109,12 +113,13 @@ def check_record(record: Any) -> None:
 
 def _shares(hardware: Hardware, chosen: Board, bitstream: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
+    over = excess(hardware.resources, room(chosen.resources, hardware.budget))
     measured = bitstream.get("resources") or bitstream.get("synthesized") or {}
     for name in RESOURCES:
         used, whole = getattr(hardware.resources, name), getattr(chosen.resources, name)
         if whole:
             share = used / whole
-            good = share <= hardware.budget
+            good = name not in over
             row = {"name": LABELS[name], "used": used, "whole": whole, "share": share, "good": good}
             rows.append({**row, "measured": measured.get(name)})
     return rows
@@ -126,22 +131,23 @@ def _totals(
     """By resource what was counted, what the model and FINN expect of it, and how far off the model is."""
     finn = counts.finn_total()
     rows = []
+    over = excess(total(counts.counted), room(chosen.resources, budget))
     for name, error in errors([(own, parts[layer]) for layer, own in counts.counted.items()]).items():
         whole = getattr(chosen.resources, name)
         if whole or error.counted:
             share = error.counted / whole if whole else None
-            good = share is not None and share <= budget
+            good = name not in over
             row = {"name": LABELS[name], "error": error, "share": share, "good": good, "finn": finn.get(name)}
             rows.append(row)
     return rows
 
 
-def _row(layer: Layer, used: Resources) -> LayerRow:
+def _row(layer: Layer, cycles: int, used: Resources) -> LayerRow:
     shown = ", ".join(f"{name} {value}" for name, value in layer.parameters().items())
     sign = "int" if layer.output.signed else "uint"
     stream = f"{layer.output.lanes} × {sign}{layer.output.bits}"
     return LayerRow(
-        layer.name, layer.kind, " × ".join(map(str, layer.output.shape)), stream, shown, layer.cycles, used
+        layer.name, layer.kind, " × ".join(map(str, layer.output.shape)), stream, shown, cycles, used
     )
 
 
@@ -149,15 +155,15 @@ def _memories(flow: Dataflow, parts: Mapping[str, Resources]) -> list[dict[str, 
     """Every layer that keeps something, the largest first."""
     rows = []
     for layer in flow.layers:
-        words = getattr(layer, "storage", ())
+        words = layer.storage
         bits = sum(depth * width for depth, width in words)
         if bits:
             row = {
                 "name": layer.name,
-                "what": _HELD.get(layer.kind, "rows"),
+                "what": layer.held,
                 "bits": bits,
                 "shapes": ", ".join(f"{depth} × {width}" for depth, width in dict.fromkeys(words)),
-                "kind": getattr(layer, "memory", ""),
+                "kind": layer.memory_kind,
                 "bram36": parts[layer.name].bram36,
                 "uram": parts[layer.name].uram,
             }
@@ -174,9 +180,7 @@ def _kinds(flow: Dataflow, parts: Mapping[str, Resources]) -> dict[str, Resource
 
 def _cycles_plot(timing: Timing, hardware: Hardware) -> Markup:
     """The stages that compute, and whichever is the slowest."""
-    shown = {
-        stage.output for stage in timing.stages if isinstance(stage.layers[-1], (MatMul, MaxPool, Add, Head))
-    }
+    shown = {stage.output for stage in timing.stages if stage.layers[-1].computes}
     stages = {n: cycles for n, cycles in timing.intervals.items() if n in shown or n == timing.bottleneck}
     figure, axes = _figure(0.19 * len(stages) + 0.9)
     colours = [_RED if name == timing.bottleneck else _BLUE for name in stages]
@@ -205,7 +209,7 @@ def _resources_plot(flow: Dataflow, parts: Mapping[str, Resources], chosen: Boar
 
 
 def _fifo_plot(flow: Dataflow) -> Markup:
-    fifos = [layer for layer in flow.layers if isinstance(layer, Fifo)]
+    fifos = flow.fifos
     figure, axes = _figure(0.19 * len(fifos) + 0.9)
     axes.barh(
         [_label(layer.name) for layer in fifos],

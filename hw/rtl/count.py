@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from fireflow.hw import boards
 from fireflow.hw.cache import content_key
-from fireflow.hw.dataflow.layers import Layer
-from fireflow.hw.rtl.kernels import Kernel
+from fireflow.hw.dataflow.kernel import Module
+from fireflow.hw.dataflow.layers.base import Layer
+from fireflow.hw.parts import Resources, family_of_part
 from fireflow.hw.rtl.stitch import write_layer
 from fireflow.hw.tools import yosys
 
@@ -26,7 +26,7 @@ def count_layers(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, boards.Resources]:
+) -> dict[str, Resources]:
     """Resources by layer. Layers of equal RTL are counted once; counts are cached, so an interrupted run goes on.
 
     Args:
@@ -47,7 +47,7 @@ def count_layers(
             own = _Written(layer, part, clock_ns, Path(scratch) / str(number))
             written.setdefault(own.key, own)
             alike.setdefault(own.key, []).append(layer.name)
-        result: dict[str, boards.Resources] = {}
+        result: dict[str, Resources] = {}
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
             # The small ones first: whoever watches sees it move.
             order = sorted(written, key=lambda key: written[key].size)
@@ -74,22 +74,21 @@ class _Written:
 
     def __init__(self, layer: Layer, part: str, clock_ns: float, folder: Path) -> None:
         folder.mkdir()
-        self.family, self.folder = yosys.family(part), folder
+        self.family, self.folder = family_of_part(part).name, folder
         sources: dict[str, None] = {}
-        self.used: Kernel = write_layer(replace(layer, name="layer"), part, clock_ns, folder, sources)
+        self.used: Module = write_layer(replace(layer, name="layer"), part, clock_ns, folder, sources)
         self.sources = list(sources)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         self.images = [p.relative_to(folder).as_posix() for p in files if p.suffix in (".dat", ".hex")]
-        self.key = content_key([self.used.module, str(dict(self.used.parameters)), *files])
+        self.key = content_key([self.used.name, str(dict(self.used.parameters)), *files])
         self.size = layer.input.lanes * layer.output.lanes
 
-    def count(self) -> boards.Resources:
-        found = yosys.resources(
-            self.used.module,
+    def count(self) -> Resources:
+        return yosys.resources(
+            self.used.name,
             self.sources,
             self.family,
             folder=self.folder,
             images=self.images,
             parameters=self.used.parameters,
-        )
-        return boards.Resources(found.lut, found.ff, found.bram36, found.uram, found.dsp)
+        ).used

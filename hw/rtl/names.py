@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
-from fireflow.hw.dataflow.layers import Layer
+from fireflow.hw.dataflow.kernel import RTL
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.names import name_hash
-from fireflow.hw.rtl.kernels import RTL
 
 _PLAIN = re.compile(r"\w[\w.-]*", re.ASCII)
 _LONGEST = 150  # with FINN's endings still the name of a file

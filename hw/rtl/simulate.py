@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fireflow.hw.dataflow.layers import Layer, Pad
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.dataflow.timing import ANY_FAMILY
 from fireflow.hw.files import PathLike
 from fireflow.hw.rtl.names import module_name, modules, safe_layers
 from fireflow.hw.rtl.stitch import Design, seal, write_layer
@@ -33,14 +34,24 @@ class RtlRun:
     """What a simulation of the whole accelerator gave.
 
     Args:
-        scores: int64 (N, classes).
-        finished: the cycle of each frame's last score, int64 (N,); cycle 0 is the first after reset.
+        scores: int64 (N, classes), or of the shape that the last tensor has.
+        accepted, emitted: the cycle in which each word went in, and came out, int64 (words,); cycle 0 is the first
+            after reset.
+        cycles: until the last word moved.
         fifo_levels: most words that each FIFO held, by its name in the dataflow.
     """
 
     scores: Int64Array
-    finished: Int64Array
+    accepted: Int64Array
+    emitted: Int64Array
+    cycles: int
     fifo_levels: Mapping[str, int]
+
+    @property
+    def finished(self) -> Int64Array:
+        """The cycle of each frame's last score, int64 (N,)."""
+        last: Int64Array = self.emitted.reshape(len(self.scores), -1)[:, -1]
+        return last
 
     @property
     def latency_cycles(self) -> int:
@@ -89,12 +100,11 @@ def simulate(
         stalls=stalls,
         seed=seed,
         cwd=design.folder,
-        max_idle_cycles=4 * max(layer.cycles for layer in dataflow.layers) + 10_000,
+        max_idle_cycles=4 * _longest(dataflow.layers) + 10_000,
         progress=progress,
     )
     scores = _unpack(dataflow.output, result.outputs[0], len(images))
-    finished = result.emitted[0].reshape(len(images), -1)[:, -1]
-    fifos = {layer.name for layer in dataflow.layers if layer.kind == "Fifo"}
+    fifos = dataflow.fifo_depths
     names = {f"u_{module}": name for name, module in modules(dataflow.layers).items() if name in fifos}
     levels = {
         names[part]: level
@@ -102,7 +112,7 @@ def simulate(
         for part in path.split(".")
         if part in names
     }
-    return RtlRun(scores, finished, levels)
+    return RtlRun(scores, result.accepted[0], result.emitted[0], result.cycles, levels)
 
 
 def build(design: Design, optimize: bool = True, jobs: int | None = None) -> Simulation:
@@ -171,16 +181,15 @@ def check_layers(
         inputs.append(_pack(layer.inputs[number], tensors[layer.sources[number]]))
     for port in simulation.outputs:
         layer, _number = _owner(port.name, owners)
-        counts.append(len(images) * layer.output.words + _ahead(layer))
-    longest = max(layer.cycles for layer in dataflow.layers)
+        counts.append(len(images) * layer.output.words + layer.ahead)
     result = simulation.run(
         inputs, counts, stalls=stalls, seed=seed, cwd=design.folder, record=False,
-        max_idle_cycles=longest + 10_000, progress=progress,
+        max_idle_cycles=_longest(dataflow.layers) + 10_000, progress=progress,
     )  # fmt: skip
     found: dict[str, Int64Array] = {}
     for port, words in zip(simulation.outputs, result.outputs, strict=True):
         layer, _number = _owner(port.name, owners)
-        values = _unpack(layer.output, words[: len(words) - _ahead(layer)], len(images))
+        values = _unpack(layer.output, words[: len(words) - layer.ahead], len(images))
         if layer.name in found and not np.array_equal(found[layer.name], values):
             # The copies of a Fork: one that differs from the first must not hide behind it.
             values = np.where(found[layer.name] == tensors[layer.name], values, found[layer.name])
@@ -188,12 +197,9 @@ def check_layers(
     return found
 
 
-def _ahead(layer: Layer) -> int:
-    """Words that a layer gives of a frame before it reads any: FINN's padding starts at once with its zeros."""
-    if not isinstance(layer, Pad):
-        return 0
-    top, left, _bottom, _right = layer.pads
-    return (top * layer.output.shape[1] + left) * layer.output.groups
+def _longest(layers: Sequence[Layer]) -> int:
+    """Cycles a frame of the slowest."""
+    return max(layer.timing(ANY_FAMILY).interval for layer in layers)
 
 
 def _owner(port: str, owners: Mapping[str, Layer]) -> tuple[Layer, int]:

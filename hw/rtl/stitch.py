@@ -13,23 +13,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, Threshold, Window
+from fireflow.hw.dataflow.kernel import Module, ports
+from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow, Edge
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.generate import generate
-from fireflow.hw.rtl.kernels import Kernel, kernel
-from fireflow.hw.rtl.matmul import matmul_kernel
+from fireflow.hw.parts import family_of_part
 from fireflow.hw.rtl.names import module_name, safe_dataflow
-from fireflow.hw.tools.axi_stream import Port
-from fireflow.hw.tools.yosys import family
 
 TOP = "accelerator"
 KERNELS = "fireflow"
 """The folder of our kernels, beside the modules of the layers."""
 SOURCES = "sources.f"
-FINN_LAYERS = (MatMul, Pad, Threshold, Window)
-"""Those that FINN has RTL for; the others are ours."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +71,13 @@ def stitch(dataflow: Dataflow, part: str, clock_ns: float, folder: PathLike) -> 
     return seal(target, f"{TOP}.sv", sources)
 
 
-def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources: dict[str, None]) -> Kernel:
+def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources: dict[str, None]) -> Module:
     """Writes what a layer needs into the folder of a design, adds its files to `sources`, and says how to use it."""
-    ours = isinstance(layer, MatMul) and layer.kernel != "finn"
-    if isinstance(layer, FINN_LAYERS) and not ours:
+    if layer.in_finn:
         generated = generate(layer, module_name(layer.name), part, clock_ns, folder)
         sources.update(dict.fromkeys(generated.sources))
-        port_in, port_out = Port("in0_V", layer.input.tdata_bits), Port("out0_V", layer.output.tdata_bits)
-        return Kernel(generated.top, {}, (port_in,), (port_out,), 0)
-    own = matmul_kernel(layer, family(part)) if isinstance(layer, MatMul) else kernel(layer)
+        return Module(generated.top, {}, ports("in", layer.inputs), ports("out", (layer.output,)))
+    own = layer.rtl(family_of_part(part).name)
     (folder / KERNELS).mkdir(exist_ok=True)
     for path in own.sources:
         shutil.copyfile(path, folder / KERNELS / path.name)
@@ -108,7 +102,7 @@ def _net(dataflow: Dataflow, edge: Edge) -> str:
     return f"{module_name(edge.target)}_in{edge.target_port}"
 
 
-def _instance(dataflow: Dataflow, layer: Layer, used: Kernel) -> str:
+def _instance(dataflow: Dataflow, layer: Layer, used: Module) -> str:
     nets = {f"in{edge.target_port}_V": _net(dataflow, edge) for edge in dataflow.inward[layer.name]}
     nets.update({f"out{edge.source_port}_V": _net(dataflow, edge) for edge in dataflow.outward[layer.name]})
     return f"  // {layer.kind}: {_describe(layer)}\n" + used.instance(f"u_{module_name(layer.name)}", nets)

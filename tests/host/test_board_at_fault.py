@@ -13,11 +13,11 @@ import pytest
 
 from fireflow.host.audits import Audits
 from fireflow.host.cover import Cover
-from fireflow.host.design import Design
 from fireflow.host.devices import DeviceError, DeviceTimeout
 from fireflow.host.devices.faults import OUTCOMES, Fault
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface
 from fireflow.host.pending import Pending
 from fireflow.host.session import Session
 from fireflow.hw.bundle import Bundle
@@ -38,8 +38,8 @@ GOLDEN = bundle().golden
 
 def opened(*faults: Fault, shell: str = "tags", **options: Any) -> tuple[Accelerator, Any]:
     board = {name: options.pop(name) for name in ("interval_s", "latency_s") if name in options}
-    device, fabric = open_board(*faults, **board, **SHELLS[shell])
-    return Accelerator(bundle(), device, **{"deadline_s": 0.3, **options}), fabric
+    device, fpga = open_board(*faults, **board, **SHELLS[shell])
+    return Accelerator(bundle(), device, **{"deadline_s": 0.3, **options}), fpga
 
 
 def count_wrong(answers: dict[int, Future[Any]], given: Callable[[int], np.ndarray]) -> int:
@@ -253,11 +253,11 @@ class Opens(VirtualDevice):
 
 
 def test_a_device_that_does_not_load_is_closed() -> None:
-    device = Opens(Design.of(graph()), graph(), faults=[Fault("corrupted bitstream")])
+    device = Opens(Interface.of(graph()), graph(), faults=[Fault("corrupted bitstream")])
     with pytest.raises(DeviceError):
         Accelerator(bundle(), device)
     assert device.closed == 1
-    device = Opens(Design.of(graph()), graph())
+    device = Opens(Interface.of(graph()), graph())
     with Accelerator(bundle(), device) as whole:
         whole.close()
     assert device.closed == 1

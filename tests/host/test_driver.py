@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fireflow.host.design import Design, Port
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import Interface, Port
 from fireflow.host.transfers import PHASES
 from fireflow.hw.errors import InputError
 from fireflow.hw.types import TensorType
@@ -190,10 +190,10 @@ def test_refused() -> None:
 def test_a_build_says_how_fast_and_how_wide() -> None:
     flow = SimpleNamespace(input=SimpleNamespace(lanes=3), output=SimpleNamespace(lanes=5))
     numbers = {"board": "KV260", "clock_mhz": 100.0, "interval_cycles": 1000, "latency_cycles": 5000}
-    design = Design.of(graph(), SimpleNamespace(**numbers, dataflow=lambda _graph: flow))
-    assert (design.interval_s, design.latency_s, design.estimated) == (1e-5, 5e-5, False)
-    assert (design.input.lanes, design.output.lanes, design.board) == (3, 5, "KV260")
-    device = VirtualDevice(design, graph())
+    interface = Interface.of(graph(), SimpleNamespace(**numbers, dataflow=lambda _graph: flow))
+    assert (interface.interval_s, interface.latency_s, interface.estimated) == (1e-5, 5e-5, False)
+    assert (interface.input.lanes, interface.output.lanes, interface.board) == (3, 5, "KV260")
+    device = VirtualDevice(interface, graph())
     assert device.name == "virtual"
-    with Accelerator(bundle(), device, design=design) as opened:
+    with Accelerator(bundle(), device, interface=interface) as opened:
         np.testing.assert_array_equal(opened.infer(IMAGES), SCORES)

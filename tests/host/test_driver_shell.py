@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fireflow.host.design import load
 from fireflow.host.devices import DeviceError, DeviceTimeout
 from fireflow.host.devices.dma import BUS_ERROR, CONTROL, DONE, IDLE, NO_FRAMES, READY, UNALIGNED, Dma
 from fireflow.host.devices.faults import Fault
 from fireflow.host.driver import Accelerator
+from fireflow.host.interface import load
 from fireflow.hw.bundle import sources_hash
 from fireflow.hw.files import sha256
 from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA
-from tests.host.boards import accelerator, bundle, design, graph, open_board
+from tests.host.boards import accelerator, bundle, graph, interface, open_board
 from tests.hw.networks import pictures
 
 IMAGES = pictures(20, (12, 12, 3))
@@ -55,22 +55,22 @@ def test_finns_shell_cannot_say_so(side: str) -> None:
 
 @pytest.mark.parametrize("told", [OTHER, None, ""])
 def test_the_accelerator_is_the_bundles(told: str | None) -> None:
-    known = replace(design(), accelerator=OURS)
+    known = replace(interface(), accelerator=OURS)
     device, board = open_board(accelerator=told or None)
     if told == OTHER:
         with pytest.raises(
             DeviceError, match=r"wrong bitstream: idma0 must tell the bundle's accelerator 1{16}, not 2{16}"
         ):
-            Accelerator(bundle(), device, design=known)
+            Accelerator(bundle(), device, interface=known)
         assert board.memory.allocated == 0
     else:
-        with Accelerator(bundle(), device, design=known) as opened:
+        with Accelerator(bundle(), device, interface=known) as opened:
             np.testing.assert_array_equal(opened.infer(IMAGES[:1]), graph().run(IMAGES[:1]))
 
 
 def test_a_reset_looks_at_the_accelerator_again() -> None:
     device, board = open_board(accelerator=OURS)
-    with Accelerator(bundle(), device, design=replace(design(), accelerator=OURS)) as opened:
+    with Accelerator(bundle(), device, interface=replace(interface(), accelerator=OURS)) as opened:
         board._accelerator = OTHER
         with pytest.raises(DeviceError, match="wrong bitstream"):
             opened.reset()
@@ -128,7 +128,7 @@ def test_cycles_are_counted() -> None:
     while not dma.ended() and time.monotonic() < end:
         time.sleep(0.002)
     cycles = dma.dump()["cycles_low"]
-    assert cycles == pytest.approx(2 * 0.02 * board.design.clock_mhz * 1e6, rel=1e-3)
+    assert cycles == pytest.approx(2 * 0.02 * board.interface.clock_mhz * 1e6, rel=1e-3)
     board.memory.free(base)
     board.close()
     device.close()

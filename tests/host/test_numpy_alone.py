@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.host.boards import bundle
@@ -60,6 +61,10 @@ def test_installs_and_runs(wheel: Path, tmp_path: Path, version: str, numpy: str
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
     assert (facts["images"], facts["differing"], facts["wrong"]) == (3, 0, 0)
+    np.save(str(tmp_path / "pictures.npy"), np.zeros((2, 14, 14, 3), np.uint8))  # as large as after resizing
+    done = _run(python, site, tmp_path, "fireflow", "run", "small.fire", "pictures.npy", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["pictures"] == 2
     for command in ("doctor", "models"):  # they speak of what a board has not, so may import nothing of it
         done = _run(python, site, tmp_path, "fireflow", command)
         assert (done.returncode, done.stderr) == (0, ""), command

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
-import itertools
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fireflow.host.cli.background import served
-from fireflow.host.devices.fabric import Fabric
 from fireflow.host.devices.faults import Fault
-from fireflow.host.service import Policy, Service, make_app
+from fireflow.host.devices.fpga_model import FpgaModel
+from fireflow.host.service import AccessPolicy, Service, make_app
+from fireflow.host.service.background import served
 from fireflow.host.service.connections import LIMITS, Limits
 from scripts.screenshot import BROWSERS, FLAGS, MAX_BYTES, find_browser
 from tests.host.boards import LABELS, accelerator, bundle, graph
@@ -49,15 +44,15 @@ def serving(
     token: str | None = None,
     interval_s: float = 0.0,
     timeout_s: float | None = None,
-    policy: Policy | None = None,
+    policy: AccessPolicy | None = None,
     limits: Limits = LIMITS,
     **options: Any,
-) -> Iterator[tuple[Ask, int, Service, Fabric]]:
+) -> Iterator[tuple[Ask, int, Service, FpgaModel]]:
     with (
         accelerator(*faults, interval_s=interval_s, **options) as (device, board),
         closing(Service(device, queue, timeout_s)) as service,
     ):
-        app = make_app(service, policy or Policy(token=token), 100_000)
+        app = make_app(service, policy or AccessPolicy(token=token), 100_000)
         with served(app, limits=limits) as port:
             yield asking(port), port, service, board
 
@@ -203,52 +198,6 @@ def test_a_device_that_does_not_recover() -> None:
         board.faults.clear()
         assert ask("POST", "/v1/classify", IMAGES[0].tobytes())[0] == 200
         assert ask("GET", "/health")[0] == 200
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals(tmp_path: Path, number: signal.Signals) -> None:
-    """What was accepted is answered: the service counts as many answers as the clients got."""
-    bundle().save(tmp_path / "small.fire")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == f"serving small on http://127.0.0.1:{port}/\n"
-    ask, answered, wrong, begun = asking(port), [], [], threading.Event()
-
-    def client(first: int) -> None:
-        for index in itertools.cycle(range(first, len(IMAGES))):
-            try:
-                status, answer = ask("POST", "/v1/classify?scores=1", IMAGES[index].tobytes())
-            except OSError:
-                if begun.is_set():
-                    return
-                time.sleep(0.02)  # it is not listening yet
-                continue
-            answered.append(status)
-            wrong.extend([index] * (answer["scores"] != SCORES[index].tolist()))
-            begun.set()
-
-    threads = [threading.Thread(target=client, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    assert begun.wait(30)
-    time.sleep(0.3)
-    process.send_signal(number)
-    for thread in threads:
-        thread.join(30)
-    printed, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (0, "")
-    assert (set(answered), wrong) == ({200}, [])
-    assert printed == f"ended; answered {len(answered)} x 200\n"
 
 
 def test_page_in_a_browser(tmp_path: Path) -> None:

@@ -6,22 +6,20 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fireflow.host.devices.fabric import Fabric
-from fireflow.host.service import Policy, Service
+from fireflow.host.devices.fpga_model import FpgaModel
+from fireflow.host.service import AccessPolicy, Service
+from fireflow.host.service.access import read_token
 from fireflow.host.service.connections import Limits
 from fireflow.host.service.page import PAGE
-from fireflow.host.service.policy import read_token
 from fireflow.hw.errors import InputError
 from tests.host.boards import bundle
-from tests.host.test_serve import IMAGES, ROOT, SCORES, Ask, asking, encoded, form, serving
+from tests.host.test_serve import IMAGES, SCORES, Ask, encoded, form, serving
 
 pytest.importorskip("uvicorn", reason="the service needs uvicorn, starlette and python-multipart")
 
@@ -31,7 +29,7 @@ POST = "/v1/classify"
 BODY = IMAGES[0].tobytes()
 
 
-Served = tuple[Ask, int, Service, Fabric]
+Served = tuple[Ask, int, Service, FpgaModel]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +42,7 @@ def plain() -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def named() -> Iterator[Served]:
     """With another name, and another site that may ask."""
-    with serving(policy=Policy.of("127.0.0.1", ["board.example"], ["https://good.example"])) as given:
+    with serving(policy=AccessPolicy.of("127.0.0.1", ["board.example"], ["https://good.example"])) as given:
         yield given
 
 
@@ -108,7 +106,7 @@ def test_the_host_must_be_ours(named: Served, host: str, let_in: bool, path: str
 
 
 def test_any_address_where_all_are_listened_on() -> None:
-    with serving(policy=Policy.of("0.0.0.0")) as (_ask, port, _service, _board):
+    with serving(policy=AccessPolicy.of("0.0.0.0")) as (_ask, port, _service, _board):
         for host, status in (("192.168.2.99:8000", 200), ("[fe80::1]", 200), (socket.gethostname(), 200)):
             assert speak(port, posted(*usual(host)))[0][0] == status
         assert speak(port, posted(*usual("evil.example")))[0][0] == 421
@@ -397,61 +395,10 @@ def test_tokens(tmp_path: Path) -> None:
             read_token(tmp_path / name)
     for token in ("", "a b", "é", "a" * 1025):
         with pytest.raises(InputError, match="token: must be"):
-            Policy.of("127.0.0.1", token=token)
+            AccessPolicy.of("127.0.0.1", token=token)
     for host in ("a:80", "http://a", "", "a b"):
         with pytest.raises(InputError, match="allow-host: must be"):
-            Policy.of("127.0.0.1", [host])
+            AccessPolicy.of("127.0.0.1", [host])
     for origin in ("good.example", "null", "https://a/b", "*"):
         with pytest.raises(InputError, match="allow-origin: must be"):
-            Policy.of("127.0.0.1", origins=[origin])
-
-
-@pytest.mark.parametrize("way", ["file", "variable", "option"])
-def test_the_command_takes_a_token(tmp_path: Path, way: str) -> None:
-    bundle().save(tmp_path / "small.fire")
-    (tmp_path / "token").write_text("secret\n")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options = {"file": ["--token-file", str(tmp_path / "token")], "option": ["--token", "secret"]}.get(
-        way, []
-    )
-    if way == "variable":
-        environment["FIREFLOW_TOKEN"] = "secret"
-    command = [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--host", "0.0.0.0", *options], cwd=ROOT, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition(":")[2].rstrip("/\n"))
-        assert asking(port)("POST", POST, BODY)[0] == 401
-        assert asking(port)("POST", POST, BODY, Authorization="Bearer secret")[0] == 200
-        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        process.terminate()
-        _out, errors = process.communicate(timeout=30)
-    assert (b"secret" in shown) == (way == "option")
-    assert ("--token shows in the list of processes" in errors) == (way == "option")
-    assert "without a token" not in errors
-
-
-def test_an_open_service_says_so_and_a_taken_port_is_refused(tmp_path: Path) -> None:
-    bundle().save(tmp_path / "small.fire")
-    command = [sys.executable, "-m", "fireflow", "serve", str(tmp_path / "small.fire"), "--host", "0.0.0.0"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [*command, "--port", "0"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        port = process.stdout.readline().rpartition(":")[2].rstrip("/\n")
-        second = subprocess.run(
-            [*command, "--port", port], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        process.terminate()
-        _out, errors = process.communicate(timeout=30)
-    assert "without a token, whoever reaches this address may ask" in errors
-    assert second.returncode == 2
-    assert f"0.0.0.0 port {port} must be free" in second.stderr
+            AccessPolicy.of("127.0.0.1", origins=[origin])

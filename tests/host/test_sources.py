@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fireflow.host.sources import Source, from_arrays, open_source
+from fireflow.host.sources import PictureSource, from_arrays, open_pictures
 from fireflow.host.streams import StreamStopped, stdin_frames
 from fireflow.hw.errors import InputError
 from fireflow.quant.data import open_images
 from tests.host.tiny import RECORD, write_pictures
 
 
-def prepared(source: Source) -> np.ndarray:
+def prepared(source: PictureSource) -> np.ndarray:
     return np.stack([picture.pixels for picture in source])
 
 
@@ -52,7 +52,7 @@ def decoded(files: list[bytes]) -> np.ndarray:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_folder(folder: Path, workers: int) -> None:
-    source = open_source(str(folder), RECORD, workers=workers, keep=True)
+    source = open_pictures(str(folder), RECORD, workers=workers, keep=True)
     pictures = list(source)
     names = [str(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".png", ".jpg")]
     assert [picture.name for picture in pictures] == names
@@ -70,14 +70,14 @@ def test_folder(folder: Path, workers: int) -> None:
 
 
 def test_one_picture_and_arrays(folder: Path, tmp_path: Path) -> None:
-    whole = prepared(open_source(str(folder / "images" / "3.png"), RECORD))
+    whole = prepared(open_pictures(str(folder / "images" / "3.png"), RECORD))
     assert whole.shape == (1, 48, 48, 3)
     arrays = np.random.default_rng(0).integers(0, 256, (5, 60, 80, 3), dtype=np.uint8)
     np.save(tmp_path / "a.npy", arrays)
     np.savez(tmp_path / "a.npz", images=arrays)
     expected = np.stack([RECORD.prepare(array) for array in arrays])
-    np.testing.assert_array_equal(prepared(open_source(str(tmp_path / "a.npy"), RECORD)), expected)
-    np.testing.assert_array_equal(prepared(open_source(str(tmp_path / "a.npz"), RECORD)), expected)
+    np.testing.assert_array_equal(prepared(open_pictures(str(tmp_path / "a.npy"), RECORD)), expected)
+    np.testing.assert_array_equal(prepared(open_pictures(str(tmp_path / "a.npz"), RECORD)), expected)
     np.testing.assert_array_equal(prepared(from_arrays(arrays, RECORD)), expected)
 
 
@@ -86,7 +86,7 @@ def test_zip(folder: Path, tmp_path: Path) -> None:
         for path in sorted(folder.rglob("*.png"), reverse=True):
             archive.write(path, path.relative_to(folder))
         archive.writestr("images/2a.png", b"not a picture")
-    source = open_source(str(tmp_path / "p.zip"), RECORD)
+    source = open_pictures(str(tmp_path / "p.zip"), RECORD)
     pictures = list(source)
     assert [picture.name for picture in pictures] == [
         f"p.zip/images/{n}.png" for n in (0, 1, 2, 3, 4, 5, 6)
@@ -102,13 +102,13 @@ def test_damaged_pictures_are_left_out(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "b.png").write_bytes((folder / "images" / "1.png").read_bytes())
     (tmp_path / "c.jpg").write_bytes(jpegs(1)[0][:200])
-    source = open_source(str(tmp_path), RECORD)
+    source = open_pictures(str(tmp_path), RECORD)
     assert [Path(picture.name).name for picture in source] == ["b.png"]
     assert [Path(name).name for name, _reason in source.damaged] == ["a.png", "c.jpg"]
 
 
 def test_watched_folder(folder: Path, tmp_path: Path) -> None:
-    source = open_source(str(tmp_path), RECORD, watch=True)
+    source = open_pictures(str(tmp_path), RECORD, watch=True)
     names: list[str] = []
 
     def take() -> None:
@@ -198,7 +198,7 @@ def mjpeg() -> Iterator[Callable[[list[bytes], bool], str]]:
 @pytest.mark.parametrize("hang", [False, True])
 def test_http(mjpeg, hang: bool) -> None:
     files, pixels = jpegs(5), []
-    source = open_source(mjpeg(files, hang), RECORD, patience_s=0.5)
+    source = open_pictures(mjpeg(files, hang), RECORD, patience_s=0.5)
     assert source.live
     with pytest.raises(StreamStopped, match="break off" if hang else "end after 5"):
         pixels.extend(picture.pixels for picture in source)
@@ -232,11 +232,11 @@ def test_camera_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fireflow.host.streams._capture", lambda *_: camera)
     pixels = []
     with pytest.raises(StreamStopped, match="must give frames, not stop after 3; plug it in again"):
-        pixels.extend(picture.pixels for picture in open_source("/dev/video7", RECORD))
+        pixels.extend(picture.pixels for picture in open_pictures("/dev/video7", RECORD))
     np.testing.assert_array_equal(np.stack(pixels), np.stack([RECORD.prepare(f[:, :, ::-1]) for f in frames]))
     assert camera.released
     with pytest.raises(InputError, match="/dev/video7: must be a camera"):
-        open_source("/dev/video7", RECORD)
+        open_pictures("/dev/video7", RECORD)
 
 
 def test_video(tmp_path: Path) -> None:
@@ -252,13 +252,13 @@ def test_video(tmp_path: Path) -> None:
         if not whole:
             break
         expected.append(RECORD.prepare(np.ascontiguousarray(frame[:, :, ::-1])))
-    pixels = prepared(open_source(path, RECORD))
+    pixels = prepared(open_pictures(path, RECORD))
     assert len(pixels) == 6
     np.testing.assert_array_equal(pixels, np.stack(expected))
     assert abs(int(pixels[5, 0, 0, 0]) - 200) < 8, "RGB, not BGR"
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"bad\.mp4: must be a video"):
-        prepared(open_source(str(tmp_path / "bad.mp4"), RECORD))
+        prepared(open_pictures(str(tmp_path / "bad.mp4"), RECORD))
 
 
 def test_refused(tmp_path: Path) -> None:
@@ -274,15 +274,15 @@ def test_refused(tmp_path: Path) -> None:
         "bad.npy": r"must be uint8 of shape \(N, H, W, 3\), not float64",
     }.items():
         with pytest.raises(InputError, match=text):
-            open_source(str(tmp_path / name), RECORD)
+            open_pictures(str(tmp_path / name), RECORD)
     with pytest.raises(InputError, match="must be a stream that answers"):
-        open_source("http://127.0.0.1:1/", RECORD)
+        open_pictures("http://127.0.0.1:1/", RECORD)
     with pytest.raises(InputError, match="only a folder can be watched"):
-        open_source("http://127.0.0.1:1/", RECORD, watch=True)
+        open_pictures("http://127.0.0.1:1/", RECORD, watch=True)
 
 
 def test_stops_in_the_middle(folder: Path) -> None:
-    source = open_source(str(folder), RECORD)
+    source = open_pictures(str(folder), RECORD)
     taken = []
     for picture in source:
         taken.append(picture)

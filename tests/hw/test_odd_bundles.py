@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fireflow.host.design import load
-from fireflow.hw.boards import Resources, board
+from fireflow.host.interface import load
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.dataflow.build import to_dataflow
@@ -21,6 +20,7 @@ from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import parse_json
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import Resources, board
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet
@@ -101,8 +101,8 @@ def use(path: Path) -> None:
     """What commands do with a bundle, as far as it takes no tools."""
     from fireflow.hw.report import report_page
 
-    bundle, design = load(path)
-    assert design.interval_s > 0
+    bundle, interface = load(path)
+    assert interface.interval_s > 0
     assert Simulator(bundle.graph).run(bundle.golden.images).shape == bundle.golden.scores.shape
     data = bundle.read(BITSTREAM_RECORD)
     assert bundle.hardware is None or bundle.hardware.dataflow(bundle.graph).layers

@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Concat, Conv, GlobalSum, Threshold
-from fireflow.hw.simulator import Simulator, lanes, program
+from fireflow.hw.simulator import Simulator, calls, lanes
 from fireflow.hw.simulator.lanes import packed_tensors
 from fireflow.hw.simulator.plan import ConvStep, EvalStep, make_plan
 from fireflow.hw.types import TensorType
@@ -55,7 +55,7 @@ def test_random_graphs_on_two_threads(graph: Graph) -> None:
 @given(graphs())
 def test_random_graphs_in_small_tiles(graph: Graph) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "TILE_BYTES", 300)
+        patch.setattr(calls, "TILE_BYTES", 300)
         assert_simulates(graph, pictures(graph, 4))
 
 
@@ -66,7 +66,7 @@ def test_random_graphs_with_three_images_in_a_number(graph: Graph) -> None:
         patch.setattr(lanes, "_COST_PER_ACCUMULATOR", -1)
         patch.setattr(lanes, "_COST_PER_PACKED_VALUE", 0)
         assert_simulates(graph, pictures(graph, 7))
-        patch.setattr(program, "TILE_BYTES", 300)
+        patch.setattr(calls, "TILE_BYTES", 300)
         assert_simulates(graph, pictures(graph, 4))
 
 

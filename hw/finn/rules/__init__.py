@@ -35,7 +35,8 @@ def rule_of(op: Op) -> Rule:
 
 def rule_of_file(model: ModelWrapper, node: NodeProto) -> Rule:
     """The rule that takes a node of a simplified file."""
-    return next(rule for rule in RULES if rule.takes_node(model, node))
+    (found,) = (rule for rule in RULES if rule.takes_node(model, node))
+    return found
 
 
 def rule_of_lowered(model: ModelWrapper, node: NodeProto) -> Rule:

@@ -17,7 +17,6 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
-from fireflow.hw.dataflow.layers import Layer
 from fireflow.hw.finn.datatypes import smallest_type
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Op
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 Step: TypeAlias = Callable[[ModelWrapper], None] | Transformation
 """A change of a model, in place."""
 Scales: TypeAlias = dict[str, float]
-"""Of quantized tensors by name: real value = integer * scale."""
+"""Scales of quantized tensors by name: real value = integer * scale."""
 
 WINDOW = ("dilations", "kernel_shape", "pads", "strides")
 """ONNX's attributes of a window, all lists of integers."""
@@ -88,7 +87,7 @@ class Rule:
     respells: ClassVar[tuple[str, ...]] = ()
     """Further ones of a file, of which its steps of `Stage.SIMPLIFY` or the loader make those."""
     forms: ClassVar[Forms] = {}
-    """Of either; checked before ONNX reads a node."""
+    """The limit of either; checked before ONNX reads a node."""
     reads_sums: ClassVar[tuple[str, ...]] = ()
     """Those that may read what a convolution sums up, which is not quantized."""
     steps: ClassVar[Steps] = {}
@@ -111,8 +110,6 @@ class Rule:
     hardware_turn: ClassVar[int] = 2
     """When `hardware` runs: 0 for what FINN would else take into a product; 1 for products, whose sums are INT32 once
     a transformation of FINN's has inferred types anew; 2 for all others."""
-    fuses: ClassVar[tuple[type[Op], ...]] = ()
-    """Operations in front of it that our layer computes too."""
 
     def __init_subclass__(cls, op: type[Op]) -> None:
         assert op not in Rule.registered, f"{op.__name__} has a rule: {Rule.registered[op]}"
@@ -196,16 +193,3 @@ class Rule:
     def hardware(self) -> tuple[Step, ...]:
         """What makes FINN's hardware layers of its nodes; called, and run, inside `environment.finn`."""
         return ()
-
-    def choice(self, layer: Layer) -> Mapping[str, Any]:
-        """Attributes of FINN's that choose between RTL and HLS, where the layer is of its kind."""
-        return {}
-
-    def folding(self, kind: str, layer: Layer) -> Mapping[str, Any] | None:
-        """Attributes that fold FINN's node as a layer of ours is; None for a layer of another rule's.
-
-        Args:
-            kind: of FINN's node, without _rtl or _hls.
-            layer: that does its work here.
-        """
-        return None

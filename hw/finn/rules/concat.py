@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from finn.transformation.streamline.reorder import MoveMulPastJoinConcat, MoveTransposePastJoinConcat
 from onnx import AttributeProto, NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from fireflow.hw.dataflow import layers
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.qonnx_file import attribute, place
 from fireflow.hw.finn.rules.base import Form, Forms, Rule, Scales, Stage, Step, Steps
@@ -49,6 +47,3 @@ class ConcatRule(Rule, op=Concat):
         from finn.transformation.fpgadataflow.convert_to_hw.concat import InferConcatLayer
 
         return (InferConcatLayer(),)
-
-    def folding(self, kind: str, layer: layers.Layer) -> Mapping[str, Any] | None:
-        return {"SIMD": layer.input.lanes} if isinstance(layer, layers.Concat) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from finn.transformation.streamline.reorder import MoveScalarMulPastConv
@@ -16,8 +16,6 @@ from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.extract_conv_bias import ExtractBiasFromConv
 from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 
-from fireflow.hw.dataflow.layers import Layer, MatMul, Pad, Window
-from fireflow.hw.dataflow.memory import RAM_STYLES
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.edits import complete_attributes, integers, new_constant, new_tensor
 from fireflow.hw.finn.qonnx_file import QONNX, attribute, is_weight, place, quantizer
@@ -221,20 +219,6 @@ class ConvRule(Rule, op=Conv):
         )
 
         return (InferQuantizedMatrixVectorActivation(),)
-
-    def choice(self, layer: Layer) -> Mapping[str, Any]:
-        """FINN's RTL multiplies in DSPs alone."""
-        in_luts = isinstance(layer, MatMul) and layer.kernel == "lut"
-        return {"preferred_impl_style": "hls", "resType": "lut"} if in_luts else {}
-
-    def folding(self, kind: str, layer: Layer) -> Mapping[str, Any] | None:
-        if isinstance(layer, MatMul):
-            memory = {"mem_mode": "internal_decoupled", "ram_style": RAM_STYLES[layer.memory]}
-            return {"PE": layer.pe, "SIMD": layer.simd, **memory}
-        if isinstance(layer, Window):
-            style = {"ram_style": RAM_STYLES[layer.memory]}
-            return {"SIMD": layer.input.lanes, "parallel_window": int(layer.parallel), **style}
-        return {"SIMD": layer.input.lanes} if isinstance(layer, Pad) else None
 
 
 def _check_inputs(model: ModelWrapper, node: NodeProto, scales: Scales) -> NodeProto:

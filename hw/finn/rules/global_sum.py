@@ -16,7 +16,7 @@ from fireflow.hw.finn.qonnx_file import AVERAGES, attribute, head, place
 from fireflow.hw.finn.rules.base import WINDOW, Form, Forms, Rule, Scales, Stage, Step, Steps
 from fireflow.hw.finn.writer import Writer
 from fireflow.hw.graph import Node
-from fireflow.hw.ops import Bias, GlobalSum, Relu
+from fireflow.hw.ops import GlobalSum
 
 
 def _one_window_is_global(model: ModelWrapper) -> None:
@@ -159,7 +159,6 @@ class GlobalSumRule(Rule, op=GlobalSum):
     lowered = "ReduceSum"
     parameter = "axes"
     bounded = False  # nothing is computed of it
-    fuses = (Bias, Relu)
 
     def check(self, model: ModelWrapper, node: NodeProto, scales: Scales) -> None:
         if node.op_type == "Flatten":

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from finn.transformation.streamline.reorder import MoveMulPastMaxPool
 from onnx import AttributeProto, NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from fireflow.hw.dataflow import layers
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.edits import complete_attributes, new_tensor
 from fireflow.hw.finn.qonnx_file import QONNX, attribute, place
@@ -110,8 +108,3 @@ class MaxPoolRule(Rule, op=MaxPool):
         from finn.transformation.fpgadataflow.convert_to_hw.pool import InferPool
 
         return (InferPool(),)
-
-    def folding(self, kind: str, layer: layers.Layer) -> Mapping[str, Any] | None:
-        if not isinstance(layer, layers.MaxPool):
-            return None
-        return {"PE" if kind == "Pool" else "SIMD": layer.input.lanes}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from finn.transformation.streamline.absorb import AbsorbTransposeIntoMultiThreshold
@@ -11,11 +10,9 @@ from onnx import AttributeProto, NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from fireflow.hw.dataflow import layers
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.datatypes import smallest_type
 from fireflow.hw.finn.edits import affine, constants_before, integers, new_constant, new_tensor, remove
-from fireflow.hw.finn.generate import DEEPER_THAN_ANY
 from fireflow.hw.finn.lowered import ACCUMULATOR_LIMIT
 from fireflow.hw.finn.qonnx_file import QONNX, is_weight, place, quantizer
 from fireflow.hw.finn.rules.base import Form, Forms, Rule, Scales, Stage, Step, Steps
@@ -180,9 +177,3 @@ class ThresholdRule(Rule, op=Threshold):
         from finn.transformation.fpgadataflow.convert_to_hw.thresholding import InferThresholdingLayer
 
         return (InferThresholdingLayer(),)
-
-    def folding(self, kind: str, layer: layers.Layer) -> Mapping[str, Any] | None:
-        if not isinstance(layer, layers.Threshold):
-            return None
-        depth = layer.BRAM_DEPTH if layer.memory == "bram" else DEEPER_THAN_ANY
-        return {"PE": layer.pe, "depth_trigger_bram": depth}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 from skimage.data import data_dir
 
-from fireflow.host.cli import build, main
+import fireflow
+from fireflow.host.cli import main
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Placeable
 from fireflow.hw.bundle import RTL, Bundle, Golden, Manifest
+from fireflow.hw.contents import Contents, read_contents
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.dataflow.schedule import Timing
@@ -67,28 +69,25 @@ def test_verdict(lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "a.fire" / RTL).exists()
 
 
-@pytest.mark.parametrize("more", [[], ["--target-fps", "20000"]])
+@pytest.mark.parametrize("target_fps", [None, 20000.0])
 def test_what_the_open_tools_could_not_place_spares_luts(
-    lowered: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+    lowered: Path, monkeypatch: pytest.MonkeyPatch, target_fps: float | None
 ) -> None:
-    parser = argparse.ArgumentParser()
-    build.add_arguments(parser)
     bundle = Bundle.load(lowered)
 
-    def plan(*options: str) -> Plan:
-        command = [str(lowered), "-o", "x.fire", "--board", "pynq-z2", *more, *options]
-        return build._plan(parser.parse_args(command), bundle)
+    def plan(toolchain: str | None = None, spare: str | None = None) -> Plan:
+        return fireflow.plan(bundle, board="pynq-z2", target_fps=target_fps, toolchain=toolchain, spare=spare)
 
     plain = plan()
     monkeypatch.setattr(type(TOOLCHAINS["open"]), "placeable", Placeable(plain.used.lut, 0.82))
-    assert plan("--toolchain", "open").folding == plain.folding
+    assert plan("open").folding == plain.folding
     monkeypatch.setattr(type(TOOLCHAINS["open"]), "placeable", Placeable(plain.used.lut * 0.7, 0.82))
-    small = plan("--toolchain", "open")
+    small = plan("open")
     assert small.used.lut < plain.used.lut
-    if not more:
+    if target_fps is None:
         assert small.used.lut <= plain.used.lut * 0.7
-    assert plan("--toolchain", "vivado").folding == plain.folding
-    assert plan("--spare", "lut").used.lut <= plain.used.lut
+    assert plan("vivado").folding == plain.folding
+    assert plan(spare="lut").used.lut <= plain.used.lut
 
 
 @pytest.mark.parametrize(
@@ -205,6 +204,30 @@ def test_a_bundle_that_was_not_built(lowered: Path, capsys: pytest.CaptureFixtur
         )
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders whose files are read and hashed, one entry for each time."""
+    folders: list[Path] = []
+
+    def counted(folder: Path, limits: Mapping[str, int]) -> Contents:
+        folders.append(folder)
+        return read_contents(folder, limits)
+
+    monkeypatch.setattr("fireflow.hw.bundle.read_contents", counted)
+    return folders
+
+
+@pytest.mark.parametrize("command", ["simulate", "report", "build"])
+def test_a_bundle_is_read_once(built: Path, tmp_path: Path, reads: list[Path], command: str) -> None:
+    more = {
+        "simulate": [str(PHOTO)],
+        "report": ["-o", str(tmp_path / "page.html")],
+        "build": ["--board", "pynq-z2", "--target-fps", "5000", "-o", str(tmp_path / "again.fire")],
+    }
+    assert main([command, str(built), *more[command]]) == 0
+    assert reads == [built]
+
+
 def test_every_file_of_the_rtl_is_hashed(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,9 +242,12 @@ def test_every_file_of_the_rtl_is_hashed(
 
 
 @pytest.mark.timeout(600)  # the first build takes a minute or more
-def test_rtl_verified_simulated_reported(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rtl_verified_simulated_reported(
+    built: Path, reads: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert (built / RTL / SOURCES).is_file()
     assert main(["verify", str(built), "--rtl", "--images", str(PHOTO), "--count", "1", "--json"]) == 0
+    assert reads == [built]
     found = json.loads(capsys.readouterr().out)
     assert found["passed"] is True
     assert found["differing"] == 0
@@ -233,6 +259,7 @@ def test_rtl_verified_simulated_reported(built: Path, capsys: pytest.CaptureFixt
     )
 
     assert main(["simulate", str(built), str(PHOTO), "--engine", "rtl", "--json"]) == 0
+    assert reads == [built, built]
     captured = capsys.readouterr()
     assert re.search(r"RTL: \d+ cycles to the first scores", captured.err)
     bundle = Bundle.load(built)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.host.design import load
 from fireflow.host.devices.overlay import dma_addresses, place_overlay
+from fireflow.host.interface import load
 from fireflow.hw.bitstream.steps import Progress
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Result, Toolchain, toolchain
 from fireflow.hw.bitstream.toolchains.base import Say, option
-from fireflow.hw.boards import Board
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError, ToolFailure
+from fireflow.hw.parts import Board, board
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.rtl.stitch import Design
 from tests.hw.bitstream.vivado_mock import HERE, install
@@ -110,6 +111,18 @@ def test_a_toolchain_is_one_object(
     assert json.loads(capsys.readouterr().out)["toolchains"]["copy"] is True
 
 
+def test_a_board_that_the_tools_do_not_know_is_told_at_once(
+    lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(lowered, tmp_path / "a.fire", "--toolchain", "open", board="kv260")) == 2
+    assert re.search(
+        r"part: the open tools must know it \(xc7z020clg400-1\), and do not know xck26\S+; use --toolchain vivado",
+        capsys.readouterr().err,
+    )
+    with pytest.raises(InputError, match="board: must be one of FINN's, not 'Other'; use PYNQ-Z1, "):
+        TOOLCHAINS["finn"].check(replace(board("kv260"), name="Other"), TOOLCHAINS["finn"].Options())
+
+
 def test_an_unknown_toolchain_is_refused_with_the_names() -> None:
     with pytest.raises(
         InputError, match=r"^toolchain: must be one of open, vivado, finn, not 'quartus'; choose one$"
@@ -141,9 +154,9 @@ def test_vivado_to_a_bundle_that_a_board_takes(
     assert captured.out.splitlines()[-1] == str(output)
     assert "place: done before" in captured.err
     assert "250 MHz" in captured.out
-    bundle, design = load(output)
+    bundle, interface = load(output)
     assert bundle.hardware is not None
-    assert bundle.hardware.clock_mhz == design.clock_mhz == 250
+    assert bundle.hardware.clock_mhz == interface.clock_mhz == 250
     record = json.loads((output / "bitstream.json").read_text())
     assert record["toolchain"] == "vivado"
     assert record["tools"] == {"vivado": "2023.2"}
@@ -159,7 +172,7 @@ def test_vivado_to_a_bundle_that_a_board_takes(
         in page
     )
     assert page.count('<th class="n">in the bitstream') == 1
-    bit = place_overlay(design)
+    bit = place_overlay(interface)
     assert dma_addresses(bit.with_suffix(".hwh")) == {"idma0": 0xA000_0000, "odma0": 0xA001_0000}
 
 
@@ -178,10 +191,10 @@ def test_vivado_elsewhere(
     subprocess.run([folder / "run.sh"], check=True, capture_output=True)
     mock.setenv("PATH", str(tmp_path))  # Vivado is not here
     assert main([*build, "--results", str(folder)]) == 0
-    design = load(output)[1]
-    assert design.bitstream is not None
-    assert design.clock_mhz == pytest.approx(1000 / 9)
-    assert place_overlay(design).is_file()
+    interface = load(output)[1]
+    assert interface.bitstream is not None
+    assert interface.clock_mhz == pytest.approx(1000 / 9)
+    assert place_overlay(interface).is_file()
     mock.setenv("MOCK_VIVADO", "")
     assert main([*build, "--results", str(folder), "--scripts-only", str(folder)]) == 2
     assert main([*build, "--scripts-only", str(folder)]) == 2
@@ -214,8 +227,8 @@ def test_finn_elsewhere(
     (folder / "output/report/post_route_timing.rpt").write_text(report)
     assert main([*build, "--results", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(output)
-    design = load(output)[1]
-    assert dma_addresses(place_overlay(design).with_suffix(".hwh")) == {
+    interface = load(output)[1]
+    assert dma_addresses(place_overlay(interface).with_suffix(".hwh")) == {
         "idma0": 0x4000_0000,
         "odma0": 0x4001_0000,
     }

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.host.cli import bench_driver, bench_training, main
-from fireflow.host.cli.bench import MAX_GROWTH_BYTES, Row, _facts
+from fireflow.host.bench.driver import DriverRow, problems
+from fireflow.host.cli import main
+from fireflow.pipeline.bench import training
+from fireflow.pipeline.bench.simulator import MAX_GROWTH_BYTES, EngineRow, _facts
 from tests.host.boards import bundle as small
 
 
@@ -27,25 +29,25 @@ def test_all_engines(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not facts["memory_grows"]
 
 
-def rows(fast_scores: list[float]) -> list[Row]:
+def rows(fast_scores: list[float]) -> list[EngineRow]:
     return [
-        Row("interpreter", 1, 1, 1, [0.2], 1, [1, 2]),
-        Row("fast", 1, 1, 1, [0.01, 0.02, 0.9], 1, fast_scores),
-        Row("qonnx", 1, 1, 1, [0.4], 1, [0.1, 0.2]),
-        Row("onnxruntime", 1, 1, 1, [0.01], 1, [0.1, 0.2]),
+        EngineRow("interpreter", 1, 1, 1, [0.2], 1, [1, 2]),
+        EngineRow("fast", 1, 1, 1, [0.01, 0.02, 0.9], 1, fast_scores),
+        EngineRow("qonnx", 1, 1, 1, [0.4], 1, [0.1, 0.2]),
+        EngineRow("onnxruntime", 1, 1, 1, [0.01], 1, [0.1, 0.2]),
     ]
 
 
 def test_ratios_and_failures() -> None:
     stream = [{"images": 64, "peak_bytes": 100}, {"images": 512, "peak_bytes": 100 + MAX_GROWTH_BYTES}]
-    facts = _facts(Path("m.fireq"), rows([1, 2]), stream)
+    facts = _facts(rows([1, 2]), stream)
     fast = facts["rows"][1]
     assert (fast["ms_per_image"], fast["times_onnxruntime"], fast["faster_than_qonnx"]) == (20.0, 2.0, 20.0)
     assert facts["same_integers"]
     assert not facts["memory_grows"]
-    assert not _facts(Path("m.fireq"), rows([1, 3]), stream)["same_integers"]
+    assert not _facts(rows([1, 3]), stream)["same_integers"]
     stream[1]["peak_bytes"] += 1
-    assert _facts(Path("m.fireq"), rows([1, 2]), stream)["memory_grows"]
+    assert _facts(rows([1, 2]), stream)["memory_grows"]
 
 
 def test_training(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,15 +58,13 @@ def test_training(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     )  # takes minutes; test_train.py compiles
     assert main(["bench", "training", str(model), "--batch-size", "2", "--rounds", "1", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [row["way"] for row in facts["rows"]] == list(bench_training.WAYS)
+    assert [row["way"] for row in facts["rows"]] == list(training.WAYS)
     assert facts["rows"][0]["times_as_fast"] == 1
     assert all(row["ms_per_step"] > 0 for row in facts["rows"])
 
 
 def test_training_ratio() -> None:
-    rows = bench_training._rows(
-        {bench_training.BREVITAS: [4.0, 2.0, 9.0], bench_training.FUSED: [1.0, 0.5, 3.0]}
-    )
+    rows = training._rows({training.BREVITAS: [4.0, 2.0, 9.0], training.FUSED: [1.0, 0.5, 3.0]})
     assert [(row["ms_per_step"], row["times_as_fast"]) for row in rows] == [(4000, 1), (1000, 4)]
 
 
@@ -90,16 +90,16 @@ def test_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_driver_says_what_it_misses() -> None:
-    good = bench_driver.Row("fireflow", 1, 4, 300, 96.0, 100.0, 1.0, 0)
-    host = bench_driver.Row("fireflow", 1, 4, 1000, 900.0, 0.0, 0.4, 0)
-    other = bench_driver.Row("another", 1, 1, 300, 30.0, 100.0, 9.0, 0)
-    assert bench_driver.problems([good, host, other]) == []
+    good = DriverRow("fireflow", 1, 4, 300, 96.0, 100.0, 1.0, 0)
+    host = DriverRow("fireflow", 1, 4, 1000, 900.0, 0.0, 0.4, 0)
+    other = DriverRow("another", 1, 1, 300, 30.0, 100.0, 9.0, 0)
+    assert problems([good, host, other]) == []
     slow, busy = replace(good, fps=94.0), replace(host, cpu_ms=0.6)
-    (problem,) = bench_driver.problems([slow, host, other])
+    (problem,) = problems([slow, host, other])
     assert "must reach 95% of the ceiling, not 94.0%" in problem
-    (problem,) = bench_driver.problems([good, busy, other])
+    (problem,) = problems([good, busy, other])
     assert "at most 0.5 ms, not 0.600" in problem
-    (problem,) = bench_driver.problems([good, host, replace(other, wrong=2)])
+    (problem,) = problems([good, host, replace(other, wrong=2)])
     assert problem == "another: every score must be right, not 2 wrong"
 
 

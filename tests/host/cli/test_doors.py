@@ -20,7 +20,7 @@ from fireflow.host.cli import main
 from fireflow.host.cli.arguments import split_share
 from fireflow.host.pictures import find_pictures, prepared, read_picture
 from fireflow.host.service.decoding import Decoder
-from fireflow.host.sources import open_source
+from fireflow.host.sources import open_pictures
 from fireflow.host.streams import stdin_frames
 from fireflow.hw import images
 from fireflow.hw.errors import InputError
@@ -75,7 +75,7 @@ def through_every_door(path: Path, archive: Path, cache: Path) -> dict[str, Any]
             refused[f"host {file.name}"] = str(error).replace(str(file), "")
     for door, where in (("run", path), ("run zip", archive)):
         prefix = f"{path}/" if door == "run" else f"{archive.name}/"
-        for picture in open_source(str(where), RECORD, keep=True):
+        for picture in open_pictures(str(where), RECORD, keep=True):
             assert picture.shown.mode == "RGB"
             found[door][picture.name.removeprefix(prefix)] = picture.pixels
     with accelerator() as (device, _board), closing(Decoder(device, print, 4)) as decoder:
@@ -136,7 +136,7 @@ def test_folder_and_zip_leave_out_the_same(tmp_path: Path) -> None:
         assert open_images(where).names == names
         assert open_images(where).left_out == left_out
         assert open_images(where).class_names == ("a", "b", "c")
-        source = open_source(str(where), RECORD)
+        source = open_pictures(str(where), RECORD)
         assert (source.total, source.left_out) == (6, left_out)
         assert len(list(source)) == 6
     found, left_out = find_pictures([folder, folder / "a" / "1.png"])
@@ -158,7 +158,7 @@ def test_what_nothing_here_reads_is_said_with_what_it_needs(
         with pytest.raises(InputError, match=rf"set(\.zip)?: must hold at least one image, {line}"):
             open_images(where)
         with pytest.raises(InputError, match=rf"set(\.zip)?: must hold at least one picture, {line}"):
-            open_source(str(where), RECORD)
+            open_pictures(str(where), RECORD)
 
 
 def test_links_to_folders_are_followed_and_never_in_circles(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "scandir", closed)
     for door in (
         open_images,
-        lambda path: open_source(str(path), RECORD),
+        lambda path: open_pictures(str(path), RECORD),
         lambda path: find_pictures([path]),
     ):
         with pytest.raises(InputError, match="b: the folder must be readable, not Permission denied"):
@@ -223,7 +223,7 @@ def test_named_files(tmp_path: Path) -> None:
     for name in ("pipe.npy", "pipe.zip", "pipe.mp4"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(InputError, match=f"{name}: must be a picture, .* and it is no regular file"):
-            open_source(str(tmp_path / name), RECORD)
+            open_pictures(str(tmp_path / name), RECORD)
     with pytest.raises(InputError, match=r"pipe\.npy: .*no regular file"):
         read_picture(tmp_path / "pipe.npy", RECORD)
     np.save(tmp_path / "strip.npy", np.zeros((1, 4000, 3), np.uint8))
@@ -239,7 +239,7 @@ def test_damaged_members_of_a_zip(tmp_path: Path) -> None:
     content = bytearray(archive.read_bytes())
     content[60] ^= 1
     archive.write_bytes(content)
-    source = open_source(str(archive), RECORD)
+    source = open_pictures(str(archive), RECORD)
     assert [picture.name for picture in source] == ["set.zip/b.png"]
     assert source.damaged[0][1].startswith(
         "set.zip/a.png: must be a picture that can be decoded, not damaged ("
@@ -343,7 +343,7 @@ def test_rtsp(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         Exception, match=r"RTSP://\.\.\.@camera/1: the stream must go on, not end after 3"
     ) as end:
-        pixels.extend(picture.pixels for picture in open_source(url, RECORD, patience_s=7))
+        pixels.extend(picture.pixels for picture in open_pictures(url, RECORD, patience_s=7))
     assert "secret" not in str(end.value)
     np.testing.assert_array_equal(np.stack(pixels), np.stack([RECORD.prepare(f[:, :, ::-1]) for f in frames]))
     given, backend, limits = asked[0]
@@ -353,13 +353,13 @@ def test_rtsp(monkeypatch: pytest.MonkeyPatch) -> None:
         cv2.CAP_PROP_READ_TIMEOUT_MSEC: 7000,
     }
     with pytest.raises(InputError, match="camera/1: must be a stream that answers with a video"):
-        list(open_source(url, RECORD))
+        list(open_pictures(url, RECORD))
 
 
 def test_rtsp_where_nobody_answers() -> None:
     pytest.importorskip("cv2")
     with pytest.raises(InputError, match=r"rtsp://127\.0\.0\.1:1/: must be a stream that answers"):
-        list(open_source("rtsp://127.0.0.1:1/", RECORD, patience_s=2))
+        list(open_pictures("rtsp://127.0.0.1:1/", RECORD, patience_s=2))
 
 
 def test_stdin_takes_phones_photos_and_goes_on_behind_damaged_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,6 +384,6 @@ def test_stdin_takes_phones_photos_and_goes_on_behind_damaged_ones(monkeypatch: 
         monkeypatch.setattr(
             sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.FileIO(file.fileno(), closefd=False)))
         )
-        source = open_source("-", RECORD)
+        source = open_pictures("-", RECORD)
         assert len(list(source)) == 2
     assert "must be a picture that can be decoded, not damaged" in source.damaged[0][1]

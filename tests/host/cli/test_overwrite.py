@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.host.cli.records import open_writer
-from fireflow.hw.boards import Resources
+from fireflow.host.records import open_writer
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts
 from fireflow.hw.overwrite import Loss, duration, timed
+from fireflow.hw.parts import Resources
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.pipeline.exporting import check_export
 from fireflow.quant.build import load_network
@@ -141,7 +141,7 @@ def test_a_build_replaces_only_what_was_quick(
 ) -> None:
     path = changed(**parts)
     before = contents(path)
-    monkeypatch.setattr("fireflow.host.cli.build._plan", reached)
+    monkeypatch.setattr("fireflow.plan", reached)
     command = build(plain, path)
     if lost is not None:
         assert lost in refused(*command)
@@ -244,7 +244,7 @@ def test_files_of_others_in_a_bundle(
     for command in (["lower", model, "-o", other], build(plain, other), ["lower", model, "-o", model]):
         assert "must be" in refused(*command)
     assert [file.name for file in other.iterdir()] == ["manifest.json"]
-    monkeypatch.setattr("fireflow.host.cli.build._plan", reached)
+    monkeypatch.setattr("fireflow.plan", reached)
     with pytest.raises(Reached):  # a lowered bundle is replaced as ever
         main(build(plain, Path(shutil.copytree(plain, tmp_path / "plain.fire"))))
 

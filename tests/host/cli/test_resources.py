@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.contents import read_contents
 from fireflow.hw.dataflow.cost import costs
 from fireflow.hw.dataflow.layers import Fifo, MatMul
+from fireflow.hw.parts import Resources
 from fireflow.hw.rtl import count
 from fireflow.hw.tools import yosys
 from tests.hw.networks import squeezenet
@@ -36,18 +37,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The modules that Yosys was asked to count; it finds 10 LUTs and 20 FFs in each."""
     modules: list[str] = []
 
-    def resources(top: str, *_args: object, **_more: object) -> yosys.Resources:
+    def resources(top: str, *_args: object, **_more: object) -> yosys.Cells:
         modules.append(top)
-        return yosys.Resources(lut=10, ff=20)
+        return yosys.Cells(Resources(lut=10, ff=20))
 
     monkeypatch.setattr(yosys, "resources", resources)
     return modules
 
 
 def test_counts_are_told_kept_and_shown(
-    built: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+    built: Path, asked: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["resources", str(built), "--jobs", "2", "--json"]) == 0
+    reads: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "fireflow.hw.bundle.read_contents",
+            lambda folder, limits: reads.append(folder) or read_contents(folder, limits),
+        )
+        assert main(["resources", str(built), "--jobs", "2", "--json"]) == 0
+    assert reads == [built]  # read and hashed once
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     bundle = Bundle.load(built)
@@ -77,7 +85,7 @@ def test_counts_are_told_kept_and_shown(
 def test_what_does_not_fit_by_the_counts(
     built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(yosys, "resources", lambda *_args, **_more: yosys.Resources(lut=10_000, dsp=1))
+    monkeypatch.setattr(yosys, "resources", lambda *_args, **_more: yosys.Cells(Resources(lut=10_000, dsp=1)))
     assert main(["resources", str(built)]) == 1
     told = capsys.readouterr().out
     assert "does not fit 80% of PYNQ-Z2" in told
@@ -91,7 +99,7 @@ def test_an_interrupted_count_leaves_the_bundle_as_it_was(
 ) -> None:
     before = (built / "manifest.json").read_bytes()
 
-    def refused(top: str, *_args: object, **_more: object) -> yosys.Resources:
+    def refused(top: str, *_args: object, **_more: object) -> yosys.Cells:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(yosys, "resources", refused)

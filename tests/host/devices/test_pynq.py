@@ -20,8 +20,8 @@ from fireflow.host.devices.overlay import (
     virtual_payload,
 )
 from fireflow.hw.errors import InputError
-from fireflow.hw.parts.description import family_of
-from tests.host.boards import accelerator, design, graph, open_board
+from fireflow.hw.parts.boards import family_of
+from tests.host.boards import accelerator, graph, interface, open_board
 from tests.hw.networks import pictures
 
 BOARD = os.environ.get("FIREFLOW_TEST_BOARD", "").rpartition(":")[2]
@@ -32,7 +32,7 @@ IMAGES = pictures(5, (12, 12, 3))
 def test_clocks_are_set() -> None:
     with accelerator() as (device, _board):
         clocks = device.device.clocks()
-        pll = family_of(BOARD).pll_mhz
+        pll = family_of(BOARD).system.clock.pll_mhz
         assert clocks.asked_mhz == 200
         assert clocks.actual_mhz == pytest.approx(pll / {1000: 5, 1500: 8}[pll], rel=1e-3)
 
@@ -41,11 +41,11 @@ def test_a_changed_bitstream_is_another_overlay() -> None:
     names = set()
     for text in (b"one", b"two"):
         device, board = open_board()
-        source = device._design.bitstream
+        source = device._interface.bitstream
         source.write_bytes(source.read_bytes()[:-8] + text.ljust(8))
         from fireflow.host.devices.overlay import place_overlay
 
-        names.add(place_overlay(device._design).name)
+        names.add(place_overlay(device._interface).name)
         board.close()
     assert len(names) == 2
     assert all(name.startswith("fireflow-") for name in names)
@@ -56,21 +56,21 @@ def test_bits_of_the_open_tools_are_loaded() -> None:
     path = os.environ.get("FIREFLOW_TEST_BUNDLE")
     if not path:
         pytest.skip("no bundle with a real bitstream was given")
-    from fireflow.host.design import load
-    from fireflow.host.devices.fabric import Fabric, Memory
+    from fireflow.host.devices.fpga_model import FpgaModel, Memory
     from fireflow.host.devices.machine import Machine
     from fireflow.host.devices.pynq import PynqDevice
     from fireflow.host.devices.pynq_virtual import make_board
     from fireflow.host.driver import Accelerator
+    from fireflow.host.interface import load
     from fireflow.hw.simulator import Simulator
 
     bundle, built = load(Path(path))
     assert built.bitstream is not None
     memory = Memory(0x10000000, 1 << 26)
-    fabric = Fabric(built, Simulator(bundle.graph).run, memory, interval_s=0.0, latency_s=0.0)
-    machine = Machine(fabric, family_of(built.board), built.board)
+    fpga = FpgaModel(built, Simulator(bundle.graph).run, memory, interval_s=0.0, latency_s=0.0)
+    machine = Machine(fpga, family_of(built.board), built.board)
     device = PynqDevice(built, make_board(machine))
-    with Accelerator(bundle, device, deadline_s=10, design=built) as accelerator:
+    with Accelerator(bundle, device, deadline_s=10, interface=built) as accelerator:
         checked = accelerator.selftest()
         assert checked.images == len(bundle.golden.images)
         assert checked.passed
@@ -91,8 +91,8 @@ def test_a_changed_description_is_read() -> None:
     """The same bitstream with another clock: pynq's cache knows the bitstream, and would give the old clock."""
     first, board = open_board()
     first.program()
-    source = first._design.bitstream
-    changed = replace(first._design, clock_mhz=100.0)
+    source = first._interface.bitstream
+    changed = replace(first._interface, clock_mhz=100.0)
     from fireflow.host.devices.pynq import PynqDevice
 
     try:
@@ -112,7 +112,7 @@ def test_a_changed_description_is_read() -> None:
 
 def test_corrupted_bitstream() -> None:
     device, _board = open_board()
-    source = device._design.bitstream
+    source = device._interface.bitstream
     whole = source.read_bytes()
     device.overlay_file.write_bytes(whole[:-3])
     with pytest.raises(DeviceError, match=r"must load on .*, not fail with"):
@@ -124,16 +124,16 @@ def test_bitstream_of_another_board() -> None:
     device, _board = open_board()
     from fireflow.host.devices.pynq import PynqDevice
 
-    other = "KV260" if family_of(BOARD).name == "zynq" else "Pynq-Z1"
+    other = "KV260" if family_of(BOARD).name == "xc7" else "Pynq-Z1"
     with pytest.raises(InputError, match="must be a bitstream for a part of"):
-        PynqDevice(replace(device._design, board=other), device._board)
+        PynqDevice(replace(device._interface, board=other), device._board)
     neighbour = {"Pynq-Z1": "Pynq-Z2", "Pynq-Z2": "Pynq-Z1", "KV260": "ZCU104", "ZCU104": "KV260"}[BOARD]
     with pytest.raises(InputError, match=f"must be built for this board, {BOARD}, not for {neighbour}"):
-        PynqDevice(replace(device._design, board=neighbour), device._board)
+        PynqDevice(replace(device._interface, board=neighbour), device._board)
     with pytest.raises(InputError, match="the bitstream must be there"):
-        PynqDevice(replace(device._design, bitstream=Path("missing.bit")), device._board)
+        PynqDevice(replace(device._interface, bitstream=Path("missing.bit")), device._board)
     with pytest.raises(InputError, match=r"must have a bitstream .*; build it, or use --device virtual"):
-        PynqDevice(design())
+        PynqDevice(interface())
 
 
 def test_not_on_a_board(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,11 +142,11 @@ def test_not_on_a_board(monkeypatch: pytest.MonkeyPatch) -> None:
     device, _board = open_board()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(DeviceError, match="must run as root, not as user 1000; use sudo -E"):
-        PynqDevice(device._design)
+        PynqDevice(device._interface)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("XILINX_XRT", raising=False)
     with pytest.raises(DeviceError, match="XILINX_XRT must be set"):
-        PynqDevice(device._design)
+        PynqDevice(device._interface)
 
 
 def test_large_buffers_are_refused() -> None:
@@ -172,9 +172,10 @@ def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     if not hasattr(board, "server"):
         pytest.skip("the board is not remote")
     bit = tmp_path / "gpio.bit"
-    address = family_of(BOARD).base + 0x20000
+    system = family_of(BOARD).system
+    address = system.control_base + 0x20000
     memory = f"""<MEMRANGE ADDRESSBLOCK="Reg" BASEVALUE="0x{address:X}" HIGHVALUE="0x{address + 0xFFFF:X}"
-        INSTANCE="leds" MASTERBUSINTERFACE="{family_of(BOARD).bus}" MEMTYPE="REGISTER" SLAVEBUSINTERFACE="S_AXI"/>"""
+        INSTANCE="leds" MASTERBUSINTERFACE="{system.master[0]}" MEMTYPE="REGISTER" SLAVEBUSINTERFACE="S_AXI"/>"""
     module = """<MODULE FULLNAME="/leds" INSTANCE="leds" MODTYPE="axi_gpio" VLNV="xilinx.com:ip:axi_gpio:2.0">
         <PARAMETERS/><PORTS/><BUSINTERFACES>
         <BUSINTERFACE NAME="S_AXI" TYPE="SLAVE" VLNV="xilinx.com:interface:aximm:1.0"/></BUSINTERFACES></MODULE>"""
@@ -185,7 +186,7 @@ def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     # and knows a bitstream by its contents alone: this one must not be the driver's.
     digest = hashlib.sha256(text.encode()).hexdigest()
     part = bit_part(device.overlay_file.read_bytes())
-    bit.write_bytes(bit_file(f"gpio-{digest}", part, MAGIC + virtual_payload(device._design)))
+    bit.write_bytes(bit_file(f"gpio-{digest}", part, MAGIC + virtual_payload(device._interface)))
     from pynq import Clocks
 
     if "_real_instance" in vars(Clocks):  # pynq's clocks stay with the first device of a process
@@ -200,12 +201,12 @@ def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_driver_of_finn_plus() -> None:
     """An independent driver finds the virtual board as it finds a real one."""
     pytest.importorskip("finn_plus_driver", reason="finn-plus-driver wants Python 3.10 and NumPy 1.21")
-    from fireflow.host.cli.bench_driver import finn_overlay
+    from fireflow.host.bench.under_pynq import finn_overlay
 
     device, board = open_board()
     if hasattr(board, "server"):
         pytest.skip("finn-plus-driver computes on pynq's buffers, which raises on remote ones")
     device.program()  # pynq may remember a bitstream that is gone: our driver sees to that
-    driver = finn_overlay(device.overlay_file, board.design, device._board, 5)
+    driver = finn_overlay(device.overlay_file, board.interface, device._board, 5)
     np.testing.assert_array_equal(driver.execute(IMAGES), graph().run(IMAGES))
     board.close()

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from fireflow.hw.boards import RESOURCES, Resources, board
 from fireflow.hw.dataflow.build import Workbench, to_dataflow
-from fireflow.hw.dataflow.cost import TABLE, coefficients, cost, costs, dsps, features, finn_lanes, total
+from fireflow.hw.dataflow.cost import TABLE, cost, costs, fitted, total
+from fireflow.hw.dataflow.cost_fit import Sample, fit
 from fireflow.hw.dataflow.counts import errors
-from fireflow.hw.dataflow.fit import Sample, fit
 from fireflow.hw.dataflow.folding import _Search, fold_as_given, fold_fastest, fold_for_rate
 from fireflow.hw.dataflow.hardware import Hardware
-from fireflow.hw.dataflow.layers import Fifo, MatMul
+from fireflow.hw.dataflow.integer_program import first
+from fireflow.hw.dataflow.layers import Layer, MatMul
 from fireflow.hw.dataflow.memory import bram36, buffer_kind, ram_luts, rom_luts, uram_blocks
 from fireflow.hw.dataflow.plan import Plan
-from fireflow.hw.dataflow.program import first
+from fireflow.hw.dataflow.products import finn_lanes
+from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.ops import Conv
+from fireflow.hw.parts import RESOURCES, Resources, board
 from tests.hw.networks import squeezenet
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return squeezenet(47, classes=10)
+
+
+@dataclass(frozen=True, eq=False)
+class Sieve(Layer):
+    """A kind that no table knows."""
+
+    coefficients: ClassVar = {"Sieve": {"lut": {"layer": 7.0, "input_bits": 0.5}, "ff": {"layer": 2.0}}}
+
+    def features(self, family: str) -> dict[str, float]:
+        return {"layer": 1, "input_bits": self.input.width}
+
+
+def test_a_kind_may_bring_its_own_coefficients() -> None:
+    stream = Stream((2, 2, 4), 0, 15, 2)
+    assert cost(Sieve("s", ("image",), (stream,), stream), "xc7") == Resources(lut=11, ff=2)
 
 
 def test_memories_pack_into_primitives() -> None:
@@ -52,7 +70,7 @@ def test_dsps_are_counted_as_finn_packs_them() -> None:
     ]
     assert isinstance(layer, MatMul)
     assert layer.narrow
-    assert dsps(layer, "xcup") == dsps(layer, "xc7") == 2 * 4
+    assert layer.dsps("xcup") == layer.dsps("xc7") == 2 * 4
     assert finn_lanes("xc7", 4, 4, narrow=False) == 3
     assert finn_lanes("xcup", 6, 8, narrow=True) == 2
 
@@ -63,7 +81,7 @@ def test_every_layer_has_a_cost_on_both_families(graph: Graph) -> None:
         parts = costs(flow, family)
         assert all(part.lut > 0 and part.ff > 0 for part in parts.values())
         assert total(parts).dsp == sum(
-            dsps(layer, family) for layer in flow.layers if isinstance(layer, MatMul)
+            layer.dsps(family) for layer in flow.layers if isinstance(layer, MatMul)
         )
 
 
@@ -124,7 +142,7 @@ def test_fitting_finds_the_coefficients_that_counts_were_made_with(graph: Graph)
             for pe, simd in ((1, 1), (2, 4), (4, 2), (8, 4), (16, 1)):
                 if node.op.weight.shape[0] % pe == 0 and node.op.weight.shape[3] % simd == 0:
                     layer = bench.layers(node, {"pe": pe, "simd": simd, "kernel": "finn"})[-1]
-                    own = features(layer, "xcup")
+                    own = layer.features("xcup")
                     counted = Resources(lut=3 * own["products"] + 40, ff=own["input_bits"] * 2, dsp=1)
                     samples.append(Sample.of(layer, "xcup", counted))
     found = fit(samples, pull=0)["MatMul.finn"]
@@ -190,7 +208,7 @@ def test_a_network_that_cannot_fit_is_refused_naming_the_resource(graph: Graph) 
 def test_the_least_plan_counts_where_the_reserve_for_fifos_leaves_no_other(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Search, "plan_at", lambda *_: None)
+    monkeypatch.setattr(_Search, "plan_at", lambda *_: (None, Resources()))
     plan = fold_fastest(graph, board("ZCU104"))
     assert plan.fits
     assert plan.limits
@@ -211,12 +229,12 @@ def test_costs_grow_with_parallelism(graph: Graph) -> None:
 
 def test_ultraram_holds_rows_and_fifos_where_there_is_some(graph: Graph) -> None:
     plan = fold_for_rate(graph, board("KV260"), 5000)
-    kinds = {layer.kind for layer in plan.flow.layers if getattr(layer, "memory", "") == "uram"}
+    kinds = {layer.kind for layer in plan.flow.layers if layer.memory_kind == "uram"}
     assert "Window" in kinds
     assert plan.used.uram > 0
     hardware = Hardware(
         *("KV260", plan.board.part, 300.0, 0.8, plan.folding),
-        {layer.name: layer.depth for layer in plan.flow.layers if isinstance(layer, Fifo)},
+        plan.flow.fifo_depths,
         *("", (), plan.interval, plan.timing.latency, plan.used),
     )
     again = hardware.dataflow(graph)
@@ -227,7 +245,7 @@ def test_ultraram_holds_rows_and_fifos_where_there_is_some(graph: Graph) -> None
 
 
 def test_the_model_is_near_what_yosys_counts() -> None:
-    """Of every layer in the table of counts, which the coefficients are fitted to."""
+    """Every layer in the table of counts, which the coefficients are fitted to."""
     table = json.loads((TABLE.with_name("kernel_measurements.json")).read_text())
     samples = [
         Sample(
@@ -245,4 +263,4 @@ def test_the_model_is_near_what_yosys_counts() -> None:
         assert (found[name].mean or 0) < 0.1
     assert found["dsp"].off == 0
     assert found["bram36"].off <= 0.02 * found["bram36"].counted
-    assert {sample.variant for sample in samples} == set(coefficients())
+    assert {sample.variant for sample in samples} == set(fitted())

@@ -10,44 +10,21 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fireflow.hw.dataflow.layers import Layer, MatMul, Pad
-from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn import library
 from fireflow.hw.finn.environment import finn
-from fireflow.hw.finn.generate import generate, threshold_images, weight_image
+from fireflow.hw.finn.generate import generate
+from fireflow.hw.finn.operators.matmul import weight_image
+from fireflow.hw.finn.operators.threshold import threshold_images
 from fireflow.hw.rtl.names import module_name
 from fireflow.hw.rtl.simulate import layer_bench
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation
-from tests.hw.rtl.layer_cases import leading_words, matmul, pad, threshold, window
+from tests.hw.rtl.layer_cases import FINN_LAYERS, leading_words, matmul
 
-PART, CLOCK_NS, FRAMES = "xc7z020clg400-1", 10.0, 3
-U4, U8 = (0, 15), (0, 255)
-LAYERS: dict[str, Layer] = {
-    layer.name: layer
-    for layer in (
-        matmul("fc.w4a4", (2, 3), (8, 12), 4, U4, (4, 3)),
-        matmul("fc.w3a4", (2, 3), (6, 8), 3, U4, (6, 2)),
-        matmul("fc.w2a4", (2, 3), (6, 4), 2, U4, (3, 4), narrow=False),
-        matmul("fc.w6a8", (2, 3), (8, 9), 6, U8, (2, 3), memory="bram"),
-        matmul("fc.w6a6", (2, 3), (4, 6), 6, (0, 63), (2, 6), narrow=False),
-        matmul("fc.signed", (2, 3), (4, 4), 4, (-8, 7), (2, 2)),
-        matmul("fc.binary", (2, 3), (4, 4), 4, (0, 1), (2, 2)),
-        threshold("act.t15", Stream((3, 3, 12), -100, 120, 4), 15),
-        threshold("act.t7", Stream((3, 3, 6), 0, 90, 2), 7, out_lo=1),
-        threshold("act.t10", Stream((2, 3, 4), -20, 30, 4), 10, out_lo=-3),
-        threshold("act.t1", Stream((2, 3, 6), -20, 30, 3), 1),
-        threshold("act.far", Stream((2, 3, 64), -9, 9, 1), 3, memory="bram"),
-        window("win.k3", Stream((6, 7, 4), 0, 15, 2), 3, 1),
-        window("win.k3s2", Stream((8, 9, 4), 0, 15, 4), 3, 2),
-        window("win.k7s2", Stream((13, 13, 3), 0, 255, 3), 7, 2),
-        window("win.parallel", Stream((8, 8, 3), 0, 255, 3), 3, 2, parallel=True),
-        window("win.line", Stream((7, 7, 3), 0, 255, 3), 3, 1, parallel=True, memory="bram"),
-        window("win.k1s2", Stream((5, 5, 4), 0, 15, 2), 1, 2),
-        pad("pad.all", Stream((4, 5, 6), 0, 15, 2), (1, 1, 1, 1)),
-        pad("pad.one", Stream((4, 3, 2), -8, 7, 2), (0, 2, 1, 0)),
-    )
-}
+PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
+PART, CLOCK_NS, FRAMES = PARTS["xc7"], 10.0, 3
+U4 = (0, 15)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +32,12 @@ class Bench:
     simulation: Simulation
     folder: Path
     inputs: dict[str, np.ndarray]
+    layers: dict[str, Layer]
+    family: str
 
     def run(self, stalls: float, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Values (frames, ...) and the cycles of emission, by layer."""
-        owners = {module_name(layer.name): layer for layer in LAYERS.values()}
+        owners = {module_name(layer.name): layer for layer in self.layers.values()}
         ins = [owners[port.name.partition("_port_")[0]] for port in self.simulation.inputs]
         outs = [owners[port.name.partition("_port_")[0]] for port in self.simulation.outputs]
         words = [pack_words(self.inputs[x.name], x.input.lanes, x.input.bits, x.input.signed) for x in ins]
@@ -74,27 +53,36 @@ class Bench:
         return values, cycles
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    folder = tmp_path_factory.mktemp("finn")
-    design = layer_bench(list(LAYERS.values()), PART, CLOCK_NS, folder)
+@pytest.fixture(scope="module", params=PARTS)
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """All layers on one family; on the other those that multiply: the RTL of the rest does not depend on it."""
+    family: str = request.param
+    folder = tmp_path_factory.mktemp(family)
+    own = {
+        name: layer for name, layer in FINN_LAYERS.items() if PARTS[family] == PART or layer.kind == "MatMul"
+    }
+    design = layer_bench(list(own.values()), PARTS[family], CLOCK_NS, folder)
     random = np.random.default_rng(1)
     inputs = {}
-    for name, layer in LAYERS.items():
+    for name, layer in own.items():
         values = random.integers(layer.input.lo, layer.input.hi + 1, (FRAMES, *layer.input.shape))
         values[0, 0] = layer.input.hi
         inputs[name] = values
-    return Bench(Simulation.build(design.top, design.paths, jobs=2), folder, inputs)
+    return Bench(Simulation.build(design.top, design.paths, jobs=2), folder, inputs, own, family)
 
 
+@pytest.mark.timeout(900)  # the first build takes minutes
 @pytest.mark.parametrize(("stalls", "seed"), [(0.0, 0), (0.4, 1), (0.8, 2)])
 def test_equal_to_the_operation(bench: Bench, stalls: float, seed: int) -> None:
     values, cycles = bench.run(stalls, seed)
-    for name, layer in LAYERS.items():
+    for name, layer in bench.layers.items():
         assert_array_equal(values[name], layer.eval([bench.inputs[name]]), err_msg=name)
         if not stalls:
-            intervals = np.diff(cycles[name][:, -1]).tolist()
-            assert intervals == [layer.cycles] * (FRAMES - 1), name
+            timing, times = layer.timing(bench.family), None
+            for frame in range(FRAMES):
+                times = timing.early([np.zeros(layer.input.words, np.int64)], after=times)
+                assert_array_equal(cycles[name][frame], times.visible, err_msg=name)
+            assert np.diff(cycles[name][:, -1]).tolist() == [timing.interval] * (FRAMES - 1), name
 
 
 @pytest.mark.parametrize("folding", [(4, 4), (2, 6), (3, 1)])
@@ -117,7 +105,7 @@ def test_folder_is_self_contained_and_always_the_same(tmp_path: Path) -> None:
     texts = []
     for name in ("first", "second"):
         folder, named = tmp_path / name, set()
-        for layer in LAYERS.values():
+        for layer in FINN_LAYERS.values():
             generated = generate(layer, module_name(layer.name), PART, CLOCK_NS, folder)
             named |= {*generated.sources, *generated.images}
             assert generated.ports == {
@@ -139,7 +127,7 @@ def test_folder_is_self_contained_and_always_the_same(tmp_path: Path) -> None:
 
 
 def test_generating_again_leaves_files_alone(tmp_path: Path) -> None:
-    layer = LAYERS["act.t7"]
+    layer = FINN_LAYERS["act.t7"]
     times = []
     for _ in range(2):
         generated = generate(layer, module_name(layer.name), PART, CLOCK_NS, tmp_path)
@@ -152,7 +140,7 @@ def test_weights_lie_as_finn_lays_them(tmp_path: Path) -> None:
     from onnx import helper
     from qonnx.custom_op.registry import getCustomOp
 
-    layer = LAYERS["fc.w6a8"]
+    layer = FINN_LAYERS["fc.w6a8"]
     assert isinstance(layer, MatMul)
     attributes = {
         "PE": layer.pe,
@@ -176,7 +164,7 @@ def test_thresholds_lie_as_finn_lays_them(tmp_path: Path) -> None:
     from onnx import helper
     from qonnx.custom_op.registry import getCustomOp
 
-    layer = LAYERS["act.t15"]
+    layer = FINN_LAYERS["act.t15"]
     values, pe = layer.thresholds, layer.input.lanes  # type: ignore[attr-defined]
     attributes = {
         "PE": pe,
@@ -210,6 +198,6 @@ def test_another_finn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     library.library_text.cache_clear()
     try:
         with pytest.raises(InputError, match=r"FINN's mvu/mvu.sv must have 'no such text', which we replace"):
-            generate(replace(LAYERS["fc.w4a4"], name="other"), "other", PART, CLOCK_NS, tmp_path)
+            generate(replace(FINN_LAYERS["fc.w4a4"], name="other"), "other", PART, CLOCK_NS, tmp_path)
     finally:
         library.library_text.cache_clear()

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fireflow.hw.dataflow.kernel import Kernel
 from fireflow.hw.dataflow.layers import Layer
-from fireflow.hw.rtl.kernels import Kernel, kernel
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation
+
+FAMILY = "xc7"
+"""Our kernels but the matrix unit are the same on every family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +28,7 @@ class Outcome:
 
 def write_bench(layers: dict[str, Layer], folder: Path) -> tuple[list[Path], list[str]]:
     """Writes the module `bench` with all layers' kernels; returns its sources and its memory images' names."""
-    kernels: dict[str, Kernel] = {name: kernel(layer) for name, layer in layers.items()}
+    kernels: dict[str, Kernel] = {name: layer.rtl(FAMILY) for name, layer in layers.items()}
     images = {path: text for used in kernels.values() for path, text in used.images.items()}
     for path, text in images.items():
         (folder / path).write_text(text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireflow.hw.rtl.kernels import RTL
+from fireflow.hw.dataflow.kernel import RTL
 from fireflow.hw.rtl.shell import AXI
 from fireflow.hw.tools.yosys import CELLS
 

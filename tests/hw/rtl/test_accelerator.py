@@ -19,7 +19,8 @@ from fireflow.hw.rtl.simulate import simulate
 from fireflow.hw.rtl.stitch import SOURCES, Design, stitch
 from tests.hw.networks import squeezenet
 
-FAMILY, PART, CLOCK_NS, SIZE = "xc7", "xc7z020clg400-1", 10.0, 48
+PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
+CLOCK_NS, SIZE = 10.0, 48
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png")
 
 
@@ -29,6 +30,7 @@ class Case:
     dataflow: Dataflow
     design: Design
     images: np.ndarray
+    family: str
 
 
 def photos(size: int) -> np.ndarray:
@@ -46,13 +48,18 @@ def folding(graph: Graph) -> dict[str, dict[str, int]]:
     }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "bypass"])
+@pytest.fixture(
+    scope="module",
+    params=[(False, "xc7"), (True, "xc7"), (False, "xcup")],
+    ids=["plain-xc7", "bypass-xc7", "plain-xcup"],
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    graph = squeezenet(size=SIZE, classes=16, narrow=4, bypass=request.param, seed=6)
+    bypass, family = request.param
+    graph = squeezenet(size=SIZE, classes=16, narrow=4, bypass=bypass, seed=6)
     plain = to_dataflow(graph, folding(graph))
-    dataflow = plain.with_fifos(fifo_depths(Timing(plain, FAMILY)).depths)
-    design = stitch(dataflow, PART, CLOCK_NS, tmp_path_factory.mktemp("rtl"))
-    return Case(graph, dataflow, design, photos(SIZE))
+    dataflow = plain.with_fifos(fifo_depths(Timing(plain, family)).depths)
+    design = stitch(dataflow, PARTS[family], CLOCK_NS, tmp_path_factory.mktemp("rtl"))
+    return Case(graph, dataflow, design, photos(SIZE), family)
 
 
 @pytest.mark.timeout(900)  # the first build of each takes minutes
@@ -61,9 +68,9 @@ def test_scores_and_cycles(case: Case) -> None:
     assert len(np.unique(wanted, axis=0)) == len(wanted)
     run = simulate(case.dataflow, case.design, case.images, optimize=False)
     np.testing.assert_array_equal(run.scores, wanted)
-    timing = Timing(case.dataflow, FAMILY)
+    timing = Timing(case.dataflow, case.family)
     assert (run.interval_cycles, run.latency_cycles) == (timing.interval, timing.latency)
-    depths = {layer.name: layer.depth for layer in case.dataflow.layers if layer.kind == "Fifo"}
+    depths = case.dataflow.fifo_depths
     assert run.fifo_levels.keys() == depths.keys()
     assert all(level <= depths[name] for name, level in run.fifo_levels.items())
 
@@ -75,7 +82,7 @@ def test_scores_under_stalls(case: Case, stalls: float) -> None:
 
 
 def test_the_design_is_the_same_every_time(case: Case, tmp_path: Path) -> None:
-    again = stitch(case.dataflow, PART, CLOCK_NS, tmp_path)
+    again = stitch(case.dataflow, PARTS[case.family], CLOCK_NS, tmp_path)
     files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     for name in files:
         text = (tmp_path / name).read_bytes()

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fireflow.hw.dataflow.layers import Concat, Head, Layer, MaxPool, Pad, WidthConverter
+from fireflow.hw.dataflow.kernel import memory_image
+from fireflow.hw.dataflow.layers import Layer, Pad
 from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.dataflow.timing import Times
 from fireflow.hw.errors import InputError
-from fireflow.hw.rtl.kernels import kernel, memory_image
-from fireflow.hw.tools.cxx import Toolchain, execute
+from fireflow.hw.tools.cxx import Compilers, execute
 from fireflow.hw.tools.yosys import resources
-from tests.hw.rtl.bench import Bench, Outcome, write_bench
+from tests.hw.rtl.bench import FAMILY, Bench, Outcome, write_bench
 from tests.hw.rtl.kernel_cases import all_layers, concat, fifo, head, pool
 
 FRAMES = 3
@@ -51,44 +52,21 @@ def test_equal_to_the_operation(
             assert_array_equal(output, expected)
 
 
-def words_needed(layer: Layer) -> list[np.ndarray]:
-    """For each input, the word of a frame with which each output word is complete; -1 where none is needed."""
-    out = np.arange(layer.output.words)
-    if isinstance(layer, MaxPool):
-        rows, columns, _ = layer.output.shape
-        height, width, _ = layer.input.shape
-        y = np.minimum(np.arange(rows) * layer.stride[0] - layer.padding[0] + layer.kernel[0], height) - 1
-        x = np.minimum(np.arange(columns) * layer.stride[1] - layer.padding[1] + layer.kernel[1], width) - 1
-        pixels = y[:, None] * width + x  # (rows, columns)
-        return [(pixels[..., None] * layer.input.groups + np.arange(layer.input.groups)).ravel()]
-    if isinstance(layer, Head):
-        return [(layer.input.pixels - 1) * layer.input.groups + out]
-    if isinstance(layer, WidthConverter):
-        return [((out + 1) * layer.output.lanes + layer.input.lanes - 1) // layer.input.lanes - 1]
-    if isinstance(layer, Concat):
-        first, second = (stream.groups for stream in layer.inputs)
-        pixel, word = np.divmod(out, first + second)
-        return [
-            np.where(word < first, pixel * first + word, -1),
-            np.where(word >= first, pixel * second + word - first, -1),
-        ]
-    return [out] * len(layer.inputs)
-
-
 @pytest.mark.parametrize("name", LAYERS)
 def test_time(name: str, free: dict[str, Outcome]) -> None:
-    layer, used, run = LAYERS[name], kernel(LAYERS[name]), free[name]
+    """Every word of every frame is taken and given in the cycle that the model says."""
+    layer, run = LAYERS[name], free[name]
+    timing = layer.timing(FAMILY)
+    offered = [np.zeros(stream.words, np.int64) for stream in layer.inputs]
+    times: Times | None = None
+    for frame in range(FRAMES):
+        times = timing.early(offered, after=times)
+        for emitted in run.emitted:
+            assert_array_equal(emitted.reshape(FRAMES, -1)[frame], times.visible)
+        for accepted, expected in zip(run.accepted, times.accept, strict=True):
+            assert_array_equal(accepted.reshape(FRAMES, -1)[frame], expected)
     for emitted in run.emitted:
-        by_frame = emitted.reshape(FRAMES, -1)
-        assert set(np.diff(by_frame, axis=0).ravel()) == {layer.cycles}, "the initiation interval"
-        when = np.full(by_frame.shape, -1)  # the cycle in which the last word that an output needs was taken
-        for needed, accepted in zip(words_needed(layer), run.accepted, strict=True):
-            taken = accepted.reshape(FRAMES, -1)[:, needed]
-            when = np.maximum(when, np.where(needed < 0, -1, taken))
-        latency = by_frame - when
-        assert latency.min() == used.latency_cycles
-        if layer.output.lanes >= layer.input.lanes:  # else the parts of a word follow one another
-            assert latency.max() == used.latency_cycles
+        assert set(np.diff(emitted.reshape(FRAMES, -1)[:, -1])) == {timing.interval}
 
 
 def test_fifos_hold_their_depth(bench: Bench) -> None:
@@ -104,7 +82,7 @@ def test_fifos_hold_their_depth(bench: Bench) -> None:
 def test_no_warnings(tmp_path: Path) -> None:
     """Verilator's lint finds nothing but bits that pad a word, and parameters that only an attribute uses."""
     sources, _ = write_bench(LAYERS, tmp_path)
-    tools = Toolchain.find()
+    tools = Compilers.find()
     quiet = ["-Wno-UNUSEDPARAM", "-Wno-UNUSEDSIGNAL"]
     options = ["--lint-only", "--no-timing", "-Wall", *quiet, "--top-module", "bench"]
     execute([str(tools.verilator), *options, *map(str, sources)], {"VERILATOR_ROOT": str(tools.root)})
@@ -133,8 +111,9 @@ def test_synthesis(family: str, tmp_path: Path) -> None:
         layers.append(fifo("fifo_ultra", Stream((1, 1, 16), 0, 15, 16), 4097, "uram"))
     sources, images = write_bench({layer.name: layer for layer in layers}, tmp_path)
     counted = resources("bench", sources, family, folder=tmp_path, images=images)
-    assert (counted.bram36, counted.uram, counted.dsp) == (2, int(family == "xcup"), 0)
-    assert 0 < counted.lutram < counted.lut < 1500
+    used = counted.used
+    assert (used.bram36, used.uram, used.dsp) == (2, int(family == "xcup"), 0)
+    assert 0 < counted.lutram < used.lut < 1500
 
 
 @pytest.mark.parametrize(
@@ -153,15 +132,15 @@ def test_synthesis(family: str, tmp_path: Path) -> None:
 )
 def test_what_has_no_kernel(layer: Layer, message: str) -> None:
     with pytest.raises(InputError) as error:
-        kernel(layer)
+        layer.rtl(FAMILY)
     assert str(error.value) == message
 
 
 def test_memory() -> None:
     for name, style in (("fifo_lut_3", "distributed"), ("fifo_bram_3", "block"), ("fifo_uram", "ultra")):
-        assert kernel(LAYERS[name]).parameters["RAM_STYLE"] == style
-    assert kernel(LAYERS["pool_floor"]).parameters["RAM_STYLE"] == "distributed"
-    assert kernel(LAYERS["head_two_groups"]).parameters["RAM_STYLE"] == "block"
+        assert LAYERS[name].rtl(FAMILY).parameters["RAM_STYLE"] == style
+    assert LAYERS["pool_floor"].rtl(FAMILY).parameters["RAM_STYLE"] == "distributed"
+    assert LAYERS["head_two_groups"].rtl(FAMILY).parameters["RAM_STYLE"] == "block"
 
 
 def test_memory_image() -> None:
@@ -171,16 +150,16 @@ def test_memory_image() -> None:
 
 
 def test_wrapper_names_every_stream() -> None:
-    text = kernel(LAYERS["fork_3"]).wrapper("fork3")
+    text = LAYERS["fork_3"].rtl(FAMILY).wrapper("fork3")
     assert text.startswith("module fork3 (")
     for number in range(3):
         assert f"output wire [63:0] out{number}_V_TDATA" in text
     assert ".out_V_TDATA({out2_V_TDATA, out1_V_TDATA, out0_V_TDATA})" in text
-    assert '.RAM_STYLE("distributed")' in kernel(LAYERS["fifo_lut_3"]).instance("f")
+    assert '.RAM_STYLE("distributed")' in LAYERS["fifo_lut_3"].rtl(FAMILY).instance("f")
 
 
 def test_concat_extends_signed_elements() -> None:
-    parameters = kernel(concat("c", Stream((1, 1, 1), -1, 0), Stream((1, 1, 1), 0, 15))).parameters
+    parameters = concat("c", Stream((1, 1, 1), -1, 0), Stream((1, 1, 1), 0, 15)).rtl(FAMILY).parameters
     assert parameters["ELEM0_SIGNED"] == 1
     assert parameters["ELEM1_SIGNED"] == 0
     assert parameters["OUT_BITS"] == 5

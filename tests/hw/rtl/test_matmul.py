@@ -11,29 +11,14 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fireflow.hw.dataflow.layers import MatMul
-from fireflow.hw.dataflow.timing import model
 from fireflow.hw.errors import InputError
-from fireflow.hw.rtl.matmul import matmul_kernel
 from fireflow.hw.rtl.simulate import layer_bench
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
 from fireflow.hw.tools.verilator import Simulation
-from tests.hw.rtl.layer_cases import matmul
+from tests.hw.rtl.layer_cases import MATRIX_SHAPES, U4, matmul
 
 PARTS = {"xc7": "xc7z020clg400-1", "xcup": "xczu7ev-ffvc1156-2-e"}
 FRAMES = 3
-U4, U8 = (0, 15), (0, 255)
-SHAPES = (
-    matmul("w4a4", (2, 3), (16, 16), 4, U4, (4, 4)),
-    matmul("w4a4.wide", (2, 3), (16, 12), 4, U4, (16, 12)),  # SF 1, NF 1: several chains, no replay
-    matmul("w4a4.deep", (2, 3), (4, 40), 4, U4, (2, 1), memory="bram"),
-    matmul("w4a4.full", (2, 3), (8, 24), 4, U4, (4, 2), narrow=False),
-    matmul("w3a4", (2, 3), (6, 16), 3, U4, (3, 8)),
-    matmul("w2a4", (2, 3), (12, 16), 2, U4, (6, 8)),
-    matmul("w6a8", (2, 3), (8, 27), 6, U8, (2, 9)),
-    matmul("w5a3", (2, 3), (5, 6), 5, (0, 7), (5, 2)),
-    matmul("w4a1", (2, 3), (4, 6), 4, (0, 1), (1, 3)),
-    matmul("w4a4.one", (1, 1), (4, 4), 4, U4, (4, 4)),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +36,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     kernels = ("dsp", "lut") if family == "xcup" else ("dsp",)
     layers = {
         f"{shape.name}.{kernel}": replace(shape, name=f"{shape.name}.{kernel}", kernel=kernel)
-        for shape in SHAPES
+        for shape in MATRIX_SHAPES
         for kernel in kernels
     }
     folder = tmp_path_factory.mktemp(family)
@@ -80,16 +65,18 @@ def test_exact_and_in_time(bench: Bench, stalls: float, seed: int) -> None:
         expected = layer.eval([bench.inputs[layer.name]])
         assert_array_equal(values.reshape(expected.shape), expected, err_msg=layer.name)
         if not stalls:
-            ends = emitted.reshape(FRAMES, -1)[:, -1]
-            assert np.diff(ends).tolist() == [layer.cycles] * (FRAMES - 1), layer.name
-            timed = model(layer, bench.family).early([np.zeros(layer.input.words, np.int64)])
-            assert int(timed.visible[0]) == int(emitted[0]), layer.name
+            timed = layer.timing(bench.family).early([np.zeros(layer.input.words, np.int64)])
+            frames = emitted.reshape(FRAMES, -1)
+            assert_array_equal(frames[0], timed.visible, err_msg=layer.name)
+            assert np.diff(frames[:, -1]).tolist() == [layer.timing(bench.family).interval] * (FRAMES - 1), (
+                layer.name
+            )
 
 
 def test_signed_activations_are_refused() -> None:
     layer = matmul("fc", (1, 1), (2, 2), 4, (-8, 7), (1, 1), kernel="dsp")
     with pytest.raises(InputError, match=r"fc: activations must be unsigned .* choose kernel 'finn'"):
-        matmul_kernel(layer, "xcup")
+        layer.rtl("xcup")
 
 
 def test_dsp48e1_as_instantiated(tmp_path: Path) -> None:
@@ -99,11 +86,11 @@ def test_dsp48e1_as_instantiated(tmp_path: Path) -> None:
     slice_model = tmp_path / "DSP48E1.v"
     slice_model.write_text(cells[start : cells.index("endmodule", start)] + "endmodule\n")
     layer = matmul("fc", (2, 3), (8, 16), 4, U4, (8, 8), kernel="dsp")
-    used = matmul_kernel(layer, "xc7")
+    used = layer.rtl("xc7")
     for name, text in used.images.items():
         (tmp_path / name).write_text(text)
     simulation = Simulation.build(
-        used.module,
+        used.name,
         [slice_model, *used.sources],
         parameters=used.parameters,
         defines={"FIREFLOW_PRIMITIVES": "1"},

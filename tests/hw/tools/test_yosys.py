@@ -10,10 +10,10 @@ import pytest
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.generate import generate
+from fireflow.hw.parts import Resources, family_of_part
 from fireflow.hw.rtl.count import count_layers
-from fireflow.hw.rtl.matmul import matmul_kernel
 from fireflow.hw.tools import yosys
-from fireflow.hw.tools.yosys import Resources, SynthesisError, family, resources
+from fireflow.hw.tools.yosys import Cells, SynthesisError, resources
 from tests.hw.rtl.layer_cases import matmul, window
 
 COUNTER = """\
@@ -34,8 +34,9 @@ def counter(tmp_path: Path) -> Path:
 def test_counter_and_cache(counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yosys, "cache_folder", lambda tool: counter / tool)
     first = resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12})
-    assert (first.ff, first.bram36, first.uram, first.dsp, first.lutram) == (12, 0.0, 0, 0, 0)
-    assert 1 <= first.lut <= 13
+    assert replace(first.used, lut=0) == Resources(ff=12)
+    assert first.lutram == 0
+    assert 1 <= first.used.lut <= 13
     monkeypatch.setattr(yosys, "_run", None)  # must come from the cache
     assert resources("counter", ["counter.v"], "xc7", folder=counter, parameters={"BITS": 12}) == first
 
@@ -46,10 +47,10 @@ def test_damaged_counts_are_counted_again(counter: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(yosys, "wasm_version", lambda: "0")
     monkeypatch.setattr(yosys, "_run", lambda *_arguments: {"design": {"num_cells_by_type": {"LUT4": 7}}})
     files = [counter / "counter.v"]
-    assert yosys.resources("counter", files, "xc7").lut == 7
+    assert yosys.resources("counter", files, "xc7").used.lut == 7
     kept = next((counter / "yosys").glob("*.json"))
     kept.write_text(left)
-    assert yosys.resources("counter", files, "xc7").lut == 7
+    assert yosys.resources("counter", files, "xc7").used.lut == 7
     assert "7" in kept.read_text()
 
 
@@ -73,8 +74,8 @@ def test_every_kind_of_cell() -> None:
         "BUFG": 1,
     }
     counted = yosys.count_cells("top", {"design": {"num_cells_by_type": cells}})
-    assert counted == Resources(lut=33, ff=8, bram36=3.5, uram=1, dsp=4, lutram=20, carry=6)
-    assert counted + Resources(lut=1, bram36=0.5) == Resources(34, 8, 4.0, 1, 4, 20, 6)
+    assert counted == Cells(Resources(lut=33, ff=8, bram36=3.5, uram=1, dsp=4), lutram=20, carry=6)
+    assert Cells.from_json(counted.to_json()) == counted
     with pytest.raises(SynthesisError, match=r"top: Yosys mapped to 2 cells STRANGE"):
         yosys.count_cells("top", {"design": {"num_cells_by_type": {"STRANGE": 2}}})
 
@@ -82,11 +83,11 @@ def test_every_kind_of_cell() -> None:
 @pytest.mark.parametrize(("part_family", "dsps"), [("xc7", 4), ("xcup", 4)])
 def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
     layer = matmul("fc", (2, 2), (8, 8), 4, (0, 15), (4, 2), kernel="dsp", memory="bram")
-    used = matmul_kernel(layer, part_family)
+    used = layer.rtl(part_family)
     for name, text in used.images.items():
         (tmp_path / name).write_text(text)
     counted = resources(
-        used.module,
+        used.name,
         used.sources,
         part_family,
         folder=tmp_path,
@@ -95,14 +96,17 @@ def test_matrix_unit(part_family: str, dsps: int, tmp_path: Path) -> None:
     )
     chain = used.parameters["CHAIN"]
     assert isinstance(chain, int)
-    assert (counted.dsp, counted.bram36) == (dsps, 0.5 * chain)  # a ROM for each position of the chain
+    assert (counted.used.dsp, counted.used.bram36) == (
+        dsps,
+        0.5 * chain,
+    )  # a ROM for each position of the chain
 
 
 def test_finn_multiplier(tmp_path: Path) -> None:
     layer = matmul("fc", (2, 2), (4, 4), 4, (0, 15), (4, 2))
     generated = generate(layer, "product", PARTS["xc7"], 10.0, tmp_path)
     counted = resources(generated.top, generated.sources, "xc7", folder=tmp_path, images=generated.images)
-    assert counted.dsp == 2  # 4 products of 4 x 4 bits share one
+    assert counted.used.dsp == 2  # 4 products of 4 x 4 bits share one
 
 
 def test_rows_of_a_window_in_uram(tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_wrong_inputs(counter: Path) -> None:
     with pytest.raises(InputError, match=r"gone.v: a source must be a file, not missing"):
         resources("counter", ["gone.v"], "xc7", folder=counter)
     with pytest.raises(InputError, match=r"part: must be a 7-series or UltraScale\+ device .* not '10M50'"):
-        family("10M50")
+        family_of_part("10M50")
 
 
 def test_refused_design(counter: Path) -> None:

@@ -1,0 +1,1 @@
+"""How fast simulation and training are, each beside other ways to the same numbers."""

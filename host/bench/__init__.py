@@ -1,0 +1,1 @@
+"""How fast the driver and the service are, each beside something else that does the same."""
