@@ -21,6 +21,7 @@ from fireflow.hw.bundle import Manifest as Manifest
 from fireflow.hw.errors import InputError as InputError
 from fireflow.hw.graph import Graph as Graph
 from fireflow.hw.labels import imagenet_names as imagenet_names
+from fireflow.hw.parts.boards import boards as boards
 from fireflow.hw.picture_options import PictureOptions as PictureOptions
 from fireflow.hw.preprocessing import Preprocessing as Preprocessing
 from fireflow.hw.simulator import Simulator as Simulator

@@ -157,11 +157,7 @@ def open_pictures(
     Raises:
         InputError: nothing is there, or nothing in it is a picture.
     """
-    wanted = (
-        pictures_or_arrays(preprocessing, preprocessing.place)
-        if isinstance(preprocessing, Bundle)
-        else preprocessing
-    )
+    wanted = pictures_or_arrays(preprocessing) if isinstance(preprocessing, Bundle) else preprocessing
     options: dict[str, Any] = {"workers": workers, "keep": keep}
     stopped = threading.Event()
     path = Path(text)

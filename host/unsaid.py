@@ -84,13 +84,14 @@ class Unsaid:
         return replace(bundle, manifest=replace(bundle.manifest, labels=names))
 
 
-def completed(bundle: Bundle, place: object, said: Unsaid) -> Bundle:
+def completed(bundle: Bundle, said: Unsaid) -> Bundle:
     """A bundle with what it does not say itself, for this command alone.
 
     Raises:
         InputError: it says it itself; a record that does not fit it, or would change what the pixels mean, since
             its first layer is made already.
     """
+    place = bundle.place
     said.refuse_said(place, bundle.manifest)
     record = said.record()
     if record is not None:
@@ -115,19 +116,22 @@ def check_pictures(place: object, record: Preprocessing, shape: tuple[int, ...])
         )
 
 
-def needed(bundle: Bundle, place: object) -> Preprocessing:
+def needed(bundle: Bundle, place: object = None) -> Preprocessing:
     """How a bundle wants its pictures.
+
+    Args:
+        bundle: the network.
+        place: the file that it was lowered from, for messages; by default its own folder.
 
     Raises:
         InputError: it does not say it; says what can be done.
     """
     if bundle.manifest.preprocessing is None:
-        raise InputError(
-            f"{place}: does not say how pictures are prepared; {pictures_fix(bundle.graph.input_type.shape)}"
-        )
+        fix = pictures_fix(bundle.graph.input_type.shape)
+        raise InputError(f"{place or bundle.place}: does not say how pictures are prepared; {fix}")
     return bundle.manifest.preprocessing
 
 
-def pictures_or_arrays(bundle: Bundle, place: object) -> Any:
+def pictures_or_arrays(bundle: Bundle) -> Any:
     """How a bundle wants its pictures; without a record, arrays of the input's shape."""
-    return bundle.manifest.preprocessing or ArrayInput(bundle.graph.input_type.shape, str(place))
+    return bundle.manifest.preprocessing or ArrayInput(bundle.graph.input_type.shape, bundle.place)

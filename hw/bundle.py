@@ -74,7 +74,7 @@ class Golden:
 
     @classmethod
     def record(cls, graph: Graph, images: Array) -> Golden:
-        """Of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit its input."""
+        """Golden vectors of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit."""
         tensors = graph.trace(images)
         digests = {name: tensor_digest(array) for name, array in tensors.items()}
         return cls(images, tensors[graph.output_name], digests)

@@ -52,7 +52,7 @@ def made_once(folder: Path, whole: str, make: Callable[[Path], None]) -> Path:
 
 
 def listing(folder: Path) -> dict[str, list[Any]]:
-    """Of every file in a folder its size in bytes, and the SHA-256 of its content unless it is large."""
+    """What each file in a folder is: its size in bytes, and the SHA-256 of its content unless it is large."""
     result: dict[str, list[Any]] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

@@ -25,7 +25,7 @@ _FIX = (
     "or give its labels with --labels FILE"
 )
 _LIKE_IMAGENET = 950
-"""Of a thousand labels, so many in ImageNet's order make them ImageNet's: lists in use differ in a few spellings."""
+"""Out of a thousand labels, so many in ImageNet's order make them ImageNet's: lists differ in a few spellings."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ SCHEMA = 1
 SUFFIX = ".fire"
 MANIFEST = "manifest.json"
 BITSTREAM_RECORD = "bitstream.json"
-"""Of a bundle with a bitstream: tools, times, clock, resources and checks, as the toolchain's part of `build` wrote."""
+"""The record of a bundle's bitstream: tools, times, clock, resources and checks, as the toolchain wrote it."""
 MAX_FILES = 10_000
 MAX_BYTES = 1 << 30
-"""Of all files of a bundle together: a bitstream of the largest board has 2^24."""
+"""All files of a bundle together: a bitstream of the largest board has 2^24."""
 # A bundle that is replaced while it is read is read again; so often it is replaced only on purpose.
 _TRIES = 100
 

@@ -20,10 +20,10 @@ from fireflow.hw.exchange import replace_folder
 PathLike = Union[str, "os.PathLike[str]"]
 
 MAX_JSON_BYTES = 1 << 22
-"""Of a JSON file from anybody; a manifest with the labels of 20,000 classes has a quarter of that."""
+"""A JSON file from anybody; a manifest with the labels of 20,000 classes has a quarter of that."""
 MAX_JSON_DEPTH = 64
 MAX_JSON_DIGITS = 400
-"""Of a number; Python's own limit, where it has one, is higher, and converting takes time by its square."""
+"""Digits of a number; Python's own limit, where it has one, is higher, and converting takes time by its square."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_WORK = 1 << 38
 """Operations on numbers for a picture, beyond all networks of their kind: VGG-19 multiplies 2^34.2 times."""
 MAX_TENSOR_BYTES = 1 << 29
-"""Of all tensors together, each in its narrowest type; those of ResNet-152 at 224 pixels take 2^27."""
+"""All tensors together, each in its narrowest type; those of ResNet-152 at 224 pixels take 2^27."""
 MAX_NODES = 10_000
 _LARGEST = sys.float_info.max
 

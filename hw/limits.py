@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 MIN_WEIGHT_BITS, MAX_WEIGHT_BITS = 2, 6
-"""Of signed weights."""
+"""Signed weights have so many at least and at most."""
 MAX_ACTIVATION_BITS = 8
-"""Of unsigned activations."""
+"""Unsigned activations have at most so many."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fireflow.hw.types import Array
 
 MAX_NPY_BYTES = 1 << 40
-"""Of a mapped file: an address space, not memory."""
+"""A mapped file takes an address space, not memory."""
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 10_000  # as NumPy has it
 _DESCRIPTION = re.compile(r"[<>|=]?[iufbU]\d{1,5}")

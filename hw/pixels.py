@@ -267,7 +267,7 @@ def _is_tiff(image: Any) -> bool:
 
 
 def _white(image: Any) -> tuple[int, bool]:
-    """Of grey with more than 8 bits: the largest value, and whether that one is black.
+    """The scale of grey with more than 8 bits: the largest value, and whether that one is black.
 
     Raises:
         PictureError: nothing tells.

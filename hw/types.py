@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 INT64 = np.iinfo(np.int64)
 MAX_ELEMENTS = 1 << 24
-"""Of a tensor; the largest of VGG-16 has 3.2 million at 224 pixels, and as many as this at 512."""
+"""A tensor has at most so many; the largest of VGG-16 has 3.2 million at 224 pixels, and as many as this at 512."""
 MAX_SIDE = 1 << 16
-"""Of a picture with its padding."""
+"""A picture with its padding has at most so many rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class TensorType:
 
     @property
     def size_bytes(self) -> int:
-        """Of a tensor in its `dtype`."""
+        """The size of a tensor in its `dtype`."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property

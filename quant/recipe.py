@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fireflow.hw.errors import InputError
 
 Precision = Literal["32-true", "bf16-mixed"]
-"""Of Lightning Fabric. The 16-bit floats need a scale of the loss, which no checkpoint of ours holds."""
+"""As Lightning Fabric names them. The 16-bit floats need a scale of the loss, which no checkpoint of ours holds."""
 
 
 class Recipe(BaseModel):

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "squeezenet1_1-w4a4-imagenette"
 DEVICE_DEADLINE_S, DEADLINE_S, SLACK_S = 0.5, 12.0, 3.0
-"""Of a transfer, of a request, and what a busy machine may add before a client calls it unanswered."""
+"""Seconds for a transfer, for a request, and what a busy machine may add before a client calls it unanswered."""
 HEALTHY_WITHIN_S = 30.0
 MOST_MIB = 400
 AT_LOADING = {kind for kind, outcome in OUTCOMES.items() if outcome.phases == ("open",)}

@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from fireflow.hw import boards, ops  # noqa: E402
+from fireflow.hw import ops, parts  # noqa: E402
 from fireflow.hw.bundle import Bundle  # noqa: E402
 from fireflow.hw.dataflow import cost, cost_fit  # noqa: E402
 from fireflow.hw.dataflow.counts import errors  # noqa: E402
@@ -176,7 +176,7 @@ def bundle_layers(path: Path) -> tuple[str, list[Layer]]:
     bundle = Bundle.load(path)
     if bundle.hardware is None:
         raise SystemExit(f"{path}: must be built for a board; run `fireflow build` first")
-    return boards.board(bundle.hardware.board).family, list(bundle.hardware.dataflow(bundle.graph).layers)
+    return parts.board(bundle.hardware.board).family, list(bundle.hardware.dataflow(bundle.graph).layers)
 
 
 def measure(family: str, chosen: list[Layer], where: str, jobs: int | None) -> Iterator[dict[str, Any]]:
@@ -206,7 +206,7 @@ def tell(name: str, done: int, number: int) -> None:
 
 
 def sample_of(row: dict[str, Any]) -> cost_fit.Sample:
-    blocks, counted = boards.Resources(**row["blocks"]), boards.Resources(**row["counted"])
+    blocks, counted = parts.Resources(**row["blocks"]), parts.Resources(**row["counted"])
     return cost_fit.Sample(row["kernel"], row["family"], row["features"], blocks, counted)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import fireflow
 from fireflow.hw.ops import Op
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +20,7 @@ MOST_LINES = 120
 
 
 def anchors(path: Path) -> set[str]:
-    """Of the headings, as GitHub makes them."""
+    """The anchors of the headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", path.read_text(), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -70,3 +73,23 @@ def test_the_specification_of_the_graph_has_every_operation_and_field() -> None:
 def test_the_pages_of_the_site_are_the_documents() -> None:
     listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text())
     assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_examples_import_what_is_there() -> None:
+    """The names that the examples in documents import, and those they take from `fireflow`."""
+    count = 0
+    for document in DOCUMENTS:
+        for block in re.findall(r"```python\n(.*?)```", document.read_text(), flags=re.S):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom):
+                    module = importlib.import_module(node.module or "")
+                    assert all(hasattr(module, alias.name) for alias in node.names), (
+                        f"{document.name}: {node.module}"
+                    )
+                    count += 1
+                elif isinstance(node, ast.Import):
+                    assert all(importlib.import_module(alias.name) for alias in node.names)
+                    count += 1
+                elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "fireflow":
+                    assert hasattr(fireflow, node.attr), f"{document.name}: fireflow.{node.attr}"
+    assert count > 5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ from fireflow.hw.bundle import SUFFIX, Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import check_suffix
 from fireflow.hw.overwrite import check_bundle, check_hardware, timed
+from fireflow.hw.parts.resources import LABELS
 from fireflow.hw.remarks import Say, unheard
 from fireflow.hw.rtl.stitch import stitch
 from fireflow.pipeline.planning import hardware_of
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Progress
-    from fireflow.hw.bitstream.toolchains import Result
+    from fireflow.hw.bitstream.toolchains import Result, Toolchain
     from fireflow.hw.dataflow.plan import Plan
 
 
@@ -59,27 +61,30 @@ def build(
         output: the folder to write, NAME.fire; an earlier bundle there is replaced if it was quick to make.
         rtl: whether to write Verilog.
         toolchain: `open`, `vivado` or `finn` makes a bitstream.
-        options: of the toolchain, an object of its `Options`; the defaults where None.
+        options: of the toolchain, by name, as `{"seed": 2}`: those of `fireflow build --help` with underscores; or
+            an object of its `Options`.
         force: replace what took longer than a minute to make, too.
         spent_s: processor time in seconds that the plan took, for the bundle to tell what replacing it would lose.
         say: told what the toolchain does not do and why, and where files are.
         progress: told how far the toolchain's steps are.
 
     Raises:
-        InputError: the plan does not fit its board, something of worth is at `output`, a toolchain without RTL, a
-            tool that is missing, or a board that the tools do not know.
+        InputError: the plan does not fit its board, something of worth is at `output`, a toolchain without RTL
+            or with options that it does not have, a tool that is missing, or a board that the tools do not know.
         ToolFailure: a tool failed, or made what is wrong.
     """
     target = check_suffix(Path(output), SUFFIX)
     if not rtl and toolchain is not None:
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     if not plan.fits:
+        over = " and ".join(LABELS[name] for name in plan.excess)
         raise InputError(
-            f"{target}: the plan must fit {plan.budget:.0%} of {plan.board.name}; fold it less, or take a larger board"
+            f"{target}: the plan must fit {plan.budget:.0%} of {plan.board.name}, not exceed it in {over}; fold it "
+            "less, or take a larger board"
         )
     tool = None if toolchain is None else toolchain_named(toolchain)
     if tool is not None:
-        options = tool.Options() if options is None else options
+        options = _options(tool, options)
         tool.check(plan.board, options)
     hardware = hardware_of(plan)
     check_bundle(target, force, hardware_too=True)
@@ -100,3 +105,14 @@ def build(
         built = timed(bundle.with_hardware(hardware), "build", seconds)
         built.save(target, sources, extra)
     return Built(target, built, made)
+
+
+def _options(tool: Toolchain[Any], options: Any) -> Any:
+    """An object of the toolchain's `Options`. Raises InputError for a name that it does not have."""
+    if options is not None and not isinstance(options, Mapping):
+        return options
+    known, given = [field.name for field in fields(tool.Options)], options or {}
+    for name in given:
+        if name not in known:
+            raise InputError(f"options: must be of {', '.join(known)}, not {name!r}; correct the name")
+    return tool.Options(**given)

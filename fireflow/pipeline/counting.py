@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fireflow.hw.boards import Board
-from fireflow.hw.boards import board as board_named
 from fireflow.hw.dataflow.budget import fits, room
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.counts import Counts, Error, errors
 from fireflow.hw.finn.estimate import finn_estimate
 from fireflow.hw.overwrite import timed
+from fireflow.hw.parts import Board
+from fireflow.hw.parts import board as board_named
 from fireflow.hw.rtl.count import count_layers
 from fireflow.hw.tools.yosys import wasm_version
 
 if TYPE_CHECKING:
-    from fireflow.hw.boards import Resources
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.network import Dataflow
+    from fireflow.hw.parts import Resources
 
 
 @dataclass(frozen=True, eq=False)

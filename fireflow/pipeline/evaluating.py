@@ -222,7 +222,7 @@ def _bundle(
             "--preprocessing FILE.json where it says none itself, or leave it out"
         )
     if isinstance(source, Bundle):
-        return completed(source, path, Unsaid(pictures.preprocessing))
+        return completed(source, Unsaid(pictures.preprocessing))
     return load_bundle(source, preprocessing=pictures.preprocessing, say=say)
 
 

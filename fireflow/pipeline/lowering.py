@@ -105,7 +105,7 @@ def load_bundle(
         return lower_file(path, said, say=say)
     if kind != BUNDLE:
         raise InputError(f"{path}: must be a .fireq, QONNX or .fire file, not {path.name}; name one")
-    return completed(Bundle.load(path), path, said)
+    return completed(Bundle.load(path), said)
 
 
 def lower_model(model: Model, images: Array | None = None, name: str = "network") -> Bundle:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.hw.bitstream.toolchains import toolchain as toolchain_named
-from fireflow.hw.boards import Board
-from fireflow.hw.boards import board as board_named
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.dataflow.budget import BUDGET
 from fireflow.hw.dataflow.folding import fold_as_given, fold_fastest, fold_for_rate
@@ -16,6 +14,8 @@ from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_json
+from fireflow.hw.parts import Board
+from fireflow.hw.parts import board as board_named
 
 if TYPE_CHECKING:
     from fireflow.hw.graph import Graph

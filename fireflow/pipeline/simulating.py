@@ -89,8 +89,8 @@ def simulate(
     """
     places = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)
     named = [Path(place) for place in places]
-    bundle = completed(bundle, bundle.place, Unsaid(preprocessing, labels))
-    prepare = pictures_or_arrays(bundle, bundle.place)
+    bundle = completed(bundle, Unsaid(preprocessing, labels))
+    prepare = pictures_or_arrays(bundle)
     paths, left_out = find_pictures(named)
     for path in named:
         if not path.is_dir():

@@ -14,12 +14,15 @@ from typing import Callable, Mapping
 
 from fireflow.hw.card import version_of
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import BOARDS
+from fireflow.hw.parts.boards import listed
 
 SYSTEMS = ("debian", "ubuntu", "fedora", "nix")
 _AMD = "AMD's unified installer ({what}), then `source` its settings64.sh"
+_OPEN_BOARDS = listed([each.name for each in BOARDS if each.open_tools], "and")
 OPEN_TOOLS = (
     ("yosys", "yosys", "build --toolchain open: synthesis"),
-    ("nextpnr-himbaechel-xilinx", "nextpnr-himbaechel-xilinx", "place and route for PYNQ-Z1 and Z2"),
+    ("nextpnr-himbaechel-xilinx", "nextpnr-himbaechel-xilinx", f"place and route for {_OPEN_BOARDS}"),
     ("nextpnr-himbaechel-xilinx-chipdb", "", "its description of the parts"),
     ("prjxray", "xc7frames2bit", "bitstreams from frames, and back"),
     ("prjxray-database", "", "what each bit of a part means"),
@@ -105,7 +108,7 @@ def programs() -> tuple[Program, ...]:
         Program(
             "Vivado",
             "vivado",
-            "build --toolchain vivado: bitstreams for all five boards",
+            "build --toolchain vivado: bitstreams for every board",
             _vivado,
             _vendor("Vivado 2021.1 or newer, with Zynq-7000 and Zynq UltraScale+"),
         ),

@@ -292,7 +292,7 @@ def _file_of(source: Source) -> dict[str, str]:
 
 
 def _weights_hash(model: Model) -> str:
-    """Of what was read from a file, since that may take parts of it only, and parts from beside it."""
+    """The SHA-256 of what was read from a file: reading may take parts of it only, and parts from beside it."""
     digest = hashlib.sha256()
     for name, parameter in model.network.named_parameters():
         digest.update(f"{name} {tuple(parameter.shape)}".encode())

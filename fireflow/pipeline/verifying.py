@@ -244,7 +244,7 @@ def verify_rtl(
     if not 0 <= stalls < 1:
         raise InputError(f"stalls: must be 0 to below 1, not {stalls}; give 0.2")
     began = time.perf_counter()
-    record = completed(bundle, bundle.place, Unsaid(preprocessing, labels)).manifest.preprocessing
+    record = completed(bundle, Unsaid(preprocessing, labels)).manifest.preprocessing
     hardware, graph = bundle.require_hardware(), bundle.graph
     dataflow = hardware.dataflow(graph)
     pictures = images_for(graph, images, count, record, say)

@@ -77,7 +77,7 @@ def measure_service(
     Raises:
         InputError: the bundle does not say how pictures are prepared, or a number outside its range.
     """
-    needed(bundle, bundle.place)
+    needed(bundle)
     if not seconds > 0:
         raise InputError(f"seconds: must be above 0, not {seconds:g}; give 60")
     requests = Requests(bundle)

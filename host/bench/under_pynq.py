@@ -22,7 +22,7 @@ from fireflow.host.devices.pynq import PynqDevice
 from fireflow.host.devices.pynq_virtual import make_board
 from fireflow.host.driver import Accelerator
 from fireflow.hw.bundle import Bundle
-from fireflow.hw.parts.description import family_of
+from fireflow.hw.parts.boards import family_of
 
 if TYPE_CHECKING:
     from fireflow.host.interface import Interface

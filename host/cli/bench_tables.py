@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from fireflow.host.cli.output import table
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
     from fireflow.host.bench.driver import DriverRow

@@ -10,11 +10,12 @@ from fireflow.host.cli import arguments, toolchain_arguments
 from fireflow.host.cli.output import aside, print_json, remark
 from fireflow.host.cli.step_progress import StepProgress
 from fireflow.host.cli.verdict import document, verdict
-from fireflow.hw.boards import RESOURCES, board
 from fireflow.hw.dataflow.budget import BUDGET
 from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import check_suffix
 from fireflow.hw.overwrite import check_bundle, check_hardware
+from fireflow.hw.parts import RESOURCES, board
+from fireflow.hw.parts.boards import boards, listed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="a bundle, a .fireq or QONNX file, or a shipped model by name"
     )
     arguments.output(parser, "the bundle to write, NAME.fire")
-    parser.add_argument("--board", required=True, help="PYNQ-Z1, PYNQ-Z2, Ultra96-V2, KV260 or ZCU104")
+    parser.add_argument("--board", required=True, help=listed(list(boards)))
     parser.add_argument(
         "--target-fps", type=float, metavar="F", help="frames a second; by default as many as fit the board"
     )

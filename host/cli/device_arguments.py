@@ -55,4 +55,4 @@ def load_completed(args: argparse.Namespace) -> Bundle:
     """The bundle that the arguments name, with what they say of it. Raises InputError."""
     from fireflow.hw.bundle import Bundle
 
-    return completed(Bundle.load(args.bundle), args.bundle, arguments.said(args))
+    return completed(Bundle.load(args.bundle), arguments.said(args))

@@ -6,8 +6,9 @@ import argparse
 from typing import Any, Mapping
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.output import print_json, table
+from fireflow.host.cli.output import print_json
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS
+from fireflow.hw.table import table
 from fireflow.pipeline.installation import examine
 from fireflow.pipeline.systems import SYSTEMS
 

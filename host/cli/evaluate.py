@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.output import aside, bar, print_json, remark, table, tell_left_out
+from fireflow.host.cli.output import aside, bar, print_json, remark, tell_left_out
+from fireflow.hw.table import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

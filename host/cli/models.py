@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.output import print_json, table
+from fireflow.host.cli.output import print_json
+from fireflow.hw.table import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

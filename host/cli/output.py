@@ -6,12 +6,9 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
+from typing import Any, Callable, Iterator, Mapping
 
 from fireflow.hw.picture_files import add_left_out, left_out_line
-from fireflow.hw.table import table as table
-
-T = TypeVar("T")
 
 
 def print_json(document: Any) -> None:
@@ -46,24 +43,6 @@ def print_model(path: Path, card: Mapping[str, Any], text: str, as_json: bool) -
         print_json({"output": str(path), "size_bytes": size_bytes, "card": card})
     else:
         print(f"{path}: {text}, {size_bytes} bytes")
-
-
-def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """The items, with a bar on stderr while they are taken, where stderr is a terminal."""
-    track = _rich_track() if sys.stderr.isatty() else None
-    if track is None:
-        yield from items
-        return
-    yield from track(items, label, total)
-
-
-def _rich_track() -> Any:
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        return None
-    return lambda items, label, total: track(items, label, total, console=Console(stderr=True))
 
 
 @contextmanager

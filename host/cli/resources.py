@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.output import counting_layers, print_json, table
-from fireflow.hw.boards import LABELS
+from fireflow.host.cli.output import counting_layers, print_json
 from fireflow.hw.dataflow.counts import FINN_RESOURCES
+from fireflow.hw.parts import LABELS
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
     from fireflow.pipeline.counting import Counted

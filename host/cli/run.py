@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Shows the best classes of every picture, and how fast it went."""
     bundle = device_arguments.load_completed(args)
     if args.save_annotated is not None:
-        needed(bundle, args.bundle)
+        needed(bundle)
     writer = open_writer(args.output, args.force, remark)
     source = open_pictures(
         args.source, bundle, watch=args.watch, workers=args.workers, keep=args.save_annotated is not None

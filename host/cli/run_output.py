@@ -7,7 +7,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, Mapping
 
-from fireflow.host.cli.output import print_json, table
+from fireflow.host.cli.output import print_json
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
     from fireflow.host.picture_run import Classified, PictureRun

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     bundle = device_arguments.load_completed(args)
-    needed(bundle, args.bundle)
+    needed(bundle)
 
     def ready(port: int) -> None:
         print(f"serving {bundle.graph.name} on http://{args.host}:{port}/", flush=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireflow.host.cli import arguments
-from fireflow.host.cli.output import aside, bar, cycle_bars, print_json, table, tell_left_out
+from fireflow.host.cli.output import aside, bar, cycle_bars, print_json, tell_left_out
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
     from fireflow.pipeline.simulating import Simulated

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fireflow.host.cli.output import table
-from fireflow.hw.boards import LABELS
+from fireflow.hw.parts import LABELS
+from fireflow.hw.table import table
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.hardware import Hardware

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rtl(args: argparse.Namespace, options: dict[str, Any]) -> RtlVerification:
-    """Of a built bundle, which keeps the result."""
+    """The verification of a built bundle's RTL; the bundle keeps the result."""
     from fireflow import Bundle, verify_rtl
 
     folder = find_model(args.model)

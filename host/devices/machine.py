@@ -9,12 +9,12 @@ import numpy as np
 
 from fireflow.host.devices.base import DeviceError
 from fireflow.host.devices.overlay import bit_data, bit_file, virtual_payload
-from fireflow.hw.parts.description import DMA_RANGE, INPUT_DMA, OUTPUT_DMA, ZYNQ
+from fireflow.hw.parts.description import CONTROL_RANGE, DMA_RANGE, INPUT_DMA, OUTPUT_DMA
 
 if TYPE_CHECKING:
     from fireflow.host.devices.fpga_model import FpgaModel
     from fireflow.host.interface import Interface
-    from fireflow.hw.parts.description import Family
+    from fireflow.hw.parts import Family
     from fireflow.hw.types import Array
 
 MAGIC = b"VIRTUAL "
@@ -36,7 +36,7 @@ class Machine:
 
     def __init__(self, fpga: FpgaModel, family: Family, name: str) -> None:
         self.fpga, self.family, self.name = fpga, family, name
-        self._registers = _after_boot(family)
+        self._registers = dict(family.system.after_boot)
         self._host: dict[int, Array] = {}
         self._lock = threading.Lock()
         source = fpga.interface.bitstream
@@ -57,8 +57,8 @@ class Machine:
             self.fpga.write(block[0], block[1], value)
 
     def _block(self, address: int) -> tuple[str, int] | None:
-        offset = address - self.family.base
-        if not 0 <= offset < 2 * DMA_RANGE:
+        offset = address - self.family.system.control_base
+        if not 0 <= offset < CONTROL_RANGE:
             return None
         return (INPUT_DMA, offset) if offset < DMA_RANGE else (OUTPUT_DMA, offset - DMA_RANGE)
 
@@ -111,17 +111,3 @@ class Machine:
             raise DeviceError(
                 "open", "the board must hold the bundle's design, not another one", "copy the bundle again"
             )
-
-
-def _after_boot(family: Family) -> dict[int, int]:
-    """The registers that pynq reads before it writes them: PLLs and clocks."""
-    if family is ZYNQ:
-        slcr = 0xF8000000
-        registers = {slcr + offset: 20 << 12 for offset in (0x100, 0x104, 0x108)}  # 50 MHz x 20
-        registers.update({slcr + offset: (10 << 8) | (1 << 20) for offset in (0x170, 0x180, 0x190, 0x1A0)})
-        return registers
-    crl, crf = 0xFF5E0000, 0xFD1A0000
-    pll = (90 << 8) | (1 << 16)  # 33.333 MHz x 90 / 2
-    registers = {crl + 0x20: pll, crl + 0x30: pll, crf + 0x20: pll, crf + 0x2C: pll, crf + 0x38: pll}
-    registers.update({crl + offset: (1 << 24) | (15 << 8) | (1 << 16) for offset in (0xC0, 0xC4, 0xC8, 0xCC)})
-    return registers

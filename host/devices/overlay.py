@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, sha256
-from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA, family_of, render_hwh
+from fireflow.hw.parts.boards import family_of
+from fireflow.hw.parts.description import INPUT_DMA, OUTPUT_DMA, render_hwh
 
 if TYPE_CHECKING:
     from fireflow.host.interface import Interface
@@ -114,7 +115,7 @@ def place_overlay(interface: Interface) -> Path:
         part = bit_part(source.read_bytes()[:1024])
     except (OSError, ValueError) as error:
         raise InputError(f"{source}: must be a bitstream ({error}); get the bundle again") from None
-    if not part.lower().startswith(family.parts):
+    if not part.lower().startswith(family.header_prefixes):
         raise InputError(
             f"{source}: must be a bitstream for a part of {interface.board}, not for {part}; build it again"
         )
@@ -122,7 +123,7 @@ def place_overlay(interface: Interface) -> Path:
     text = (
         given.read_bytes()
         if given.is_file()
-        else render_hwh(interface.name, interface.clock_mhz, family).encode()
+        else render_hwh(interface.name, interface.clock_mhz, family.system).encode()
     )
     name = f"fireflow-{hashlib.sha256(found.encode() + text).hexdigest()[:16]}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fireflow" / "overlays"

@@ -20,7 +20,8 @@ from fireflow.host.devices.base import (
 )
 from fireflow.host.devices.overlay import dma_addresses, place_overlay
 from fireflow.hw.errors import InputError
-from fireflow.hw.parts.description import DMA_RANGE, family_of, same_board
+from fireflow.hw.parts.boards import family_of, same_board
+from fireflow.hw.parts.description import DMA_RANGE
 
 if TYPE_CHECKING:
     from fireflow.host.interface import Interface
@@ -110,7 +111,7 @@ class PynqDevice(Device):
                 f"the DMAs must be at {self._addresses}, not at {found} as pynq says",
                 "delete pynq/pl_server/_current_metadata.pkl, then try again",
             )
-        clock = family_of(self._interface.board).pll_mhz
+        clock = family_of(self._interface.board).system.clock.pll_mhz
         for number, record in overlay.clock_dict.items():
             # pynq 4.0 sets a clock by its frequency, which descriptions for Zynq-7000 do not have.
             if "frequency" in record and record["frequency"] is None:

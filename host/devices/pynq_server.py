@@ -47,7 +47,7 @@ def _files(machine: Machine) -> Any:
 
     files = {
         "/proc/device-tree/chosen/pynq_board": machine.name.encode() + b"\0",
-        "/proc/version": f"Linux version 6.6.10 ({machine.family.machine}-linux-gnu)\n".encode(),
+        "/proc/version": f"Linux version 6.6.10 ({machine.family.system.machine}-linux-gnu)\n".encode(),
         _MANAGER + "state": b"operating\n",
         _MANAGER + "flags": b"0\n",
     }

@@ -15,7 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fireflow.host.devices.machine import Machine
-    from fireflow.hw.parts.description import Family
+    from fireflow.hw.parts import Family
 
 _NUMBER = itertools.count()
 
@@ -38,7 +38,7 @@ def processor(name: str) -> Iterator[None]:
 
 def import_pynq(family: Family) -> None:
     """Imports pynq as on this family's boards; once in a process."""
-    with processor(family.machine):
+    with processor(family.system.machine):
         import pynq.pl_server.embedded_device
         import pynq.ps  # noqa: F401
 
@@ -55,7 +55,7 @@ def make_board(machine: Machine) -> Any:
 
         def __init__(self) -> None:
             super().__init__(f"fireflow{next(_NUMBER)}")
-            self.name, self.arch = machine.name, machine.family.machine
+            self.name, self.arch = machine.name, machine.family.system.machine
             self.capabilities = {"REGISTER_RW": True, "MEMORY_MAPPED": False, "CALLABLE": False}
 
         def allocate(self, shape: Any, dtype: Any, **_options: Any) -> Any:

@@ -105,7 +105,7 @@ def serve(
         InputError: the bundle does not say how pictures are prepared; the address is not this computer's, or
             taken; the system allows too few open files.
     """
-    needed(accelerator.bundle, accelerator.bundle.place)
+    needed(accelerator.bundle)
     give_memory_back()
     with _switching(), contextlib.closing(Service(accelerator, options.queue, options.timeout_s)) as service:
         server = make_server(make_app(service, options.access, options.max_bytes), limits=options.limits)

@@ -20,9 +20,11 @@ from fireflow.hw.bitstream.routing import FASM, REPORT, ROUTED, RoutingOptions, 
 from fireflow.hw.bitstream.steps import Step, Work
 from fireflow.hw.bitstream.tie_offs import tie_off
 from fireflow.hw.bitstream.toolbox import Toolbox
-from fireflow.hw.clocks import reachable_mhz
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_tool_json
+from fireflow.hw.parts import BOARDS
+from fireflow.hw.parts.clocks import reachable_mhz
+from fireflow.hw.parts.xc7 import XC7
 from fireflow.hw.rtl.stitch import Design
 from fireflow.hw.tools.yosys import (
     CELLS,
@@ -35,7 +37,7 @@ from fireflow.hw.tools.yosys import (
     wasm_version,
 )
 
-DEVICES = ("xc7z020clg400-1",)
+DEVICES = tuple(dict.fromkeys(each.part for each in BOARDS if each.open_tools))
 """Parts that boards of ours have and both nextpnr and prjxray know."""
 NETLIST, BITSTREAM, FRAMES = "netlist.json", "design.bit", "design.frm"
 _STATISTICS, _ELABORATED, _CLOCK = "cells.json", "design.il", "clock.json"
@@ -75,7 +77,7 @@ def steps(design: Design, part: str, luts: float, toolbox: Toolbox, options: Rou
         Step(
             "synthesize",
             lambda work: _synthesize(work, design.top, toolbox),
-            (toolbox.identity, *mapping(design.top, "xc7", bitstream=True)),
+            (toolbox.identity, *mapping(design.top, XC7.name, bitstream=True)),
             synthesis_s,
         ),
         Step(
@@ -115,7 +117,7 @@ def _elaborate(work: Work, design: Design) -> None:
 def _synthesize(work: Work, top: str, toolbox: Toolbox) -> None:
     script = [
         f"read_rtlil {work.done['elaborate'] / _ELABORATED}",
-        *mapping(top, "xc7", bitstream=True),
+        *mapping(top, XC7.name, bitstream=True),
         f"tee -q -o {_STATISTICS} stat -json",
         f"write_json {NETLIST}",
     ]
@@ -206,7 +208,7 @@ def choose_clock(report: Path, clock_mhz: float | None) -> Clock:
     if not limits:
         raise CheckError("place and route: the report must tell the clock's limit, and does not")
     max_mhz = min(float(entry["achieved"]) for entry in limits.values())
-    chosen = reachable_mhz("xc7", max_mhz if clock_mhz is None else clock_mhz)
+    chosen = reachable_mhz(XC7.name, max_mhz if clock_mhz is None else clock_mhz)
     if chosen > max_mhz:
         raise CheckError(
             f"timing: the clock must be at most {max_mhz:.2f} MHz, not {chosen:.6g}; ask for a slower one, "

@@ -170,7 +170,7 @@ def _said_version(program: str) -> str:
 
 
 def _versions(folder: Path) -> dict[str, str]:
-    """Of the packages: as `install` wrote them, or as a chroot's dpkg says."""
+    """Versions of the packages: as `install` wrote them, or as a chroot's dpkg says."""
     if (folder / _RECORD).is_file():
         return {str(name): str(version) for name, version in read_tool_json(folder / _RECORD).items()}
     versions = {}

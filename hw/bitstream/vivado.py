@@ -28,18 +28,18 @@ from fireflow.hw.bitstream.vivado_reports import (
     first_error,
     judge,
 )
-from fireflow.hw.bitstream.zynq import settings
-from fireflow.hw.boards import Board
+from fireflow.hw.bitstream.vivado_settings import settings
 from fireflow.hw.cache import content_key
-from fireflow.hw.clocks import reachable_mhz
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike, read_tool_json
-from fireflow.hw.rtl.shell import ZYNQ7
+from fireflow.hw.parts import FAMILIES, Board
+from fireflow.hw.parts.clocks import reachable_mhz
+from fireflow.hw.rtl.shell import SHELL
 from fireflow.hw.rtl.stitch import Design
 
 SCRIPTS = Path(__file__).with_name("tcl")
 OLDEST = (2021, 1)
-"""The first version with all five parts; K26, of the KV260, came last."""
+"""The first version with the parts of all boards; K26, of the KV260, came last."""
 RTL, KEY, BITSTREAM, HWH = "rtl", "key", "fireflow.bit", "fireflow.hwh"
 REPORTS = ("timing.rpt", "route_status.rpt", "utilization.rpt", "power.rpt")
 _FIGURES = "figures.json"
@@ -139,7 +139,7 @@ def write_scripts(design: Design, board: Board, clock_mhz: float, folder: PathLi
 
     Args:
         design: that `hw.rtl.shell.write_shell` wrote.
-        clock_mhz: see `hw.clocks.reachable_mhz`.
+        clock_mhz: see `hw.parts.clocks.reachable_mhz`.
         folder: exists and is empty, or is made.
 
     Raises:
@@ -154,7 +154,10 @@ def write_scripts(design: Design, board: Board, clock_mhz: float, folder: PathLi
     shutil.copytree(design.folder, target / RTL)
     for path in sorted(SCRIPTS.iterdir()):
         shutil.copy(path, target / path.name)
-    sources = [name for name in design.sources if Path(name).stem != ZYNQ7]  # Vivado has its own for that
+    own = {FAMILIES[board.family].shell_top} - {
+        SHELL
+    }  # with the processing system: Vivado's block design has that
+    sources = [name for name in design.sources if Path(name).stem not in own]
     (target / "settings.tcl").write_text(settings(board, clock_mhz, sources), encoding="utf-8")
     (target / KEY).write_text(folder_key(target) + "\n", encoding="utf-8")
 

@@ -10,10 +10,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fireflow.hw.bitstream.process import ToolError
-from fireflow.hw.bitstream.zynq import CONTROL_RANGE, SYSTEMS
-from fireflow.hw.boards import Board, Resources
-from fireflow.hw.clocks import reachable_mhz
 from fireflow.hw.files import PathLike
+from fireflow.hw.parts import FAMILIES, Board, Resources
+from fireflow.hw.parts.clocks import reachable_mhz
+from fireflow.hw.parts.description import CONTROL_RANGE
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 # Rows of `report_utilization`: 7-series, UltraScale+. A block RAM tile is a RAMB36.
@@ -201,7 +201,7 @@ def check_timing(figures: Figures, board: Board, here: bool = True) -> None:
 
 def check_description(path: PathLike, board: Board) -> None:
     """Raises ToolError if Vivado's .hwh places the accelerator's registers elsewhere than its driver looks."""
-    system = SYSTEMS[board.family]
+    system = FAMILIES[board.family].system
     wanted = (system.control_base, system.control_base + CONTROL_RANGE - 1)
     try:
         ranges = list(ElementTree.parse(path).getroot().iter("MEMRANGE"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from fireflow.hw.boards import RESOURCES, Resources
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import RESOURCES, Resources
 
 BUDGET = 0.8
 """Share of each resource that may be used: what is left lets placement and routing succeed."""

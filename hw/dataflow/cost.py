@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.dataflow import memory
 from fireflow.hw.dataflow.layers.base import Layer
+from fireflow.hw.parts import Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.network import Dataflow

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.dataflow import cost
 from fireflow.hw.dataflow.layers.base import Layer
+from fireflow.hw.parts import Resources
 
 PULL = 0.3
 """What the present coefficients weigh in a fit, in samples."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from fireflow.hw import fields
-from fireflow.hw.boards import RESOURCES, Resources
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import RESOURCES, Resources
 
 FINN_RESOURCES = ("lut", "bram36", "uram", "dsp")
 """Those that FINN has formulas for."""

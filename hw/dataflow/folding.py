@@ -14,7 +14,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources
 from fireflow.hw.dataflow.budget import BUDGET, check_budget, excess, room
 from fireflow.hw.dataflow.integer_program import IntegerProgram, first
 from fireflow.hw.dataflow.layers.conv import KERNELS
@@ -22,6 +21,7 @@ from fireflow.hw.dataflow.plan import Plan, fold_as_given
 from fireflow.hw.dataflow.ways import Way, Ways
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import LABELS, RESOURCES, Board, Resources
 
 ENDLESS = 1e3
 """A share that no network needs."""

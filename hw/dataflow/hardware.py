@@ -7,9 +7,9 @@ from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, Mapping
 
 from fireflow.hw import fields
-from fireflow.hw.boards import Resources, board
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import Resources, board
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.build import Folding
@@ -25,7 +25,7 @@ class Hardware:
     """A folding with its FIFO depths, and what is expected of it.
 
     Args:
-        board: its name in `hw.boards`.
+        board: its name in `hw.parts`.
         part: the FPGA.
         clock_mhz: of the accelerator.
         budget: the share of each resource that it may use.

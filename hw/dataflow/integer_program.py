@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from fireflow.hw.boards import RESOURCES, Board, Resources
+from fireflow.hw.parts import RESOURCES, Board, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Tuple
 
+from fireflow.hw.parts import FAMILIES
+
 Words = Tuple[int, int]
 """A memory: how many words, and their bits."""
 RAM_STYLES = {"lut": "distributed", "bram": "block", "uram": "ultra"}
@@ -17,9 +19,6 @@ LUTS_PER_URAM = 100
 _RAMB36 = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
 _URAM = (4096, 72)
 ROM_LUT_DEPTH = 64  # a LUT6 is 64 constant bits
-_RAM_BITS = {"xc7": (4, 6, 3), "xcup": (8, 14, 7)}
-"""LUTs of a RAM primitive with a read and a write port, and its bits at 32 and at 64 words: RAM32M and RAM64M,
-RAM32M16 and RAM64M8."""
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -88,14 +87,14 @@ def ram_luts(depth: int, width: int, family: str) -> float:
     """
     if depth <= 1:
         return 0.0
-    luts, shallow, deep = _RAM_BITS[family]
+    ram = FAMILIES[family].lut_ram
     if depth <= 32:
-        return float(luts * ceil_div(width, shallow))
+        return float(ram.luts * ceil_div(width, ram.bits_of_32))
     blocks = ceil_div(depth, 64)
     choice = (
         0.0 if blocks == 1 else 1.0 if blocks <= 4 else (blocks - 1) / 2
     )  # LUTs per bit that choose a block
-    return blocks * luts * ceil_div(width, deep) + choice * width
+    return blocks * ram.luts * ceil_div(width, ram.bits_of_64) + choice * width
 
 
 def buffer_kind(depth: int, width: int, uram: bool = False) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Mapping
 
-from fireflow.hw.boards import Board, Resources
 from fireflow.hw.dataflow import budget as budgets
 from fireflow.hw.dataflow.budget import BUDGET, check_budget
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.fifo import fifo_depths
 from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.parts import Board, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.network import Dataflow

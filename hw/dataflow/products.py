@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 from fireflow.hw.dataflow.memory import LUTS_PER_BRAM36, bram36
 from fireflow.hw.dataflow.stream import divisors
+from fireflow.hw.parts import FAMILIES
 
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.layers.matmul import MatMul
 
-FACTOR_BITS = {"xc7": 25, "xcup": 27}
-"""Width of the multiplier's wide operand: DSP48E1 and DSP48E2."""
-DSP_VERSIONS = {"xc7": 1, "xcup": 2}
-"""What `matmul.sv` calls them."""
 PRODUCT_BITS = 48
 LONGEST_CHAIN = {"dsp": 16, "lut": 8}
 SHORTEST_CHAIN = 4
@@ -44,7 +41,7 @@ def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool
     (4, 3, 2)
     """
     weight_bits, activation_bits = max(2, weight_bits), max(2, activation_bits)
-    wide = FACTOR_BITS[family]
+    wide = FAMILIES[family].factor_bits
     if wide == weight_bits:
         return 1
     return 1 + (wide - (not narrow) - weight_bits) // (weight_bits + activation_bits - 1)
@@ -53,7 +50,7 @@ def finn_lanes(family: str, weight_bits: int, activation_bits: int, narrow: bool
 def product(layer: MatMul, family: str) -> Product:
     """The most lanes whose spacing holds the sum of a chain that is not too short, and the best such chain."""
     weight_bits, act_bits = max(2, layer.weight_bits), max(2, layer.input.bits)
-    wide = FACTOR_BITS[family] - weight_bits - (not layer.narrow)
+    wide = FAMILIES[family].factor_bits - weight_bits - (not layer.narrow)
     worst = ((1 << (weight_bits - 1)) - layer.narrow) * ((1 << act_bits) - 1)
     if layer.kernel == "lut":
         return Product(1, PRODUCT_BITS, _chain(layer, LONGEST_CHAIN["lut"]))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from fireflow.hw.boards import RESOURCES, Resources
 from fireflow.hw.dataflow.budget import fits
 from fireflow.hw.dataflow.build import Workbench
 from fireflow.hw.dataflow.cost import cost, total
@@ -18,6 +17,7 @@ from fireflow.hw.dataflow.layers.maker import Choices
 from fireflow.hw.dataflow.layers.width_converter import WidthConverter, steps_between
 from fireflow.hw.dataflow.schedule import estimated_interval
 from fireflow.hw.dataflow.stream import Stream
+from fireflow.hw.parts import RESOURCES, Resources
 
 if TYPE_CHECKING:
     from fireflow.hw.graph import Graph, Node

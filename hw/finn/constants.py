@@ -24,7 +24,7 @@ _ELEMENTWISE = (
 FOLDED = (*_ELEMENTWISE, "Concat", "Constant", "Expand", "Gather", "Slice", "Transpose", *SHAPING)
 """Operations that may stand where everything they read is constant: ONNX computes them, and none is lowered."""
 _MAX_VALUES = 1 << 24
-"""Of one computed constant."""
+"""A computed constant has at most so many."""
 
 
 def fold(proto: ModelProto) -> None:

@@ -13,7 +13,7 @@ from fireflow.hw.finn.rules import forms
 from fireflow.hw.finn.rules.base import WINDOW, Form
 
 _MAX_WINDOW = 1 << 12
-"""Of kernels, strides, dilations and padding. Pictures have at most 16384 pixels on a side."""
+"""Kernels, strides, dilations and padding reach no further. Pictures have at most 16384 pixels on a side."""
 
 
 def check_forms(graph: GraphProto) -> None:

@@ -28,15 +28,8 @@ from fireflow.hw.finn.operators import Operator
 from fireflow.hw.finn.rules import RULES
 from fireflow.hw.finn.rules.base import Step, apply
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts.boards import finn_board
 
-BOARDS: Mapping[str, str] = {
-    "PYNQ-Z1": "Pynq-Z1",
-    "PYNQ-Z2": "Pynq-Z2",
-    "Ultra96-V2": "Ultra96-V2",
-    "KV260": "KV260_SOM",
-    "ZCU104": "ZCU104",
-}
-"""Our names of boards and FINN's."""
 MODEL, CONFIG, FOLDING, FIFOS = "model.onnx", "build.json", "folding.json", "fifos.json"
 OUTPUT = "output"
 """Where FINN's builder writes, below the folder that is handed over."""
@@ -78,8 +71,7 @@ def hand_over(graph: Graph, hardware: Hardware) -> HandOver:
     Raises:
         InputError: an operation that FINN has no hardware layer for, or a board that it does not know.
     """
-    if hardware.board not in BOARDS:
-        raise InputError(f"board: must be one of FINN's, not {hardware.board!r}; use {', '.join(BOARDS)}")
+    finn_board(hardware.board)
     flow = hardware.dataflow(graph)
     model = _specialize(hardware_layers(graph), flow, hardware.part)
     layers = layer_names(model, graph)
@@ -265,7 +257,7 @@ def _config(hardware: Hardware) -> dict[str, Any]:
         chosen = [step for step in steps[first:] if step not in _LEFT_OUT]
     return {
         "output_dir": OUTPUT,
-        "board": BOARDS[hardware.board],
+        "board": finn_board(hardware.board),
         "shell_flow_type": "vivado_zynq",
         "synth_clk_period_ns": round(hardware.clock_ns, 6),
         "folding_config_file": FOLDING,

@@ -28,7 +28,7 @@ QUANT_DOMAINS = (QONNX, "onnx.brevitas", "finn.custom_op.general", "finn")
 _DOMAINS = ("", "ai.onnx", *QUANT_DOMAINS)
 _OLDEST_OPSET = 7  # what ONNX Runtime executes
 _MAX_ELEMENTS = 1 << 26
-"""Of one tensor. A whole SqueezeNet at 1024x1024 pixels stays below."""
+"""A tensor has at most so many. A whole SqueezeNet at 1024x1024 pixels stays below."""
 
 _COMPUTED = frozenset((*SUPPORTED, *RESPELLED, *IDLE))
 """Operations on what the input decides; `hw.finn.simplify` takes those out that no rule takes."""

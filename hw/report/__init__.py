@@ -14,7 +14,6 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from fireflow.hw import fields
-from fireflow.hw.boards import LABELS, RESOURCES, Board, Resources, board
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.dataflow.budget import excess, room
 from fireflow.hw.dataflow.cost import costs, total
@@ -24,6 +23,7 @@ from fireflow.hw.dataflow.layers import Layer
 from fireflow.hw.dataflow.network import Dataflow
 from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import LABELS, RESOURCES, Board, Resources, board
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

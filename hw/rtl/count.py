@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.cache import content_key
 from fireflow.hw.dataflow.kernel import Module
 from fireflow.hw.dataflow.layers.base import Layer
+from fireflow.hw.parts import Resources, family_of_part
 from fireflow.hw.rtl.stitch import write_layer
 from fireflow.hw.tools import yosys
 
@@ -74,7 +74,7 @@ class _Written:
 
     def __init__(self, layer: Layer, part: str, clock_ns: float, folder: Path) -> None:
         folder.mkdir()
-        self.family, self.folder = yosys.family(part), folder
+        self.family, self.folder = family_of_part(part).name, folder
         sources: dict[str, None] = {}
         self.used: Module = write_layer(replace(layer, name="layer"), part, clock_ns, folder, sources)
         self.sources = list(sources)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fireflow.hw.boards import Board
 from fireflow.hw.bundle import sources_hash
 from fireflow.hw.dataflow.kernel import RTL
 from fireflow.hw.dataflow.network import Dataflow
@@ -21,10 +19,12 @@ from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import PathLike, sha256
+from fireflow.hw.parts import FAMILIES, Board
+from fireflow.hw.parts.family import Bus
 from fireflow.hw.rtl.stitch import KERNELS, SOURCES, Design, seal
 
-SHELL, ZYNQ7 = "fireflow_shell", "fireflow_z7"
-"""The tops: for a block design of Vivado; with the processing system of a Zynq-7000."""
+SHELL = "fireflow_shell"
+"""The top for a block design of Vivado; a family may have another one, with the processing system, for open tools."""
 FOLDER, AXI = "shell", RTL / "axi"
 """Where the sources of the shell are in a design; where they come from."""
 _MODULES = ("byte_gearbox", "axi_lite", "dma_control", "dma_read", "dma_write", "frame_tags", "shell")
@@ -33,23 +33,6 @@ _MARGIN, _LEAST_QUIET = 4, 64
 """A pause between frames is so many of the longest within a frame, and these cycles more."""
 _BURST_BEATS = 16
 """As many as AXI3 allows, which S_AXI_HP is on Zynq-7000; on UltraScale+ 256 bytes, four of its memory's own bursts."""
-
-
-@dataclass(frozen=True)
-class Bus:
-    """The processor's memory port.
-
-    Args:
-        bytes: of a beat.
-        address_bits: that it decodes.
-    """
-
-    bytes: int
-    address_bits: int
-
-
-BUSES = {"xc7": Bus(8, 32), "xcup": Bus(16, 64)}
-"""By family: S_AXI_HP of Zynq-7000, and of Zynq UltraScale+."""
 
 
 def content_hash(design: Design) -> str:
@@ -69,7 +52,7 @@ def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, 
         folder: is made, or empty; gets a copy of the design's files.
 
     Returns:
-        the design whose top is `fireflow_z7` on a Zynq-7000, and else `fireflow_shell`. PS7 and BUFG are cells.
+        the design whose top is the family's `shell_top`. PS7 and BUFG are cells.
 
     Raises:
         InputError: no hash, or a folder with other things in it.
@@ -87,16 +70,16 @@ def write_shell(design: Design, dataflow: Dataflow, board: Board, content: str, 
         shutil.copyfile(path, target / below / path.name)
         sources[f"{below}/{path.name}"] = None
 
-    zynq7 = board.family == "xc7"
+    family = FAMILIES[board.family]
     add(RTL / "stream_fifo.sv", KERNELS)
-    for module in ("shell_pkg", *_MODULES, *(("axi3_lite",) if zynq7 else ())):
+    for module in ("shell_pkg", *_MODULES, *family.shell_modules):
         add(AXI / f"{module}.sv", FOLDER)
     (target / f"{SHELL}.v").write_text(_wrapper(dataflow, board.family, content), encoding="utf-8")
-    if not zynq7:
+    if family.shell_top == SHELL:
         return seal(target, f"{SHELL}.v", sources)
     sources[f"{SHELL}.v"] = None
-    shutil.copyfile(AXI / f"{ZYNQ7}.sv", target / f"{ZYNQ7}.sv")
-    return seal(target, f"{ZYNQ7}.sv", sources)
+    shutil.copyfile(AXI / f"{family.shell_top}.sv", target / f"{family.shell_top}.sv")
+    return seal(target, f"{family.shell_top}.sv", sources)
 
 
 def frame_bytes(stream: Stream) -> int:
@@ -165,7 +148,7 @@ def _ports(prefix: str, channels: dict[str, dict[str, int]], parameters: str, ma
 
 def _wrapper(dataflow: Dataflow, family: str, content: str) -> str:
     """`fireflow_shell`, in Verilog 2001: Vivado takes nothing newer into a block design."""
-    bus = BUSES[family]
+    bus = FAMILIES[family].bus
     full = _full(bus)
     ports = [
         _mark(

@@ -19,8 +19,8 @@ from fireflow.hw.dataflow.network import Dataflow, Edge
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.files import PathLike
 from fireflow.hw.finn.generate import generate
+from fireflow.hw.parts import family_of_part
 from fireflow.hw.rtl.names import module_name, safe_dataflow
-from fireflow.hw.tools.yosys import family
 
 TOP = "accelerator"
 KERNELS = "fireflow"
@@ -77,7 +77,7 @@ def write_layer(layer: Layer, part: str, clock_ns: float, folder: Path, sources:
         generated = generate(layer, module_name(layer.name), part, clock_ns, folder)
         sources.update(dict.fromkeys(generated.sources))
         return Module(generated.top, {}, ports("in", layer.inputs), ports("out", (layer.output,)))
-    own = layer.rtl(family(part))
+    own = layer.rtl(family_of_part(part).name)
     (folder / KERNELS).mkdir(exist_ok=True)
     for path in own.sources:
         shutil.copyfile(path, folder / KERNELS / path.name)

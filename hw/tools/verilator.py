@@ -20,7 +20,7 @@ from fireflow.hw.cache import cache_folder, content_key, made_once
 from fireflow.hw.dataflow.stream import Port
 from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.tools.axi_stream import bindings, module_ports, streams
-from fireflow.hw.tools.cxx import Toolchain
+from fireflow.hw.tools.cxx import Compilers
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
@@ -112,7 +112,7 @@ class Simulation:
             InputError: no Verilator, no C++ compiler, a source that is missing.
             BuildError: the tools refuse the design; their first error is quoted.
         """
-        tools = Toolchain.find()
+        tools = Compilers.find()
         files = [Path(path).resolve() for path in sources]
         folders = [Path(path).resolve() for path in include_dirs]
         for path in files:

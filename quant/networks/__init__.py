@@ -73,12 +73,12 @@ def spec_from_json(content: Any) -> NetworkSpec:
 
 
 def weight_files() -> list[WeightFiles]:
-    """Of the networks that files of others hold, in order; what is wrong with a file is the first one's to say."""
+    """How files of others hold networks, in order; what is wrong with a file is the first one's to say."""
     return [network.files for network in NETWORKS.values() if network.files is not None]
 
 
 def files_of(names: Iterable[str]) -> WeightFiles:
-    """Of the network that has tensors of these names."""
+    """The way of the network that has tensors of these names."""
     text, known = list(names), weight_files()
     return next((f for f in known if any(re.fullmatch(f.mark, name) for name in text)), known[0])
 

@@ -16,9 +16,12 @@ def _hwh(data: bytes) -> object:
 
 
 def _hwh_seeds() -> Sequence[bytes]:
-    from fireflow.hw.parts.description import family_of, render_hwh
+    from fireflow.hw.parts.boards import family_of
+    from fireflow.hw.parts.description import render_hwh
 
-    return tuple(render_hwh("net", 100.0, family_of(board)).encode() for board in ("Pynq-Z2", "Ultra96"))
+    return tuple(
+        render_hwh("net", 100.0, family_of(board).system).encode() for board in ("Pynq-Z2", "Ultra96")
+    )
 
 
 def _bit(data: bytes) -> object:

@@ -21,7 +21,7 @@ from fireflow.host.interface import Interface
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Conv, GlobalSum, MaxPool, Threshold
-from fireflow.hw.parts.description import ZYNQ, family_of
+from fireflow.hw.parts.boards import family_of
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.simulator import Simulator
 from fireflow.hw.types import TensorType
@@ -80,9 +80,9 @@ def open_board(*faults: Fault, **options: Any) -> tuple[Device, FpgaModel]:
     remote, _, name = name.rpartition(":")
     family = family_of(name)
     bitstream = Path(os.environ["XDG_CACHE_HOME"]) / f"small-{name}.bit"
-    bitstream.write_bytes(virtual_bitstream(interface(), family.parts[0] + "020"))
+    bitstream.write_bytes(virtual_bitstream(interface(), family.header_prefixes[0] + "020"))
     built = replace(interface(), board=name, bitstream=bitstream)
-    base = 0x10000000 if family is ZYNQ else 0x8_0000_0000
+    base = 0x10000000 if family.name == "xc7" else 0x8_0000_0000
     memory = Memory(base, options.pop("memory_bytes", 1 << 28))
     fpga = FpgaModel(built, options.pop("score", Simulator(graph()).run), memory, faults=faults, **options)
     machine = Machine(fpga, family, name)

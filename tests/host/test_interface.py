@@ -10,12 +10,12 @@ import numpy as np
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
 from fireflow.host.interface import Interface, load
-from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.fifo import fifo_depths
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.parts import Resources
 from tests.host.boards import bundle, graph
 from tests.hw.networks import pictures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fireflow.hw.compare import compare
+from fireflow.hw.compare import compare, integers_of
 from fireflow.hw.errors import InputError
 
 
@@ -45,6 +45,8 @@ def test_first_difference_in_topological_order() -> None:
     table = compare(both, "interpreter")
     assert [row.differing[1] for row in table.rows] == [0, 1, 2]
     assert table.differing == 3
+    assert (table.differing_of("interpreter"), table.differing_of("fast")) == (0, 3)
+    assert table.integers == 12 + 8 + 3
     assert table.first is not None
     assert (table.first.stage, table.first.tensor, table.first.index) == ("fast", "conv1", (0, 1, 0, 1))
     assert (table.first.expected, table.first.actual) == (5, -7)
@@ -75,3 +77,15 @@ def test_rules() -> None:
     both["fast"]["scores"] = np.ones((1, 3))
     with pytest.raises(InputError, match="fast: scores must be integers, not float64; divide by the scale"):
         compare(both, "interpreter")
+
+
+def test_integers_of_quantized_floats() -> None:
+    floats = {"a": np.array([-0.5, 0.0, 0.75], np.float32), "b": np.array([0.3])}
+    found = integers_of(floats, {"a": 0.25, "c": 1.0})
+    assert list(found) == ["a"]  # "b" is not quantized, and "c" is not there
+    assert found["a"].dtype == np.int64
+    np.testing.assert_array_equal(found["a"], [-2, 0, 3])
+    with pytest.raises(
+        InputError, match=r"b: values must be multiples of their scale 0.25, not 0\.\d+ of a step off"
+    ):
+        integers_of(floats, {"b": 0.25})

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from fireflow.host.interface import load
-from fireflow.hw.boards import Resources, board
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.dataflow.build import to_dataflow
@@ -21,6 +20,7 @@ from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import parse_json
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import Resources, board
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet

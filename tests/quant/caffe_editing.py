@@ -94,7 +94,7 @@ def pick(rng: Rng, items: Any) -> Any:
 
 
 def channels(network: Described, tensor: str) -> int:
-    """Of a tensor of the unchanged network."""
+    """How many channels a tensor of the unchanged network has."""
     if tensor == "data":
         return 3
     layer = next(la for la in network["layers"] if la["top"][:1] == [tensor])

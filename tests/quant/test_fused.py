@@ -34,7 +34,7 @@ def made(name: str, policy: str | None) -> tuple[SqueezeNet, Tensor]:
 
 
 def gradients(net: SqueezeNet, scores: Tensor, maps: list[Tensor]) -> dict[str, Tensor]:
-    """Of a sum that depends on every score and every place of every map."""
+    """Gradients of a sum that depends on every score and every place of every map."""
     torch.manual_seed(6)
     total = (scores * torch.randn_like(scores)).sum()
     for m in maps:

@@ -34,11 +34,11 @@ from tests.quant.weight_files import double_blob, network, new_blob, old_blob
 
 COUNT = 1000
 TOLERANCE = 1e-4
-"""Of the largest value of conv10's maps, as for `quant.agreement.TOLERANCE`."""
+"""A share of the largest value of conv10's maps, as for `quant.agreement.TOLERANCE`."""
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Of (classes,) in float64."""
+    """The logarithm of the softmax of (classes,), in float64."""
     below: np.ndarray = scores - scores.max()
     return below - np.log(np.exp(below).sum())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fireflow.hw.finn.convert import to_graph
 from fireflow.hw.finn.lowering import lower
 from fireflow.hw.preprocessing import TORCHVISION
 from fireflow.quant.calibrate import equalize, pixel_batches, quantize
+from fireflow.quant.checkpoint import _network_text, _same_network
 from fireflow.quant.export import export
 from fireflow.quant.finalize import finalize
 from fireflow.quant.head import cut_head
@@ -200,3 +202,14 @@ def test_from_nothing_it_neither_dies_nor_grows_without_end(name: str) -> None:
         maps = network.scores_and_maps(pixels)[1]
     for values in maps:
         assert 0.02 < float(values.square().mean().sqrt()) < 200  # sums of bypasses double it each
+
+
+def test_a_checkpoint_of_before_networks_had_names_is_of_its_network(quantized: Network) -> None:
+    content = json.loads(_network_text(quantized))
+    assert _same_network(json.dumps(content), quantized)
+    if quantized.name == "squeezenet":
+        assert content["spec"].pop("network") == "squeezenet"
+        assert _same_network(json.dumps(content), quantized)
+    assert not _same_network(json.dumps({**content, "policy": None}), quantized)
+    content["spec"]["num_classes"] += 1
+    assert not _same_network(json.dumps(content), quantized)

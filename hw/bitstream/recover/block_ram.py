@@ -131,7 +131,7 @@ def _wires(netlist: Netlist, tile: str, index: int, modes: dict[str, int | str])
 def _parameters(
     modes: dict[str, int | str], widths: dict[str, int], ends: dict[str, int], bits: int
 ) -> dict[str, str]:
-    """Of a cell: `ends` are its values of so many bits at start and at reset."""
+    """The parameters of a cell: `ends` are its values of so many bits at start and at reset."""
     result = {name: str(value) for name, value in modes.items() if not name.startswith(("INIT_", "SRVAL_"))}
     result |= {name: str(width) for name, width in widths.items()}
     return result | {name: f"{bits}'h{value:x}" for name, value in ends.items()}

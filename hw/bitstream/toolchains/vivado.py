@@ -14,15 +14,15 @@ from fireflow.hw.bitstream.toolchains.base import (
     with_shell,
 )
 from fireflow.hw.bitstream.toolchains.elsewhere import Elsewhere, deliver
-from fireflow.hw.boards import board
-from fireflow.hw.clocks import reachable_mhz
-from fireflow.hw.parts.description import family_of, render_hwh
+from fireflow.hw.parts import FAMILIES, board
+from fireflow.hw.parts.clocks import reachable_mhz
+from fireflow.hw.parts.description import render_hwh
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Outcome, Progress
-    from fireflow.hw.boards import Board
     from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.hardware import Hardware
+    from fireflow.hw.parts import Board
     from fireflow.hw.rtl.stitch import Design
 
 
@@ -102,7 +102,7 @@ class VivadoTools(Toolchain[VivadoOptions]):
         return Result(
             built_mhz,
             found.bitstream,
-            render_hwh(bundle.graph.name, built_mhz, family_of(chosen.name)),
+            render_hwh(bundle.graph.name, built_mhz, FAMILIES[chosen.family].system),
             {f"vivado.{path.name}": path for path in found.reports.values()},
             record,
         )

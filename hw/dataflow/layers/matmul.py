@@ -11,11 +11,12 @@ from fireflow.hw.dataflow import memory as memories
 from fireflow.hw.dataflow.kernel import Kernel, ports
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.maxplus import ANYTIME, earliest, latest
-from fireflow.hw.dataflow.products import DSP_VERSIONS, Product, finn_lanes, product
+from fireflow.hw.dataflow.products import Product, finn_lanes, product
 from fireflow.hw.dataflow.stream import divisor
 from fireflow.hw.dataflow.timing import Model, Times
 from fireflow.hw.errors import InputError
 from fireflow.hw.packing import pack_bits
+from fireflow.hw.parts import FAMILIES
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Int64Array
@@ -237,7 +238,7 @@ class MatMul(Layer):
             "WEIGHT_BITS": self.weight_bits,
             "ACT_BITS": self.input.bits,
             "SUM_BITS": self.output.bits,
-            "DSP": DSP_VERSIONS[family] if self.kernel == "dsp" else 0,
+            "DSP": FAMILIES[family].dsp_version if self.kernel == "dsp" else 0,
             "LANES": shared.lanes,
             "SPACING": shared.spacing,
             "CHAIN": shared.chain,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Step: TypeAlias = Callable[[ModelWrapper], None] | Transformation
 """A change of a model, in place."""
 Scales: TypeAlias = dict[str, float]
-"""Of quantized tensors by name: real value = integer * scale."""
+"""Scales of quantized tensors by name: real value = integer * scale."""
 
 WINDOW = ("dilations", "kernel_shape", "pads", "strides")
 """ONNX's attributes of a window, all lists of integers."""
@@ -87,7 +87,7 @@ class Rule:
     respells: ClassVar[tuple[str, ...]] = ()
     """Further ones of a file, of which its steps of `Stage.SIMPLIFY` or the loader make those."""
     forms: ClassVar[Forms] = {}
-    """Of either; checked before ONNX reads a node."""
+    """The limit of either; checked before ONNX reads a node."""
     reads_sums: ClassVar[tuple[str, ...]] = ()
     """Those that may read what a convolution sums up, which is not quantized."""
     steps: ClassVar[Steps] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ from fireflow.host.interface import load
 from fireflow.hw.bitstream.steps import Progress
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Result, Toolchain, toolchain
 from fireflow.hw.bitstream.toolchains.base import Say, option
-from fireflow.hw.boards import Board
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError, ToolFailure
+from fireflow.hw.parts import Board, board
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.rtl.stitch import Design
 from tests.hw.bitstream.vivado_mock import HERE, install
@@ -108,6 +109,18 @@ def test_a_toolchain_is_one_object(
     assert json.loads((output / "bitstream.json").read_text()) == {"toolchain": "copy"}
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["toolchains"]["copy"] is True
+
+
+def test_a_board_that_the_tools_do_not_know_is_told_at_once(
+    lowered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(lowered, tmp_path / "a.fire", "--toolchain", "open", board="kv260")) == 2
+    assert re.search(
+        r"part: the open tools must know it \(xc7z020clg400-1\), and do not know xck26\S+; use --toolchain vivado",
+        capsys.readouterr().err,
+    )
+    with pytest.raises(InputError, match="board: must be one of FINN's, not 'Other'; use PYNQ-Z1, "):
+        TOOLCHAINS["finn"].check(replace(board("kv260"), name="Other"), TOOLCHAINS["finn"].Options())
 
 
 def test_an_unknown_toolchain_is_refused_with_the_names() -> None:

@@ -19,11 +19,11 @@ import fireflow
 import fireflow.host.cli.training_progress
 from fireflow.host.cli import COMMANDS, INTERNAL_ERROR, arguments, main, train_arguments
 from fireflow.host.cli.arguments import split_share
-from fireflow.host.cli.output import table
 from fireflow.host.scores import best, ranks
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.card import render_card
 from fireflow.hw.errors import InputError
+from fireflow.hw.table import table
 from fireflow.quant.model_file import load_model
 from fireflow.quant.processes import emulates_bf16
 from fireflow.quant.recipe import Precision

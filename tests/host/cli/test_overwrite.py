@@ -15,10 +15,10 @@ from PIL import Image
 
 from fireflow.host.cli import main
 from fireflow.host.records import open_writer
-from fireflow.hw.boards import Resources
 from fireflow.hw.bundle import Bundle, Golden, Manifest
 from fireflow.hw.dataflow.counts import Counts
 from fireflow.hw.overwrite import Loss, duration, timed
+from fireflow.hw.parts import Resources
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.pipeline.exporting import check_export
 from fireflow.quant.build import load_network

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import fireflow
 from fireflow import InputError, PictureOptions, architectures, fresh_model, load_model, train
-from fireflow.host.cli import main
 from tests.host.tiny import write_pictures
 
 SIDE = 64
@@ -24,9 +24,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=STARTS)
 def trained(request: pytest.FixtureRequest, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
-    words = ["train", request.param, "-o", folder, "--data", pictures, "--policy", "w4a4", "--steps", 3]
-    words += ["--batch-size", 4, "--calibration-images", 8, "--input-size", SIDE, "--accelerator", "cpu"]
-    assert main([str(word) for word in words]) == 0
+    train(
+        request.param, folder, pictures, policy="w4a4", recipe={"steps": 3, "batch_size": 4},
+        calibration_images=8, preprocessing=PictureOptions(size=SIDE), accelerator="cpu",
+    )  # fmt: skip
     assert json.loads((folder / "run.json").read_text())["made_from"]["start"]["file"] == request.param
     return folder / "model.fireq"
 
@@ -41,16 +42,16 @@ def test_it_has_the_classes_of_the_data(trained: Path) -> None:
     assert started.strip("- ").removeprefix("file: ") in STARTS
 
 
-def test_every_stage_computes_what_brevitas_does(
-    trained: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["verify", str(trained), "--images", str(pictures)]) == 0
-    assert "values that differ from interpreter: 0" in capsys.readouterr().out
+def test_every_stage_computes_what_brevitas_does(trained: Path, pictures: Path) -> None:
+    found = fireflow.verify(trained, images=pictures)
+    assert found.passed
+    assert "values that differ from interpreter: 0" in found.render()
 
 
 def test_it_is_built_for_a_board(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.fire"
-    assert main(["build", str(trained), "--board", "PYNQ-Z2", "-o", str(out)]) == 0
+    bundle = fireflow.lower(trained)
+    fireflow.build(bundle, fireflow.plan(bundle, board="PYNQ-Z2"), out)
     assert list((out / "rtl").glob("*.sv"))
 
 

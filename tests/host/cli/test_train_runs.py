@@ -53,7 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def command(files: dict[str, Path], folder: Path, **changes: Any) -> list[str]:
-    """Of a run with labels and a teacher; `changes` are options by name, None leaves one out."""
+    """The arguments of a run with labels and a teacher; `changes` are options by name, None leaves one out."""
     start = changes.pop("start", "start")
     options: dict[str, Any] = {"data": "{data}", "teacher": "{start}", "policy": "w4a4", "steps": 2}
     options |= {"distillation": 0.5, "calibration-images": 4}

@@ -20,7 +20,7 @@ from fireflow.host.devices.overlay import (
     virtual_payload,
 )
 from fireflow.hw.errors import InputError
-from fireflow.hw.parts.description import family_of
+from fireflow.hw.parts.boards import family_of
 from tests.host.boards import accelerator, graph, interface, open_board
 from tests.hw.networks import pictures
 
@@ -32,7 +32,7 @@ IMAGES = pictures(5, (12, 12, 3))
 def test_clocks_are_set() -> None:
     with accelerator() as (device, _board):
         clocks = device.device.clocks()
-        pll = family_of(BOARD).pll_mhz
+        pll = family_of(BOARD).system.clock.pll_mhz
         assert clocks.asked_mhz == 200
         assert clocks.actual_mhz == pytest.approx(pll / {1000: 5, 1500: 8}[pll], rel=1e-3)
 
@@ -124,7 +124,7 @@ def test_bitstream_of_another_board() -> None:
     device, _board = open_board()
     from fireflow.host.devices.pynq import PynqDevice
 
-    other = "KV260" if family_of(BOARD).name == "zynq" else "Pynq-Z1"
+    other = "KV260" if family_of(BOARD).name == "xc7" else "Pynq-Z1"
     with pytest.raises(InputError, match="must be a bitstream for a part of"):
         PynqDevice(replace(device._interface, board=other), device._board)
     neighbour = {"Pynq-Z1": "Pynq-Z2", "Pynq-Z2": "Pynq-Z1", "KV260": "ZCU104", "ZCU104": "KV260"}[BOARD]
@@ -172,9 +172,10 @@ def test_selftest_of_pynq(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     if not hasattr(board, "server"):
         pytest.skip("the board is not remote")
     bit = tmp_path / "gpio.bit"
-    address = family_of(BOARD).base + 0x20000
+    system = family_of(BOARD).system
+    address = system.control_base + 0x20000
     memory = f"""<MEMRANGE ADDRESSBLOCK="Reg" BASEVALUE="0x{address:X}" HIGHVALUE="0x{address + 0xFFFF:X}"
-        INSTANCE="leds" MASTERBUSINTERFACE="{family_of(BOARD).bus}" MEMTYPE="REGISTER" SLAVEBUSINTERFACE="S_AXI"/>"""
+        INSTANCE="leds" MASTERBUSINTERFACE="{system.master[0]}" MEMTYPE="REGISTER" SLAVEBUSINTERFACE="S_AXI"/>"""
     module = """<MODULE FULLNAME="/leds" INSTANCE="leds" MODTYPE="axi_gpio" VLNV="xilinx.com:ip:axi_gpio:2.0">
         <PARAMETERS/><PORTS/><BUSINTERFACES>
         <BUSINTERFACE NAME="S_AXI" TYPE="SLAVE" VLNV="xilinx.com:interface:aximm:1.0"/></BUSINTERFACES></MODULE>"""

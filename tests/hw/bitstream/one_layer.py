@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from fireflow.hw.bundle import Bundle, Golden, Manifest
@@ -33,11 +31,3 @@ def one_layer() -> Bundle:
     golden = Golden.record(graph, pictures(3, (SIZE, SIZE, 3)))
     assert len(np.unique(golden.scores, axis=0)) == 3
     return Bundle(graph, Manifest(), golden)
-
-
-def build_command(lowered: Path, output: Path, *more: str) -> list[str]:
-    """Arguments of `fireflow` that make the bitstream."""
-    return [
-        *("build", str(lowered), "--board", "pynq-z2", "--target-fps", "1000", "--toolchain", "open"),
-        *("-o", str(output), *more),
-    ]

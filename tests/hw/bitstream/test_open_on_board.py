@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.host.cli import main
+import fireflow
 from tests.host.devices.test_pynq_versions import VERSIONS, pytestmark, run
-from tests.hw.bitstream.one_layer import build_command, one_layer
+from tests.hw.bitstream.one_layer import one_layer
 from tests.hw.bitstream.open_tools import open_tools
 
 __all__ = ["pytestmark"]
@@ -18,10 +18,9 @@ __all__ = ["pytestmark"]
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     open_tools()
     folder = tmp_path_factory.mktemp("open")
-    lowered, output = folder / "one-layer.fire", folder / "z2.fire"
-    one_layer().save(lowered)
-    assert main([*build_command(lowered, output), "--check", "none"]) == 0
-    return output
+    bundle, output = one_layer(), folder / "z2.fire"
+    plan = fireflow.plan(bundle, board="pynq-z2", target_fps=1000, toolchain="open")
+    return fireflow.build(bundle, plan, output, toolchain="open", options={"check": "none"}).folder
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -26,8 +26,8 @@ from fireflow.hw.bitstream.vivado import (
     write_scripts,
 )
 from fireflow.hw.bitstream.vivado_reports import TimingError
-from fireflow.hw.boards import BOARDS, Board, Resources, board
 from fireflow.hw.errors import InputError
+from fireflow.hw.parts import BOARDS, Board, Resources, board
 from tests.hw.bitstream.vivado_mock import HERE, IMAGE, install, shell
 
 Z2, KV260 = board("pynq-z2"), board("kv260")

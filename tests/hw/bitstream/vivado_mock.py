@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.hw.boards import Board
 from fireflow.hw.dataflow.build import to_dataflow
+from fireflow.hw.parts import Board
 from fireflow.hw.rtl.shell import write_shell
 from fireflow.hw.rtl.stitch import TOP, Design, seal
 from tests.hw.networks import squeezenet

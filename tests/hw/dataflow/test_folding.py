@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from fireflow.hw.boards import RESOURCES, Resources, board
 from fireflow.hw.dataflow.build import Workbench, to_dataflow
 from fireflow.hw.dataflow.cost import TABLE, cost, costs, fitted, total
 from fireflow.hw.dataflow.cost_fit import Sample, fit
@@ -25,6 +24,7 @@ from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.ops import Conv
+from fireflow.hw.parts import RESOURCES, Resources, board
 from tests.hw.networks import squeezenet
 
 
@@ -245,7 +245,7 @@ def test_ultraram_holds_rows_and_fifos_where_there_is_some(graph: Graph) -> None
 
 
 def test_the_model_is_near_what_yosys_counts() -> None:
-    """Of every layer in the table of counts, which the coefficients are fitted to."""
+    """Every layer in the table of counts, which the coefficients are fitted to."""
     table = json.loads((TABLE.with_name("kernel_measurements.json")).read_text())
     samples = [
         Sample(

@@ -15,7 +15,6 @@ from numpy.testing import assert_array_equal
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.dataflow.layers import (
@@ -46,6 +45,8 @@ from fireflow.hw.finn.hand_over import (
     layer_names,
 )
 from fireflow.hw.graph import Graph
+from fireflow.hw.parts import BOARDS, FAMILIES, Board, Resources
+from fireflow.hw.parts.boards import finn_board
 from tests.hw.networks import pictures, squeezenet
 
 FOLDED = {
@@ -228,6 +229,20 @@ def test_what_finn_builds_in_hls(given: tuple[HandOver, Path]) -> None:
     assert set(json.loads((given[1] / FOLDING).read_text())) == {
         node.name for node in given[0].model.graph.node
     }
+
+
+@pytest.mark.parametrize("known", BOARDS, ids=lambda known: known.name)
+def test_finn_has_the_board_by_this_name_with_the_same_part(known: Board) -> None:
+    """But for the range of temperatures: FINN's Ultra96-V2 is the industrial one."""
+    with finn():
+        from finn.util.basic import pynq_native_port_width, pynq_part_map
+
+    if known.finn:
+        assert pynq_part_map[known.finn].rpartition("-")[0] == known.part.rpartition("-")[0]
+        assert pynq_native_port_width[known.finn] == 8 * FAMILIES[known.family].bus.bytes
+    else:
+        with pytest.raises(InputError, match=f"board: must be one of FINN's, not {known.name!r}"):
+            finn_board(known.name)
 
 
 def test_a_board_that_finn_does_not_know(graph: Graph, hardware: Hardware) -> None:

@@ -26,7 +26,8 @@ from fireflow.hw.simulator import Simulator
 from fireflow.quant.calibrate import pixel_batches, quantize
 from fireflow.quant.export import export
 from fireflow.quant.finalize import finalize
-from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec, architecture
+from fireflow.quant.networks import architecture
+from fireflow.quant.networks.squeezenet import FireWidths, SqueezeNet, SqueezeNetSpec
 from fireflow.quant.precision import PRESETS
 from tests.hw.finn.qonnx_builder import Builder, fire, valid
 

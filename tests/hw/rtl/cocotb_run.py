@@ -13,7 +13,7 @@ import cocotb_tools.config
 import find_libpython
 
 from fireflow.hw.cache import cache_folder, content_key, made_once
-from fireflow.hw.tools.cxx import SWITCHES, Toolchain, execute
+from fireflow.hw.tools.cxx import SWITCHES, Compilers, execute
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,7 +27,7 @@ def build(top: str, sources: Sequence[Path], folder: Path, public: Sequence[str]
         folder: where the cache has nothing yet, the design's memory images are read from the current folder at the run.
         public: further modules whose variables the tests drive.
     """
-    tools = Toolchain.find()
+    tools = Compilers.find()
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     settings = folder / "public.vlt"
     modules = "".join(f'public_flat_rw -module "{name}" -var "*"\n' for name in (top, *public))

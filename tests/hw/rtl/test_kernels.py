@@ -13,7 +13,7 @@ from fireflow.hw.dataflow.layers import Layer, Pad
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.dataflow.timing import Times
 from fireflow.hw.errors import InputError
-from fireflow.hw.tools.cxx import Toolchain, execute
+from fireflow.hw.tools.cxx import Compilers, execute
 from fireflow.hw.tools.yosys import resources
 from tests.hw.rtl.bench import FAMILY, Bench, Outcome, write_bench
 from tests.hw.rtl.kernel_cases import all_layers, concat, fifo, head, pool
@@ -82,7 +82,7 @@ def test_fifos_hold_their_depth(bench: Bench) -> None:
 def test_no_warnings(tmp_path: Path) -> None:
     """Verilator's lint finds nothing but bits that pad a word, and parameters that only an attribute uses."""
     sources, _ = write_bench(LAYERS, tmp_path)
-    tools = Toolchain.find()
+    tools = Compilers.find()
     quiet = ["-Wno-UNUSEDPARAM", "-Wno-UNUSEDSIGNAL"]
     options = ["--lint-only", "--no-timing", "-Wall", *quiet, "--top-module", "bench"]
     execute([str(tools.verilator), *options, *map(str, sources)], {"VERILATOR_ROOT": str(tools.root)})

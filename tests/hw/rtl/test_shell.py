@@ -9,7 +9,6 @@ import find_libpython
 import numpy as np
 import pytest
 
-from fireflow.hw.boards import board
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.fifo import fifo_depths
 from fireflow.hw.dataflow.network import Dataflow
@@ -17,10 +16,11 @@ from fireflow.hw.dataflow.schedule import Timing
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.packing import pack_bits
-from fireflow.hw.rtl.shell import SHELL, ZYNQ7, content_hash, frame_bytes, write_shell
+from fireflow.hw.parts import board
+from fireflow.hw.rtl.shell import SHELL, content_hash, frame_bytes, write_shell
 from fireflow.hw.rtl.simulate import modelled
 from fireflow.hw.rtl.stitch import Design, stitch
-from fireflow.hw.tools.cxx import Toolchain
+from fireflow.hw.tools.cxx import Compilers
 from fireflow.hw.tools.yosys import resources
 from tests.hw.networks import squeezenet
 from tests.hw.rtl.cocotb_run import build, run
@@ -88,7 +88,7 @@ def test_accelerator_from_memory_to_memory(accelerator: Accelerator, tmp_path: P
     assert len(passed) == 5
 
 
-@pytest.mark.parametrize(("name", "top"), [("pynq-z1", ZYNQ7), ("ultra96-v2", SHELL)])
+@pytest.mark.parametrize(("name", "top"), [("pynq-z1", "fireflow_z7"), ("ultra96-v2", SHELL)])
 def test_what_is_written(name: str, top: str, accelerator: Accelerator, tmp_path: Path) -> None:
     flow, digest = accelerator.dataflow, content_hash(accelerator.design)
     design = write_shell(accelerator.design, flow, board(name), digest, tmp_path / "rtl")
@@ -100,7 +100,7 @@ def test_what_is_written(name: str, top: str, accelerator: Accelerator, tmp_path
     assert f".IN_FRAME_BYTES({SIZE * SIZE * 3})" in wrapper
     assert f".OUT_FRAME_BYTES({frame_bytes(flow.output)})" in wrapper
     # Every port once, and Verilog 2001 alone: Vivado takes no SystemVerilog as the top of a block's module.
-    tools, log = Toolchain.find(), tmp_path / "lint"
+    tools, log = Compilers.find(), tmp_path / "lint"
     options = ["--lint-only", "--language", "1364-2001", "-Wno-fatal", "--bbox-unsup", "--top-module", SHELL]
     stubs = tmp_path / "stubs.v"
     stubs.write_text("module shell; endmodule\nmodule accelerator; endmodule\n")

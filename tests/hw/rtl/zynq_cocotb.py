@@ -31,7 +31,7 @@ from tests.hw.rtl.shell_drive import (
 )
 
 BASE = 0x4000_0000
-"""Of the registers, as M_AXI_GP0 sees them."""
+"""Where M_AXI_GP0 sees the registers."""
 IMAGES, SCORES = 0x1000_0000, 0x1800_0000
 DATA = np.load(Path(os.environ["FIREFLOW_CASE"]), allow_pickle=False)
 WORD, BITS, LANES = (int(DATA[name]) for name in ("word_bytes", "bits", "lanes"))

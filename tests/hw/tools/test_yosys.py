@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.hw.boards import Resources
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 from fireflow.hw.finn.generate import generate
+from fireflow.hw.parts import Resources, family_of_part
 from fireflow.hw.rtl.count import count_layers
 from fireflow.hw.tools import yosys
-from fireflow.hw.tools.yosys import Cells, SynthesisError, family, resources
+from fireflow.hw.tools.yosys import Cells, SynthesisError, resources
 from tests.hw.rtl.layer_cases import matmul, window
 
 COUNTER = """\
@@ -129,7 +129,7 @@ def test_wrong_inputs(counter: Path) -> None:
     with pytest.raises(InputError, match=r"gone.v: a source must be a file, not missing"):
         resources("counter", ["gone.v"], "xc7", folder=counter)
     with pytest.raises(InputError, match=r"part: must be a 7-series or UltraScale\+ device .* not '10M50'"):
-        family("10M50")
+        family_of_part("10M50")
 
 
 def test_refused_design(counter: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
-
-PLL_MHZ: Mapping[str, float] = {"xc7": 1000.0, "xcup": 1500.0}
-"""The IO PLL by family, as PYNQ's images set it: 20 x 50 MHz on PYNQ-Z1 and Z2, 45 x 33.33 MHz on UltraScale+."""
+from fireflow.hw.parts.families import FAMILIES
 
 
 def divisors(pll_mhz: float, clock_mhz: float) -> tuple[int, int]:
@@ -25,5 +22,6 @@ def reachable_mhz(family: str, clock_mhz: float) -> float:
     >>> reachable_mhz("xcup", 290.0), reachable_mhz("xc7", 100.0)
     (250.0, 100.0)
     """
-    first, second = divisors(PLL_MHZ[family], clock_mhz)
-    return PLL_MHZ[family] / (first * second)
+    pll_mhz = FAMILIES[family].system.clock.pll_mhz
+    first, second = divisors(pll_mhz, clock_mhz)
+    return pll_mhz / (first * second)

@@ -16,10 +16,18 @@ import pytest
 from fireflow.host.cli import main
 from fireflow.host.devices.overlay import bit_part, dma_addresses, place_overlay
 from fireflow.host.interface import load
-from tests.hw.bitstream.one_layer import build_command, one_layer
+from tests.hw.bitstream.one_layer import one_layer
 from tests.hw.bitstream.open_tools import open_tools
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def build_command(lowered: Path, output: Path, *more: str) -> list[str]:
+    """Arguments of `fireflow` that make the bitstream."""
+    return [
+        *("build", str(lowered), "--board", "pynq-z2", "--target-fps", "1000", "--toolchain", "open"),
+        *("-o", str(output), *more),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_an_interrupted_build_goes_on(lowered: Path, tmp_path: Path) -> None:
     run = [
         sys.executable,
         "-m",
-        "fireflow.host.cli",
+        "fireflow",
         *build_command(lowered, output, "--check", "none", "--seed", "7"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
