@@ -19,7 +19,7 @@ from fireflow.pipeline.classes import KEEP, NEW, start_labels, with_head
 from fireflow.pipeline.inputs import find_model
 from fireflow.pipeline.networks import network_of
 from fireflow.pipeline.teachers import Teacher, check_teachers, load_teachers
-from fireflow.pipeline.training_run import FLOAT, MODEL_FILE, Asked, Run, Source, kept
+from fireflow.pipeline.training_run import FLOAT, MODEL_FILE, Asked, NetworkSource, Run, kept
 from fireflow.quant import build
 from fireflow.quant.allocator import keep_freed_memory
 from fireflow.quant.data import Data, ImageSet, opened
@@ -116,7 +116,7 @@ def train(
     name = start if isinstance(start, (str, Path)) else "the network"
     given, pictures = _given(recipe, epochs), picture_options(preprocessing)
     if isinstance(start, str) and start in ARCHITECTURES and not Path(start).exists():
-        source: Source = fresh_model(start, given.get("seed", 0), pictures)
+        source: NetworkSource = fresh_model(start, given.get("seed", 0), pictures)
         pictures, head = PictureOptions(), NEW if head == KEEP else head  # it has no classes to keep
     else:
         source = copy.deepcopy(start) if isinstance(start, Model) else find_model(str(start))
@@ -128,7 +128,7 @@ def train(
     asked_labels = None if labels is None else str(labels)
     whole = replace(whole, labels=start_labels(head, asked_labels, whole, images, notes))
     model, labelled, rows = with_head(head, whole, images, str(name), given.get("seed"), notes)
-    teachers: list[tuple[Source, Model]] = []
+    teachers: list[tuple[NetworkSource, Model]] = []
     if teacher:
         teachers += load_teachers(teacher, pictures.preprocessing, weights_key, model, labelled, notes)
     # A float network learns nothing from itself, and one with a new head nothing from its start.
