@@ -19,7 +19,6 @@ from fireflow.quant.model_file import Model
 from fireflow.quant.recipe import Recipe
 
 DATA, KEEP, NEW = "data", "keep", "new"
-HEADS = (DATA, KEEP, NEW)
 
 
 def network_labels(
@@ -62,7 +61,7 @@ def with_head(
     """The network with the classes that `head` wants.
 
     Args:
-        head: one of `HEADS`.
+        head: `DATA`, `KEEP` or `NEW`.
         start: the network with all its classes.
         images: the first with labels tells which.
         name: what the user calls the start.

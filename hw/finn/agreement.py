@@ -182,7 +182,7 @@ def _compare(
 
 
 def _error(tensor: str, described: Described, graph: Graph, known: Mapping[str, Integers]) -> Reals:
-    """By how much float32 may miss a tensor that the graph computes: an array that broadcasts against it."""
+    """How much float32 may miss a tensor that the graph computes by: an array that broadcasts against it."""
     node = next(node for node in graph.nodes if node.name == tensor)
     found = _magnitude(node, described, known)
     if found is None:
