@@ -13,6 +13,9 @@ import numpy as np
 
 from fireflow.hw.card import MODEL_CARD, write_card
 from fireflow.hw.errors import InputError
+from fireflow.hw.given import number, shown
+from fireflow.hw.given import path as path_of
+from fireflow.hw.given import whole as whole_number
 from fireflow.hw.picture_options import PictureOptions, Pictures, picture_options
 from fireflow.hw.remarks import Notes, Progress, Say, unheard
 from fireflow.pipeline.classes import KEEP, NEW, start_labels, with_head
@@ -109,7 +112,8 @@ def train(
         InputError: data, networks or settings that do not fit together, another run or somebody else's file in the
             folder, no such device, or a disk that is full; what was trained so far is kept.
     """
-    folder = Path(output)
+    folder = path_of("output", output)
+    calibration_images = whole_number("calibration images", calibration_images, least=None)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: the output must be a folder, not a file; give another name")
     keep_freed_memory()
@@ -119,7 +123,7 @@ def train(
         source: Source = fresh_model(start, given.get("seed", 0), pictures)
         pictures, head = PictureOptions(), NEW if head == KEEP else head  # it has no classes to keep
     else:
-        source = copy.deepcopy(start) if isinstance(start, Model) else find_model(str(start))
+        source = copy.deepcopy(start) if isinstance(start, Model) else find_model(start)
     excluded = [opened(each) for each in exclude]
     sets = _open_sets(data, excluded)
     images, notes = [own for own, _weight in sets], Notes()
@@ -186,6 +190,10 @@ def _open_sets(data: Shared | Sequence[Shared], excluded: Sequence[ImageSet]) ->
     sets = []
     for each in [data] if isinstance(data, (str, Path, ImageSet, tuple)) else data:
         own, weight = each if isinstance(each, tuple) else (each, 1.0)
+        if not number("share", weight) > 0:
+            raise InputError(
+                f"share: must be a number above 0 beside its data, not {weight}; leave it out for 1"
+            )
         images = opened(own)
         sets.append((images.without(names) if names else images, weight))
     return sets
@@ -202,6 +210,10 @@ def _given(recipe: Recipe | Mapping[str, Any] | None, epochs: float | None) -> d
     if isinstance(recipe, Recipe):
         given = {name: getattr(recipe, name) for name in recipe.model_fields_set}
     else:
+        if recipe is not None and not isinstance(recipe, Mapping):
+            raise InputError(
+                f"recipe: must be a Recipe or its settings by name, not {shown(recipe)}; give a mapping"
+            )
         given = dict(recipe or {})
     if epochs is not None and "steps" in given:
         raise InputError("epochs: must be given without steps, which say the same; leave one out")
@@ -211,7 +223,7 @@ def _given(recipe: Recipe | Mapping[str, Any] | None, epochs: float | None) -> d
 def _recipe(given: Mapping[str, Any], epochs: float | None, pictures: int) -> Recipe:
     if epochs is None:
         return recipe_of(given)
-    if not 0 < epochs < math.inf:
+    if not 0 < number("epochs", epochs) < math.inf:
         raise InputError(f"epochs: must be a number above 0, not {epochs}; give 0.5 or 10")
     steps = math.ceil(epochs * pictures / recipe_of(given).batch_size)
     return recipe_of({**given, "steps": steps})
