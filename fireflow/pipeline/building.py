@@ -32,7 +32,7 @@ class Built:
 
     Args:
         folder: the bundle.
-        bundle: what is in it; its hardware has the clock of the bitstream, where there is one.
+        bundle: what is in it, loaded; its hardware has the clock of the bitstream, where there is one.
         bitstream: what the toolchain made; None without one, or where it is to be made elsewhere.
     """
 
@@ -107,7 +107,7 @@ def build(
             extra = made.files(target.name[: -len(SUFFIX)], Path(scratch))
         built = timed(bundle.with_hardware(hardware), "build", seconds)
         built.save(target, sources, extra)
-    return Built(target, built, made)
+    return Built(target, Bundle.load(target), made)
 
 
 def _options(tool: Toolchain[Any], options: Any) -> Any:

@@ -18,7 +18,7 @@ from fireflow.hw.given import path as path_of
 from fireflow.hw.given import whole as whole_number
 from fireflow.hw.picture_options import PictureOptions, Pictures, picture_options
 from fireflow.hw.remarks import Notes, Progress, Say, unheard
-from fireflow.pipeline.classes import KEEP, NEW, start_labels, with_head
+from fireflow.pipeline.classes import HEADS, KEEP, NEW, start_labels, with_head
 from fireflow.pipeline.inputs import find_model
 from fireflow.pipeline.networks import network_of
 from fireflow.pipeline.teachers import Teacher, check_teachers, load_teachers
@@ -116,6 +116,15 @@ def train(
     calibration_images = whole_number("calibration images", calibration_images, least=None)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: the output must be a folder, not a file; give another name")
+    if head not in HEADS:
+        raise InputError(f"head: must be one of {', '.join(HEADS)}, not {shown(head)}; choose {KEEP}")
+    if decode_size is not None:
+        whole_number("decode size", decode_size, least=None)
+    if devices != "auto":
+        whole_number("devices", devices)
+    for name, several in (("exclude", exclude), ("teacher", teacher), ("onnx_teacher", onnx_teacher)):
+        if not isinstance(several, (list, tuple)):
+            raise InputError(f"{name}: must be a list, not {shown(several)}; put it in brackets")
     keep_freed_memory()
     name = start if isinstance(start, (str, Path)) else "the network"
     given, pictures = _given(recipe, epochs), picture_options(preprocessing)
@@ -138,7 +147,10 @@ def train(
     # A float network learns nothing from itself, and one with a new head nothing from its start.
     elif whole.network.policy is None and bits is not None and head != NEW and given.get("distillation") != 0:
         teachers += [(source, whole if labelled is None else head_of_data(whole, labelled)[0])]
-    others = [OnnxTeacher(Path(path), rows, whole.network.spec.num_classes) for path in onnx_teacher]
+    others = [
+        OnnxTeacher(path_of("onnx_teacher", path), rows, whole.network.spec.num_classes)
+        for path in onnx_teacher
+    ]
     check_teachers([network for _source, network in teachers], model)
     given = {"distillation": 1.0 if teachers or others else 0.0, **given}
     decoding = _Decoding(decode_size, labelled=given["distillation"] < 1, name=str(name), progress=progress)
@@ -187,8 +199,13 @@ def train(
 def _open_sets(data: Shared | Sequence[Shared], excluded: Sequence[ImageSet]) -> list[tuple[ImageSet, float]]:
     """Pictures and share of each set, without what is excluded."""
     names = {name for images in excluded for name in images.names}
+    given = [data] if isinstance(data, (str, Path, ImageSet, tuple)) else data
+    if not isinstance(given, list) or not given:
+        raise InputError(
+            f"data: must be a folder, a zip, an ImageSet or a list of these, not {shown(data)}; name one"
+        )
     sets = []
-    for each in [data] if isinstance(data, (str, Path, ImageSet, tuple)) else data:
+    for each in given:
         own, weight = each if isinstance(each, tuple) else (each, 1.0)
         if not number("share", weight) > 0:
             raise InputError(
@@ -248,7 +265,7 @@ class _Decoding:
     def shares(self, sets: Sequence[tuple[ImageSet, float]], model: Model, notes: Notes) -> list[Share]:
         """Pictures of one size, labels as the network numbers them."""
         size, classes = model.preprocessing.size, model.network.spec.num_classes
-        side = self.side or round(size * _LARGER)
+        side = round(size * _LARGER) if self.side is None else self.side
         if side < size:
             raise InputError(f"decode size: must be at least the input size {size}, not {side}; leave it out")
         shares = []
