@@ -122,9 +122,9 @@ def train(
         whole_number("decode size", decode_size, least=None)
     if devices != "auto":
         whole_number("devices", devices)
-    for name, several in (("exclude", exclude), ("teacher", teacher), ("onnx_teacher", onnx_teacher)):
+    for option, several in (("exclude", exclude), ("teacher", teacher), ("onnx_teacher", onnx_teacher)):
         if not isinstance(several, (list, tuple)):
-            raise InputError(f"{name}: must be a list, not {shown(several)}; put it in brackets")
+            raise InputError(f"{option}: must be a list, not {shown(several)}; put it in brackets")
     keep_freed_memory()
     name = start if isinstance(start, (str, Path)) else "the network"
     given, pictures = _given(recipe, epochs), picture_options(preprocessing)
