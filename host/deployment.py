@@ -16,7 +16,7 @@ from typing import Callable, Sequence
 import fireflow
 from fireflow.host.interface import Interface
 from fireflow.host.remote import ANSWER_S, FOLDER, RemoteBoard
-from fireflow.hw import fields
+from fireflow.hw import fields, given
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.contents import MANIFEST, copy_listed
 from fireflow.hw.errors import InputError
@@ -62,9 +62,9 @@ def deploy(
     board: str,
     *,
     device: str = "pynq",
-    wheel: Path | None = None,
+    wheel: str | Path | None = None,
     python: str | None = None,
-    ssh: Sequence[str] = ("ssh",),
+    ssh: str | Sequence[str] = ("ssh",),
     answer_s: float = ANSWER_S,
     progress: Callable[[int, int], None] | None = None,
     copied: Callable[[int, int], None] | None = None,
@@ -96,13 +96,14 @@ def deploy(
         raise InputError(
             f"{source}: must have a bitstream for a board, not none; build it, or --device virtual"
         )
-    if board.startswith("-"):
-        raise InputError(f"deploy: the board must be USER@BOARD, not {board}; name it")
-    if not answer_s > 0:
+    if not isinstance(board, str) or not board.strip() or board.startswith("-"):
+        raise InputError(f"deploy: the board must be USER@BOARD, not {board or 'nothing'}; name it")
+    if not given.number("answer", answer_s) > 0:
         raise InputError(f"answer: must be above 0 s, not {answer_s}; leave it out for {ANSWER_S:g}")
-    remote, name = RemoteBoard([*(ssh or ["ssh"]), board], answer_s), source.resolve().name
+    program = [ssh] if isinstance(ssh, str) else list(ssh)
+    remote, name = RemoteBoard([*(program or ["ssh"]), board], answer_s), source.resolve().name
     with tempfile.TemporaryDirectory() as scratch:
-        package = wheel or _build_wheel(Path(scratch))
+        package = _build_wheel(Path(scratch)) if wheel is None else given.path("wheel", wheel)
         files = _staged(loaded, source, Path(scratch) / "bundle")
         local = {**{f"{name}/{file}": path for file, path in files.items()}, package.name: package}
         sent = remote.copy(local, progress)

@@ -21,6 +21,7 @@ from fireflow.host.dma_scheduler import DmaScheduler
 from fireflow.host.interface import Interface
 from fireflow.host.scores import Guess, best
 from fireflow.host.transfers import PHASES, Finished
+from fireflow.hw import given
 from fireflow.hw.bundle import Bundle, GoldenCheck
 from fireflow.hw.errors import InputError
 
@@ -84,12 +85,19 @@ class Accelerator:
         interface: Interface | None = None,
     ) -> None:
         for name, value in (("slots", slots), ("batch", batch)):
-            if value < 1:
+            if given.whole(f"accelerator: {name}", value, least=None) < 1:
                 raise InputError(f"accelerator: {name} must be at least 1, not {value}; use 1")
+        given.number("accelerator: deadline_s", deadline_s)
+        given.whole("accelerator: audit", audit, least=None)
         if not deadline_s > 0 or audit < 0:
             raise InputError(
                 f"accelerator: deadline_s must be above 0 and audit at least 0, not {deadline_s} and {audit}; "
                 "leave them out"
+            )
+        if not isinstance(device, (str, Device)):
+            raise InputError(
+                f'accelerator: device must be "virtual", "pynq", "remote:ADDRESS" or a Device, not '
+                f"{given.shown(device)}; name one"
             )
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         self.interface = interface or Interface.of_bundle(self.bundle)
@@ -155,6 +163,10 @@ class Accelerator:
         return self._live.patience_s
 
     # --- images ---------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"open on {self.device.name}"
+        return f"<Accelerator {self.bundle.place}: {state}>"
 
     def infer(self, images: Array) -> Int64Array:
         """Scores of images.
@@ -233,10 +245,18 @@ class Accelerator:
             frees its place.
 
         Raises:
+            InputError: images that do not fit, none, or more than `batch`.
             DeviceTimeout: no slot became free in time.
             DeviceError: the session is poisoned; or later, in the future.
         """
         self.bundle.graph.check_images(images)
+        if not 1 <= len(images) <= self.batch:
+            raise InputError(
+                f"images: must be 1 to {self.batch} at once, not {len(images)}; open the accelerator with a larger "
+                "batch, or submit fewer"
+            )
+        if timeout_s is not None and given.number("timeout_s", timeout_s) < 0:
+            raise InputError(f"timeout_s: must be at least 0, not {timeout_s}; leave it out")
         return self._live.submit(images, timeout_s)
 
     def classify(self, image: Array, k: int = 5) -> list[Guess]:
@@ -245,6 +265,7 @@ class Accelerator:
         Raises:
             InputError: neither the accelerator's input nor a picture that can be prepared.
         """
+        given.whole("k", k)
         kind = self.interface.input.kind
         preprocessing = self.bundle.manifest.preprocessing
         if preprocessing is not None and not (isinstance(image, np.ndarray) and image.shape == kind.shape):
@@ -263,6 +284,7 @@ class Accelerator:
         Args:
             frames: how many; every one is compared with its golden scores.
         """
+        given.whole("frames", frames)
         golden = self.bundle.golden
         self._times.clear()
         wrong, start = 0, time.monotonic()

@@ -362,7 +362,6 @@ class Session:
         except DeviceError as error:
             raise type(error)(error.phase, error.problem, error.hint, self.dump()) from None
         with self._change:
-            slot.started = 0.0
             if slot is self._audit_slot:
                 self._cover.passed(slot.order)
             else:

@@ -23,14 +23,15 @@ from fireflow.host.arrays import ArrayInput
 from fireflow.host.pictures import prepare_shown
 from fireflow.host.streams import camera_frames, http_frames, network_frames, stdin_frames, video_frames
 from fireflow.host.unsaid import pictures_or_arrays
+from fireflow.hw import given
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_bytes
 from fireflow.hw.npz import map_npy, read_npz
 from fireflow.hw.picture_files import VIDEOS, FolderSource, LeftOut, ZipSource, none_found
+from fireflow.hw.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from fireflow.hw.preprocessing import Preprocessing
     from fireflow.hw.types import Array
 
 SOURCE_HELP = (
@@ -134,7 +135,7 @@ class PictureSource:
 
 
 def open_pictures(
-    text: str,
+    source: str | Path,
     preprocessing: Bundle | Preprocessing | ArrayInput,
     *,
     watch: bool = False,
@@ -145,7 +146,7 @@ def open_pictures(
     """Pictures of a file, a folder, an archive, a video, a camera or a stream, prepared for a network.
 
     Args:
-        text: a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), rtsp://...,
+        source: a picture, a folder, a .zip, .npy or .npz, a video, /dev/videoN (a camera), http://... (MJPEG), rtsp://...,
             or - (JPEG frames on stdin).
         preprocessing: what the network wants: uint8 (H, W, C) of each; a bundle says it itself, and takes arrays of its
             input's shape where it does not.
@@ -157,7 +158,15 @@ def open_pictures(
     Raises:
         InputError: nothing is there, or nothing in it is a picture.
     """
+    text = source if isinstance(source, str) else str(given.path("source", source))
     wanted = pictures_or_arrays(preprocessing) if isinstance(preprocessing, Bundle) else preprocessing
+    if not isinstance(wanted, (Preprocessing, ArrayInput)):
+        raise InputError(
+            f"preprocessing: must be a Bundle or a Preprocessing, not {given.shown(wanted)}; give the bundle"
+        )
+    given.whole("workers", workers)
+    if not given.number("patience", patience_s) > 0:
+        raise InputError(f"patience: must be above 0 s, not {patience_s}; leave it out for 10")
     options: dict[str, Any] = {"workers": workers, "keep": keep}
     stopped = threading.Event()
     path = Path(text)
@@ -190,9 +199,9 @@ def open_pictures(
     else:
         jobs, total = _file(path, wanted)
         live = False
-    source = PictureSource(jobs, wanted, total, live, **options)
-    source.stopped, source.closing, source.left_out = stopped, closing, left_out
-    return source
+    opened = PictureSource(jobs, wanted, total, live, **options)
+    opened.stopped, opened.closing, opened.left_out = stopped, closing, left_out
+    return opened
 
 
 def from_arrays(images: Iterable[Array], preprocessing: Preprocessing) -> PictureSource:

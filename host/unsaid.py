@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fireflow.host.arrays import ArrayInput, pictures_fix
+from fireflow.hw import given
 from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import stem_of
@@ -30,8 +31,8 @@ class Unsaid:
         labels: a file with the names of the classes.
     """
 
-    preprocessing: str | Preprocessing | None = None
-    labels: str | None = None
+    preprocessing: str | Path | Preprocessing | None = None
+    labels: str | Path | None = None
 
     def beside(self, path: Path, say: Say = unheard) -> Unsaid:
         """With what lies beside a network's file, where no option says it; says so.
@@ -65,15 +66,15 @@ class Unsaid:
         """How pictures are prepared, where it is said."""
         if self.preprocessing is None or isinstance(self.preprocessing, Preprocessing):
             return self.preprocessing
-        return read_preprocessing(self.preprocessing)
+        return read_preprocessing(str(given.path("preprocessing", self.preprocessing)))
 
     def refuse_said(self, place: object, manifest: Manifest) -> None:
         """Raises InputError where an option says what the network says itself."""
-        for option, given, said in (
+        for option, value, said in (
             ("--preprocessing", self.preprocessing, manifest.preprocessing is not None),
             ("--labels", self.labels, bool(manifest.labels)),
         ):
-            if given is not None and said:
+            if value is not None and said:
                 raise InputError(
                     f"{place}: {option} is for networks that do not say it themselves, and this one does; leave it out"
                 )
@@ -82,7 +83,7 @@ class Unsaid:
         """The bundle with the names of its classes, where they are given."""
         if self.labels is None:
             return bundle
-        names = read_labels(self.labels, bundle.graph.output_type.shape[-1])
+        names = read_labels(str(given.path("labels", self.labels)), bundle.graph.output_type.shape[-1])
         return replace(bundle, manifest=replace(bundle.manifest, labels=names))
 
 
@@ -93,7 +94,7 @@ def completed(bundle: Bundle, said: Unsaid) -> Bundle:
         InputError: it says it itself; a record that does not fit it, or would change what the pixels mean, since
             its first layer is made already.
     """
-    place = bundle.place
+    place = given.instance("bundle", bundle, Bundle, "load it with load_bundle").place
     said.refuse_said(place, bundle.manifest)
     record = said.record()
     if record is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
-from fireflow.hw import fields
+from fireflow.hw import fields, given
 from fireflow.hw.contents import (
     MANIFEST,
     SCHEMA,
@@ -169,6 +169,10 @@ class Bundle:
                 f"{self.graph.name}: labels must be one per class ({classes}), not {labels}; list them all"
             )
 
+    def __repr__(self) -> str:
+        built = "" if self.hardware is None else f", built for {self.hardware.board}"
+        return f"<Bundle {self.place}: {self.graph.summary}{built}>"
+
     def save(
         self, path: PathLike, rtl: PathLike | None = None, extra: Mapping[str, PathLike] | None = None
     ) -> None:
@@ -190,7 +194,7 @@ class Bundle:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(source), str(folder / name))
 
-        self._save(Path(path), add)
+        self._save(given.path("output", path), add)
 
     def save_again(self) -> None:
         """Writes the folder that this bundle was loaded from anew: what is no part of `Bundle` stays as it is there.
@@ -290,7 +294,7 @@ class Bundle:
             InputError: no bundle; a newer schema; a file that is missing, changed or outside the folder;
                 contents that do not fit together. Names the file.
         """
-        folder = Path(path)
+        folder = given.path("bundle", path)
         limits = {**dict.fromkeys(_OURS, MAX_JSON_BYTES), _ARRAYS: MAX_FILE_BYTES, _GOLDEN: MAX_FILE_BYTES}
         contents = read_contents(folder, limits)
         missing = [name for name in (_GRAPH, _ARRAYS, _GOLDEN) if name not in contents.files]

@@ -73,6 +73,15 @@ class Graph:
             )
         self.types  # noqa: B018  a graph that does not fit together is refused here, not at its first use
 
+    def __repr__(self) -> str:
+        return f"<Graph {self.name}: {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """Its size in a few words: input, nodes, output."""
+        ends = ("x".join(map(str, kind.shape)) for kind in (self.input_type, self.output_type))
+        return f"{next(ends)} -> {len(self.nodes)} nodes -> {next(ends)}"
+
     @cached_property
     def types(self) -> dict[str, TensorType]:
         """The type of every tensor, the input first, then in the order of the nodes."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, fields, replace
 from typing import Any, Union
 
+from fireflow.hw import given
 from fireflow.hw.errors import InputError
 from fireflow.hw.preprocessing import Preprocessing, Triple
 
@@ -124,4 +125,4 @@ def picture_options(pictures: Pictures) -> PictureOptions:
         return pictures
     if pictures is None or isinstance(pictures, Preprocessing):
         return PictureOptions(pictures)
-    return PictureOptions(os.fspath(pictures))
+    return PictureOptions(str(given.path("preprocessing", pictures) if pictures != "" else pictures))

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fireflow.hw import given
 from fireflow.hw.classes import ClassMatch, ImageClass, folder_class, match_classes
 from fireflow.hw.errors import InputError
 from fireflow.hw.images import MAX_FILE_BYTES
@@ -181,7 +182,7 @@ def open_images(path: str | Path) -> ImageSet:
     Raises:
         InputError: nothing there, no pictures there, or a bad labels.csv.
     """
-    path = Path(path)
+    path = given.path("images", path)
     if not path.exists():
         raise InputError(
             f"{path}: images must be in a folder, a zip or an image file, and it is not there; check it"
@@ -207,6 +208,10 @@ Data: TypeAlias = str | Path | ImageSet
 
 def opened(images: Data) -> ImageSet:
     """The set itself, or as `open_images`."""
+    if isinstance(images, np.ndarray):
+        raise InputError(
+            "images: must be a folder, a zip or an ImageSet, not an array; make one with from_arrays"
+        )
     return images if isinstance(images, ImageSet) else open_images(images)
 
 
@@ -223,6 +228,7 @@ def from_arrays(
     Raises:
         InputError: another dtype or shape, or labels that are no classes.
     """
+    given.instance("images", images, np.ndarray, "stack them with numpy")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"images: must be uint8 of shape (N, H, W, 3), not {images.dtype} {images.shape}; convert them"

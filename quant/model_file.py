@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fireflow.hw import fields
+from fireflow.hw import fields, given
 from fireflow.hw.errors import InputError
 from fireflow.hw.packing import read_arrays, write_arrays
 from fireflow.hw.preprocessing import Preprocessing
@@ -43,8 +43,13 @@ class Model:
     labels: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        policy, spec, size = self.network.policy, self.network.spec, self.preprocessing.size
+        bits = "float" if policy is None else policy.name
+        return f"<Model {self.card.get('name', 'network')}: {bits}, {size}x{size}x3 -> {spec.num_classes} classes>"
 
-def save_model(model: Model, path: Path) -> None:
+
+def save_model(model: Model, path: str | Path) -> None:
     """Write a model; quantized weights are stored as entropy-coded integers.
 
     Args:
@@ -54,7 +59,8 @@ def save_model(model: Model, path: Path) -> None:
     Raises:
         InputError: a quantized network that is not finalized: its pixel offset would be lost.
     """
-    network = model.network
+    network = given.instance("model", model, Model, "give what quantize or train returns").network
+    path = given.path("output", path)
     if network.policy is not None and network.pixel_offset is not None:
         raise InputError(
             f"{path}: the network must be finalized, not fresh from training; call quant.finalize first"
@@ -80,7 +86,7 @@ def save_model(model: Model, path: Path) -> None:
     write_arrays(path, arrays, meta)
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: str | Path) -> Model:
     """Read what `save_model` wrote.
 
     Args:
@@ -89,6 +95,7 @@ def load_model(path: Path) -> Model:
     Raises:
         InputError: missing, damaged, of a newer schema, or with more bits than a policy may have.
     """
+    path = given.path("model", path)
     arrays, meta = read_arrays(path)
     found = meta.get("schema")
     if found != SCHEMA or isinstance(found, bool):

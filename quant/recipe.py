@@ -84,6 +84,10 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"recipe: must be of {', '.join(Recipe.model_fields)}, not {first['loc'][0]!r}; correct the name"
+            ) from None
         field = ".".join(str(part) for part in first["loc"]).replace("_", "-")
         raise InputError(
             f"{field}: {first['msg']}, not {first['input']!r}; see `fireflow train --help`"

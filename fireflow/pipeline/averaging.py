@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fireflow.hw import given
 from fireflow.hw.card import new_card, source_record
+from fireflow.hw.errors import InputError
 from fireflow.hw.files import check_suffix
 from fireflow.hw.overwrite import check_model
 from fireflow.hw.remarks import Say, unheard
@@ -44,9 +46,18 @@ def average(
     Source: Wortsman et al., "Model soups", arXiv:2203.05482.
     """
     if output is not None:
-        output = check_suffix(Path(output), SUFFIX)
+        output = check_suffix(given.path("output", output), SUFFIX)
+    if isinstance(networks, (str, Path)) or not isinstance(networks, Sequence):
+        raise InputError(
+            f"networks: must be several .fireq files, not {given.shown(networks)}; give a list of two or more"
+        )
     shares = [each if isinstance(each, tuple) else (each, 1.0) for each in networks]
-    models = [(path, load_model(path), share) for path, share in ((find_model(str(p)), s) for p, s in shares)]
+    for pair in shares:
+        if len(pair) != 2 or not given.number("share", pair[1]) > 0:
+            raise InputError(
+                f"share: must be a number above 0 beside its file, not {pair[1:]}; give (FILE, 1.0)"
+            )
+    models = [(path, load_model(path), share) for path, share in ((find_model(p), s) for p, s in shares)]
     if output is not None:
         check_model(output, force, [path for path, _model, _share in models], say)
     mean = mean_of(models)

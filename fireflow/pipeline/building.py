@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fireflow.hw import given
 from fireflow.hw.bitstream.toolchains import toolchain as toolchain_named
 from fireflow.hw.bundle import SUFFIX, Bundle
+from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import check_suffix
 from fireflow.hw.overwrite import check_bundle, check_hardware, timed
@@ -22,7 +24,6 @@ from fireflow.pipeline.planning import hardware_of
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Progress
     from fireflow.hw.bitstream.toolchains import Result, Toolchain
-    from fireflow.hw.dataflow.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Built:
 
     Args:
         folder: the bundle.
-        bundle: what is in it; its hardware has the clock of the bitstream, where there is one.
+        bundle: what is in it, loaded; its hardware has the clock of the bitstream, where there is one.
         bitstream: what the toolchain made; None without one, or where it is to be made elsewhere.
     """
 
@@ -73,7 +74,9 @@ def build(
             or with options that it does not have, a tool that is missing, or a board that the tools do not know.
         ToolFailure: a tool failed, or made what is wrong.
     """
-    target = check_suffix(Path(output), SUFFIX)
+    given.instance("bundle", bundle, Bundle, "load it with load_bundle")
+    given.instance("plan", plan, Plan, "make it with plan")
+    target = check_suffix(given.path("output", output), SUFFIX)
     if not rtl and toolchain is not None:
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     if not plan.fits:
@@ -104,7 +107,7 @@ def build(
             extra = made.files(target.name[: -len(SUFFIX)], Path(scratch))
         built = timed(bundle.with_hardware(hardware), "build", seconds)
         built.save(target, sources, extra)
-    return Built(target, built, made)
+    return Built(target, Bundle.load(target), made)
 
 
 def _options(tool: Toolchain[Any], options: Any) -> Any:

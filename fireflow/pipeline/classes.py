@@ -19,6 +19,7 @@ from fireflow.quant.model_file import Model
 from fireflow.quant.recipe import Recipe
 
 DATA, KEEP, NEW = "data", "keep", "new"
+HEADS = (DATA, KEEP, NEW)
 
 
 def network_labels(

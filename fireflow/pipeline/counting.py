@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fireflow.hw import given
+from fireflow.hw.bundle import Bundle
 from fireflow.hw.dataflow.budget import fits, room
 from fireflow.hw.dataflow.cost import costs, total
 from fireflow.hw.dataflow.counts import Counts, Error, errors
@@ -18,7 +20,6 @@ from fireflow.hw.rtl.count import count_layers
 from fireflow.hw.tools.yosys import wasm_version
 
 if TYPE_CHECKING:
-    from fireflow.hw.bundle import Bundle
     from fireflow.hw.dataflow.network import Dataflow
     from fireflow.hw.parts import Resources
 
@@ -73,7 +74,8 @@ def count_resources(
         ToolFailure: Yosys failed.
     """
     began = time.perf_counter()
-    hardware = bundle.require_hardware()
+    hardware = given.instance("bundle", bundle, Bundle, "load it with load_bundle").require_hardware()
+    jobs = None if jobs is None else given.whole("jobs", jobs)
     board, flow = board_named(hardware.board), hardware.dataflow(bundle.graph)
     counted = count_layers(flow.layers, hardware.part, hardware.clock_ns, jobs=jobs, progress=progress)
     finn = {layer.name: finn_estimate(layer, hardware.part) for layer in flow.layers}

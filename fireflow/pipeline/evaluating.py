@@ -13,6 +13,7 @@ import numpy as np
 
 from fireflow.host.scores import ranks
 from fireflow.host.unsaid import Unsaid, completed, needed
+from fireflow.hw import given
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.classes import ClassMatch
 from fireflow.hw.errors import InputError
@@ -130,7 +131,9 @@ def evaluate(
         InputError: no labels, classes that the network does not have, no picture that can be decoded, or a model that
             cannot be run so.
     """
-    path = find_model(str(model)) if isinstance(model, (str, Path)) else Path("model")
+    path = find_model(model) if isinstance(model, (str, Path)) else Path("model")
+    batch, threads = given.whole("batch", batch), given.whole("threads", threads)
+    limit = None if limit is None else given.whole("limit", limit)
     images = opened(data)
     if limit is not None and limit < len(images):
         images = images.select(np.linspace(0, len(images) - 1, limit).round().astype(int).tolist())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fireflow.hw import given
 from fireflow.hw.card import MODEL_CARD, check_card_file, write_card
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, check_suffix, stem_of
@@ -75,10 +76,10 @@ def export(
         InputError: a network that is not quantized, no picture that can be decoded, or files of another origin where
             these shall be.
     """
-    path = check_suffix(Path(output), ENDING)
+    path = check_suffix(given.path("output", output), ENDING)
     vectors, card = path.with_name(stem_of(path) + ".golden.npz"), path.with_name(MODEL_CARD)
     check_export(path, vectors, card)
-    opened = _quantized(find_model(str(model))) if isinstance(model, (str, Path)) else model
+    opened = _quantized(find_model(model)) if isinstance(model, (str, Path)) else model
     size = opened.preprocessing.size
     pictures = synthetic_images(1, (size, size, 3))
     if images is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fireflow.hw import given
 from fireflow.hw.errors import InputError
 
 FIREQ, QONNX, BUNDLE, WEIGHTS = "model", "qonnx", "bundle", "weights"
@@ -14,15 +15,16 @@ _QUANTIZERS = {
 }
 
 
-def find_model(text: str) -> Path:
+def find_model(source: str | Path) -> Path:
     """The path of a MODEL argument: a file or folder that is there, or a shipped model by its name.
 
     Raises:
         InputError: neither.
     """
-    if not text.strip():
+    if isinstance(source, str) and not source.strip():
         raise InputError("model: must be a file or the name of a model, not nothing; name one")
-    path = Path(text)
+    path = given.path("model", source)
+    text = str(source)
     if path.exists():
         return path
     from fireflow.quant.zoo import shipped, shipped_path

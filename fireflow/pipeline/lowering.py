@@ -31,8 +31,8 @@ def lower(
     *,
     images: Images | None = None,
     golden: int = 1,
-    preprocessing: str | Preprocessing | None = None,
-    labels: str | None = None,
+    preprocessing: str | Path | Preprocessing | None = None,
+    labels: str | Path | None = None,
     say: Say = unheard,
 ) -> Bundle:
     """Lowers a quantized network to integers, with golden vectors: a bundle for the simulator and for `build`.
@@ -57,7 +57,7 @@ def lower(
     said = Unsaid(preprocessing, labels)
     if not isinstance(model, (str, Path)):
         return _of_model(model, said, images, golden, say, "model", "network")
-    source = find_model(str(model))
+    source = find_model(model)
     kind = kind_of(source)
     if kind == FIREQ:
         from fireflow.quant.model_file import load_model
@@ -81,8 +81,8 @@ def unquantized(source: Path) -> InputError:
 def load_bundle(
     network: str | Path,
     *,
-    preprocessing: str | Preprocessing | None = None,
-    labels: str | None = None,
+    preprocessing: str | Path | Preprocessing | None = None,
+    labels: str | Path | None = None,
     say: Say = unheard,
 ) -> Bundle:
     """The bundle of a network in any quantized form: its own, or what its file is lowered to.
@@ -95,7 +95,7 @@ def load_bundle(
     Raises:
         InputError: something else, a file that breaks a rule, or something said of a network that says it itself.
     """
-    said, path = Unsaid(preprocessing, labels), find_model(str(network))
+    said, path = Unsaid(preprocessing, labels), find_model(network)
     kind = kind_of(path)
     if kind == FIREQ:
         from fireflow.quant.model_file import load_model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fireflow.hw import given
 from fireflow.hw.errors import InputError
 from fireflow.hw.picture_options import PictureOptions, Pictures, picture_options
 from fireflow.hw.remarks import Say, unheard
@@ -41,7 +42,7 @@ def load_network(
         InputError: a file that is damaged or holds another network, pictures that are not known, or options that
             contradict each other or the file.
     """
-    return network_of(find_model(str(weights)), picture_options(preprocessing), weights_key, say)
+    return network_of(find_model(weights), picture_options(preprocessing), weights_key, say)
 
 
 def network_of(source: Path | Model, pictures: PictureOptions, key: str | None, say: Say) -> Model:
@@ -60,6 +61,9 @@ def network_of(source: Path | Model, pictures: PictureOptions, key: str | None, 
         from fireflow.quant import build
 
         return build.load_network(source, pictures, say, key)
+    from fireflow.quant.model_file import Model
+
+    given.instance("model", source, Model, "give a file, or what load_network returns")
     said = [*pictures.said(), *(["--weights-key"] if key is not None else [])]
     if said:
         raise InputError(

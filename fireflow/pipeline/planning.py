@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fireflow.hw import given
 from fireflow.hw.bitstream.toolchains import toolchain as toolchain_named
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.dataflow.budget import BUDGET
@@ -14,11 +15,9 @@ from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import read_json
+from fireflow.hw.graph import Graph
 from fireflow.hw.parts import Board
 from fireflow.hw.parts import board as board_named
-
-if TYPE_CHECKING:
-    from fireflow.hw.graph import Graph
 
 
 def plan(
@@ -53,16 +52,21 @@ def plan(
             it), or a folding that the network cannot have.
     """
     graph = network.graph if isinstance(network, Bundle) else network
+    given.instance("network", graph, Graph, "give a Bundle or its graph; load_bundle reads a file")
+    budget = given.number("budget", budget)
+    for name, rate in (("target_fps", target_fps), ("clock", clock_mhz)):
+        if rate is not None:
+            given.number(name, rate)
     chosen = board if isinstance(board, Board) else board_named(board)
     if clock_mhz is not None and not clock_mhz > 0:
         raise InputError(
             f"clock: must be above 0 MHz, not {clock_mhz}; leave it out for {chosen.clocks_mhz[0]}"
         )
     if folding is not None:
-        for option, given in (("--target-fps", target_fps), ("--spare", spare)):
-            if given is not None:
+        for option, value in (("--target-fps", target_fps), ("--spare", spare)):
+            if value is not None:
                 raise InputError(f"folding: must come without {option}, not with it; leave one of them out")
-        known = read_json(Path(folding)) if isinstance(folding, (str, Path)) else folding
+        known = folding if isinstance(folding, Mapping) else read_json(given.path("folding", folding))
         return fold_as_given(graph, chosen, known, clock_mhz, budget)
 
     def fold(spare: str | None, limits: Mapping[str, float]) -> Plan:

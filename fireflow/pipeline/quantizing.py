@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fireflow.hw import given
 from fireflow.hw.card import new_card, source_record
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import check_suffix, stem_of
@@ -60,9 +61,10 @@ def quantize(
     Raises:
         InputError: a file, policy or data that breaks a rule, a network of integers, or an output that must stay.
     """
-    source = weights if isinstance(weights, Model) else Path(weights)
+    source = weights if isinstance(weights, Model) else given.path("weights", weights)
+    calibration_images = given.whole("calibration images", calibration_images, least=None)
     if output is not None:
-        output = check_suffix(Path(output), SUFFIX)
+        output = check_suffix(given.path("output", output), SUFFIX)
         check_model(output, force, [source] if isinstance(source, Path) else [], say)
     started = time.perf_counter()
     images = opened(data)

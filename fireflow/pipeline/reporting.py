@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fireflow.hw import given
+from fireflow.hw.bundle import Bundle
 from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, parse_json
 from fireflow.hw.overwrite import check_page
 from fireflow.hw.report import report_page
-
-if TYPE_CHECKING:
-    from fireflow.hw.bundle import Bundle
 
 
 def report(bundle: Bundle, output: str | Path | None = None) -> Path:
@@ -28,10 +26,10 @@ def report(bundle: Bundle, output: str | Path | None = None) -> Path:
     Raises:
         InputError: it was not built, another file is at `output`, or a record in the bundle is no longer what it was.
     """
-    bundle.require_hardware()
+    given.instance("bundle", bundle, Bundle, "load it with load_bundle").require_hardware()
     if output is None and bundle.folder is None:
         raise InputError(f"{bundle.place}: was not loaded from a folder; name the page to write")
-    target = Path(output) if output is not None else Path(bundle.place).with_suffix(".html")
+    target = given.path("output", output) if output is not None else Path(bundle.place).with_suffix(".html")
     check_page(target)
     data = bundle.read(BITSTREAM_RECORD)
     record = None if data is None else parse_json(data, f"{bundle.place}/{BITSTREAM_RECORD}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable, Mapping, Sequence, Union
 from fireflow.host.pictures import find_pictures, prepared, read_picture
 from fireflow.host.scores import best
 from fireflow.host.unsaid import Unsaid, completed, pictures_or_arrays
+from fireflow.hw import given
 from fireflow.hw.errors import InputError
 from fireflow.hw.remarks import Say, unheard
 from fireflow.pipeline.engines import FAST, Cycles
@@ -62,8 +63,8 @@ def simulate(
     threads: int = 1,
     batch: int = 32,
     top: int = 5,
-    preprocessing: str | Preprocessing | None = None,
-    labels: str | None = None,
+    preprocessing: str | Path | Preprocessing | None = None,
+    labels: str | Path | None = None,
     say: Say = unheard,
     progress: Callable[[int, int], None] | None = None,
     cycles: Cycles | None = None,
@@ -87,8 +88,13 @@ def simulate(
         InputError: a picture that is not there or damaged, none at all, another engine, or a bundle that was not
             built for `rtl`.
     """
-    places = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)
-    named = [Path(place) for place in places]
+    batch, threads, top = (
+        given.whole(name, value) for name, value in (("batch", batch), ("threads", threads), ("top", top))
+    )
+    places = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
+    named = [given.path("pictures", place) for place in places]
+    if not named:
+        raise InputError("pictures: must be files or folders, not none; name one")
     bundle = completed(bundle, Unsaid(preprocessing, labels))
     prepare = pictures_or_arrays(bundle)
     paths, left_out = find_pictures(named)

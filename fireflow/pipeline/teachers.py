@@ -45,7 +45,7 @@ def load_teachers(
     loaded = []
     for each in asked:
         name, pictures = each if isinstance(each, tuple) else (each, None)
-        path = find_model(str(name))
+        path = find_model(name)
         if pictures is None and kind_of(path) != FIREQ:
             pictures = PictureOptions(preprocessing)
         loaded.append((path, load_network(path, picture_options(pictures), notes.add, _key_in(path, key))))

@@ -13,9 +13,12 @@ import numpy as np
 
 from fireflow.hw.card import MODEL_CARD, write_card
 from fireflow.hw.errors import InputError
+from fireflow.hw.given import number, shown
+from fireflow.hw.given import path as path_of
+from fireflow.hw.given import whole as whole_number
 from fireflow.hw.picture_options import PictureOptions, Pictures, picture_options
 from fireflow.hw.remarks import Notes, Progress, Say, unheard
-from fireflow.pipeline.classes import KEEP, NEW, start_labels, with_head
+from fireflow.pipeline.classes import HEADS, KEEP, NEW, start_labels, with_head
 from fireflow.pipeline.inputs import find_model
 from fireflow.pipeline.networks import network_of
 from fireflow.pipeline.teachers import Teacher, check_teachers, load_teachers
@@ -109,9 +112,19 @@ def train(
         InputError: data, networks or settings that do not fit together, another run or somebody else's file in the
             folder, no such device, or a disk that is full; what was trained so far is kept.
     """
-    folder = Path(output)
+    folder = path_of("output", output)
+    calibration_images = whole_number("calibration images", calibration_images, least=None)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: the output must be a folder, not a file; give another name")
+    if head not in HEADS:
+        raise InputError(f"head: must be one of {', '.join(HEADS)}, not {shown(head)}; choose {KEEP}")
+    if decode_size is not None:
+        whole_number("decode size", decode_size, least=None)
+    if devices != "auto":
+        whole_number("devices", devices)
+    for option, several in (("exclude", exclude), ("teacher", teacher), ("onnx_teacher", onnx_teacher)):
+        if not isinstance(several, (list, tuple)):
+            raise InputError(f"{option}: must be a list, not {shown(several)}; put it in brackets")
     keep_freed_memory()
     name = start if isinstance(start, (str, Path)) else "the network"
     given, pictures = _given(recipe, epochs), picture_options(preprocessing)
@@ -130,7 +143,10 @@ def train(
     # A float network learns nothing from itself, and one with a new head nothing from its start.
     if not teacher and _teaches_itself(whole, bits, head, given):
         teachers = [(source, whole if labelled is None else head_of_data(whole, labelled)[0])]
-    others = [OnnxTeacher(Path(path), rows, whole.network.spec.num_classes) for path in onnx_teacher]
+    others = [
+        OnnxTeacher(path_of("onnx_teacher", path), rows, whole.network.spec.num_classes)
+        for path in onnx_teacher
+    ]
     check_teachers([network for _source, network in teachers], model)
     given = {"distillation": 1.0 if teachers or others else 0.0, **given}
     decoding = _Decoding(decode_size, labelled=given["distillation"] < 1, name=str(name), progress=progress)
@@ -179,9 +195,18 @@ def train(
 def _open_sets(data: Shared | Sequence[Shared], excluded: Sequence[ImageSet]) -> list[tuple[ImageSet, float]]:
     """Pictures and share of each set, without what is excluded."""
     names = {name for images in excluded for name in images.names}
+    given = [data] if isinstance(data, (str, Path, ImageSet, tuple)) else data
+    if not isinstance(given, list) or not given:
+        raise InputError(
+            f"data: must be a folder, a zip, an ImageSet or a list of these, not {shown(data)}; name one"
+        )
     sets = []
-    for each in [data] if isinstance(data, (str, Path, ImageSet, tuple)) else data:
+    for each in given:
         own, weight = each if isinstance(each, tuple) else (each, 1.0)
+        if not number("share", weight) > 0:
+            raise InputError(
+                f"share: must be a number above 0 beside its data, not {weight}; leave it out for 1"
+            )
         images = opened(own)
         sets.append((images.without(names) if names else images, weight))
     return sets
@@ -194,7 +219,7 @@ def _begun(
     if isinstance(start, str) and start in ARCHITECTURES and not Path(start).exists():
         fresh = fresh_model(start, seed, pictures)
         return fresh, PictureOptions(), NEW if head == KEEP else head  # it has no classes to keep
-    return copy.deepcopy(start) if isinstance(start, Model) else find_model(str(start)), pictures, head
+    return copy.deepcopy(start) if isinstance(start, Model) else find_model(start), pictures, head
 
 
 def _teaches_itself(start: Model, bits: Policy | None, head: str, given: Mapping[str, Any]) -> bool:
@@ -213,6 +238,10 @@ def _given(recipe: Recipe | Mapping[str, Any] | None, epochs: float | None) -> d
     if isinstance(recipe, Recipe):
         given = {name: getattr(recipe, name) for name in recipe.model_fields_set}
     else:
+        if recipe is not None and not isinstance(recipe, Mapping):
+            raise InputError(
+                f"recipe: must be a Recipe or its settings by name, not {shown(recipe)}; give a mapping"
+            )
         given = dict(recipe or {})
     if epochs is not None and "steps" in given:
         raise InputError("epochs: must be given without steps, which say the same; leave one out")
@@ -222,7 +251,7 @@ def _given(recipe: Recipe | Mapping[str, Any] | None, epochs: float | None) -> d
 def _recipe(given: Mapping[str, Any], epochs: float | None, pictures: int) -> Recipe:
     if epochs is None:
         return recipe_of(given)
-    if not 0 < epochs < math.inf:
+    if not 0 < number("epochs", epochs) < math.inf:
         raise InputError(f"epochs: must be a number above 0, not {epochs}; give 0.5 or 10")
     steps = math.ceil(epochs * pictures / recipe_of(given).batch_size)
     return recipe_of({**given, "steps": steps})
@@ -247,7 +276,7 @@ class _Decoding:
     def shares(self, sets: Sequence[tuple[ImageSet, float]], model: Model, notes: Notes) -> list[Share]:
         """Pictures of one size, labels as the network numbers them."""
         size, classes = model.preprocessing.size, model.network.spec.num_classes
-        side = self.side or round(size * _LARGER)
+        side = round(size * _LARGER) if self.side is None else self.side
         if side < size:
             raise InputError(f"decode size: must be at least the input size {size}, not {side}; leave it out")
         shares = []

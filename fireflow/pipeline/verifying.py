@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fireflow.host.unsaid import Unsaid, completed
+from fireflow.hw import given
 from fireflow.hw.bundle import Bundle
 from fireflow.hw.compare import Table, compare, integers_of
 from fireflow.hw.errors import InputError
@@ -99,8 +100,8 @@ def verify(
     *,
     images: Images | None = None,
     count: int = 2,
-    preprocessing: str | Preprocessing | None = None,
-    labels: str | None = None,
+    preprocessing: str | Path | Preprocessing | None = None,
+    labels: str | Path | None = None,
     say: Say = unheard,
 ) -> Verification:
     """Compares every tensor of Brevitas, QONNX, FINN and the simulator with the interpreter's.
@@ -117,7 +118,7 @@ def verify(
     """
     said = Unsaid(preprocessing, labels)
     if isinstance(model, (str, Path)):
-        source = find_model(str(model))
+        source = find_model(model)
         kind = kind_of(source)
         if kind == QONNX:
             return _verify(source, None, images, count, said, say)
@@ -217,8 +218,8 @@ def verify_rtl(
     images: Images | None = None,
     count: int = 2,
     stalls: float = 0.2,
-    preprocessing: str | Preprocessing | None = None,
-    labels: str | None = None,
+    preprocessing: str | Path | Preprocessing | None = None,
+    labels: str | Path | None = None,
     say: Say = unheard,
     progress: Callable[[str, int, float], None] | None = None,
 ) -> RtlVerification:
@@ -241,7 +242,7 @@ def verify_rtl(
     from fireflow.hw.rtl.regenerate import regenerate
     from fireflow.hw.rtl.simulate import check_layers, layer_bench, simulate
 
-    if not 0 <= stalls < 1:
+    if not 0 <= given.number("stalls", stalls) < 1:
         raise InputError(f"stalls: must be 0 to below 1, not {stalls}; give 0.2")
     began = time.perf_counter()
     record = completed(bundle, Unsaid(preprocessing, labels)).manifest.preprocessing

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping
 
+from fireflow.host.driver import Accelerator
 from fireflow.host.service.access import AccessPolicy, is_loopback
 from fireflow.host.service.app import MAX_BYTES, make_app
 from fireflow.host.service.connections import Limits
@@ -15,11 +17,13 @@ from fireflow.host.service.decoding import give_memory_back
 from fireflow.host.service.server import listen, make_server
 from fireflow.host.service.service import Service
 from fireflow.host.unsaid import needed
+from fireflow.hw import given
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
-    from fireflow.host.driver import Accelerator
+    import uvicorn
 
+_LOOK_S = 0.1
 _SWITCH_S = 1e-3
 """What computes gives way to the thread that talks to clients after so long; by default after 5 ms, for each call."""
 
@@ -54,6 +58,19 @@ class ServiceOptions:
     max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
+        for name in ("port", "queue", "connections", "max_bytes"):
+            given.whole(f"serve: {name}", getattr(self, name), least=None)
+        for name in ("allow_hosts", "allow_origins"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                value = given.shown(getattr(self, name))
+                raise InputError(f"serve: {name} must be a tuple of names, not {value}; give (NAME,)")
+        given.instance("serve: host", self.host, str, "give an address, as 127.0.0.1")
+        if self.token is not None:
+            given.instance("serve: token", self.token, str, "give text")
+        if self.timeout_s is not None and not isinstance(self.timeout_s, (int, float)):
+            raise InputError(
+                f"serve: the timeout must be a number, not {given.shown(self.timeout_s)}; give 30"
+            )
         if not 0 <= self.port < 1 << 16:
             raise InputError(f"serve: the port must be 0 to 65535, not {self.port}; choose another")
         if self.timeout_s is not None and not 0 < self.timeout_s < float("inf"):
@@ -87,16 +104,19 @@ def serve(
     accelerator: Accelerator,
     options: ServiceOptions = DEFAULTS,
     ready: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Mapping[int, int]:
     """Serves an accelerator over HTTP until SIGINT or SIGTERM; what was accepted is answered.
 
     Clients POST a picture (a file, a form with one, or raw pixels) to /v1/classify; / is a page for people, /health and
-    /metrics are for whatever watches. Needs `pip install 'fireflow[serve]'`, and in the main thread it handles signals.
+    /metrics are for whatever watches. Needs `pip install 'fireflow[serve]'`. Signals reach the main thread alone: in
+    another one, `stop` ends it.
 
     Args:
         accelerator: open, of a bundle that says how pictures are prepared; it stays open.
         options: address, access, limits.
         ready: told the port once clients can connect.
+        stop: ends the service once it is set, from any thread.
 
     Returns:
         how many requests were answered, by HTTP status.
@@ -105,6 +125,8 @@ def serve(
         InputError: the bundle does not say how pictures are prepared; the address is not this computer's, or
             taken; the system allows too few open files.
     """
+    given.instance("accelerator", accelerator, Accelerator, "open one with open_accelerator")
+    given.instance("options", options, ServiceOptions, "make one, or leave it out")
     needed(accelerator.bundle)
     give_memory_back()
     with _switching(), contextlib.closing(Service(accelerator, options.queue, options.timeout_s)) as service:
@@ -112,7 +134,7 @@ def serve(
         sockets = listen(options.host, options.port)
         if ready is not None:
             ready(sockets[0].getsockname()[1])
-        with _signals_kept():
+        with _signals_kept(), _stopping(server, stop):
             server.run(sockets)
         return dict(service.answers)
 
@@ -128,8 +150,33 @@ def _switching() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _stopping(server: uvicorn.Server, stop: threading.Event | None) -> Iterator[None]:
+    """Ends the server once `stop` is set."""
+    if stop is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_LOOK_S) and not ended.is_set():
+            pass
+        server.should_exit = True
+
+    watcher = threading.Thread(target=watch, name="fireflow-stop", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+@contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
     """uvicorn raises the signal that ended it once more, which would end this before the buffers are free."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     old = [(number, signal.signal(number, lambda *_: None)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield

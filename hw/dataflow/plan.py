@@ -41,6 +41,11 @@ class Plan:
     bottleneck: str
     limits: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        fit = "fits" if self.fits else "does not fit"
+        rate = f"{self.fps:.1f} frames/s at {self.clock_mhz:g} MHz"
+        return f"<Plan {self.flow.name} on {self.board.name}: {rate}, {fit}>"
+
     @cached_property
     def timing(self) -> Timing:
         return Timing(self.flow, self.board.family)

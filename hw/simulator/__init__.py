@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Iterable, Iterator
 
 import numpy as np
 
+from fireflow.hw import given
 from fireflow.hw.errors import InputError
 from fireflow.hw.graph import Graph
 from fireflow.hw.simulator.calls import Calls
@@ -51,14 +52,18 @@ class Simulator:
     """
 
     def __init__(self, graph: Graph, threads: int = 1, batch: int = 32) -> None:
+        given.instance("simulator: graph", graph, Graph, "a bundle has one, bundle.graph")
         for name, value in (("threads", threads), ("batch", batch)):
-            if value < 1:
+            if given.whole(f"simulator: {name}", value, least=None) < 1:
                 raise InputError(f"simulator: {name} must be at least 1, not {value}; use 1")
         self.graph, self.threads, self.batch = graph, threads, batch
         self._plan = make_plan(graph)
         self._packed = packed_tensors(self._plan)
         self._blas = _blas_control()
         self._begin()
+
+    def __repr__(self) -> str:
+        return f"<Simulator {self.graph.name}: threads={self.threads}, batch={self.batch}>"
 
     def _begin(self) -> None:
         """Threads and programs of this process: a fork has none of its parent's threads, only their locks."""

@@ -73,7 +73,7 @@ def listed(names: list[str], last: str = "or") -> str:
 
 
 def _find(name: str) -> Board | None:
-    wanted = _plain(name)
+    wanted = _plain(name) if isinstance(name, str) else None
     return next((each for each in BOARDS if wanted in map(_plain, (each.name, *each.pynq))), None)
 
 
