@@ -16,9 +16,9 @@ from fireflow.host.sources import PictureSource as PictureSource
 from fireflow.host.sources import open_pictures as open_pictures
 from fireflow.host.streams import StreamStopped as StreamStopped
 from fireflow.hw.bundle import Bundle as Bundle
-from fireflow.hw.bundle import Golden as Golden
 from fireflow.hw.bundle import Manifest as Manifest
 from fireflow.hw.errors import InputError as InputError
+from fireflow.hw.golden import Golden as Golden
 from fireflow.hw.graph import Graph as Graph
 from fireflow.hw.labels import imagenet_names as imagenet_names
 from fireflow.hw.parts.boards import boards as boards

@@ -22,8 +22,9 @@ from fireflow.host.interface import Interface
 from fireflow.host.scores import Guess, best
 from fireflow.host.transfers import PHASES, Finished
 from fireflow.hw import given
-from fireflow.hw.bundle import Bundle, GoldenCheck
+from fireflow.hw.bundle import Bundle
 from fireflow.hw.errors import InputError
+from fireflow.hw.golden import GoldenCheck
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -28,8 +28,8 @@ from fireflow.hw.dataflow.counts import Counts
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import MAX_JSON_BYTES, PathLike, atomic_directory, parse_json, sha256
+from fireflow.hw.golden import Golden, GoldenCheck, read_golden, tensor_digest
 from fireflow.hw.graph import Graph
-from fireflow.hw.npz import read_npz, texts
 from fireflow.hw.packing import MAX_FILE_BYTES, parse_arrays, write_arrays
 from fireflow.hw.preprocessing import Preprocessing
 
@@ -41,14 +41,10 @@ __all__ = [
     "SCHEMA",
     "SUFFIX",
     "Bundle",
-    "Golden",
-    "GoldenCheck",
     "Manifest",
     "sources_hash",
-    "tensor_digest",
 ]
 
-MAX_GOLDEN_BYTES = 1 << 28
 _GRAPH, _ARRAYS, _GOLDEN = "graph.json", "graph.arrays", "golden.npz"
 _HARDWARE, _VERIFICATION, _COUNTS = "hardware.json", "verification.json", "resources.json"
 _OURS = (MANIFEST, _GRAPH, _ARRAYS, _GOLDEN, _HARDWARE, _VERIFICATION, _COUNTS)
@@ -56,41 +52,6 @@ _OURS = (MANIFEST, _GRAPH, _ARRAYS, _GOLDEN, _HARDWARE, _VERIFICATION, _COUNTS)
 RTL = "rtl"
 """The folder of the accelerator's sources and memory images."""
 _LAYOUT = "little-endian bit string, element 0 lowest, padded to bytes"
-
-
-@dataclass(frozen=True, eq=False)
-class Golden:
-    """Images with the results the interpreter gave for them.
-
-    Args:
-        images: uint8 (N, H, W, C).
-        scores: int64 (N, classes).
-        digests: for every tensor, the SHA-256 of its golden values (`tensor_digest`). Raises nothing.
-    """
-
-    images: Array
-    scores: Int64Array
-    digests: Mapping[str, str]
-
-    @classmethod
-    def record(cls, graph: Graph, images: Array) -> Golden:
-        """Golden vectors of uint8 images (N, H, W, C), by the interpreter. Raises InputError where they do not fit."""
-        tensors = graph.trace(images)
-        digests = {name: tensor_digest(array) for name, array in tensors.items()}
-        return cls(images, tensors[graph.output_name], digests)
-
-
-@dataclass(frozen=True)
-class GoldenCheck:
-    """The result of a self test: how many scores differ, and which tensors do, in topological order."""
-
-    images: int
-    differing_scores: int
-    differing_tensors: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        return not self.differing_scores and not self.differing_tensors
 
 
 @dataclass(frozen=True)
@@ -335,7 +296,7 @@ class Bundle:
         return cls(
             graph,
             manifest,
-            _read_golden(folder / _GOLDEN, data[_GOLDEN], graph),
+            read_golden(folder / _GOLDEN, data[_GOLDEN], graph),
             part(_HARDWARE, Hardware.from_json),
             part(_VERIFICATION, _verification),
             part(_COUNTS, Counts.from_json),
@@ -402,13 +363,6 @@ def sources_hash(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def tensor_digest(array: Array) -> str:
-    """SHA-256 of the shape, as text, and the values, as little-endian int64 in C order."""
-    digest = hashlib.sha256(str(tuple(int(axis) for axis in array.shape)).encode())
-    digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
-    return digest.hexdigest()
-
-
 def _port(kind: TensorType) -> dict[str, Any]:
     packing = {"bits": kind.bits, "signed": kind.signed, "layout": _LAYOUT}
     return {**kind.to_json(), "dtype": kind.dtype.name, "packing": packing}
@@ -428,25 +382,3 @@ def _verification(document: Any) -> Mapping[str, Any]:
             fields.number(f"verification: {name}", value)
     fields.whole("verification: differing", found.get("differing"))
     return found
-
-
-def _read_golden(path: Path, data: bytes, graph: Graph) -> Golden:
-    try:
-        arrays = read_npz(data, ("images", "scores", "names", "digests"), MAX_GOLDEN_BYTES)
-        names, digests = texts("names", arrays["names"]), texts("digests", arrays["digests"])
-    except ValueError as error:
-        raise InputError(f"{path}: must hold golden vectors ({error}); get the bundle again") from None
-    images, scores = arrays["images"], arrays["scores"]
-    graph.check_images(images)
-    if scores.dtype != np.int64 or scores.shape != (len(images), *graph.output_type.shape):
-        raise InputError(
-            f"{path}: scores must be int64 for {len(images)} images, not {scores.dtype} of shape "
-            f"{scores.shape}; get the bundle again"
-        )
-    known = set(names)
-    missing = [name for name in graph.types if name not in known]
-    if missing or len(digests) != len(names):
-        raise InputError(
-            f"{path}: must have a digest of every tensor, not miss {(missing or ['one'])[0]}; get the bundle again"
-        )
-    return Golden(images, scores, dict(zip(names, digests)))

@@ -18,7 +18,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.golden import Golden
 from fireflow.hw.preprocessing import Preprocessing
 from tests.hw.networks import pictures, squeezenet
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fireflow.host.unsaid import Unsaid, completed
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.card import new_card, source_record, tool_versions
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import stem_of
+from fireflow.hw.golden import Golden
 from fireflow.hw.remarks import Say, unheard
 from fireflow.pipeline.images import Images, real_images, synthetic_images
 from fireflow.pipeline.inputs import BUNDLE, FIREQ, QONNX, find_model, kind_of

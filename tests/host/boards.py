@@ -18,7 +18,8 @@ from fireflow.host.devices.fpga_model import FpgaModel, Memory
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
 from fireflow.host.interface import Interface
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.golden import Golden
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Conv, GlobalSum, MaxPool, Threshold
 from fireflow.hw.parts.boards import family_of

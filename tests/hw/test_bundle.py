@@ -14,10 +14,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fireflow.hw import bundle as bundle_module
-from fireflow.hw.bundle import Bundle, Golden, Manifest, tensor_digest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.contents import render, seal
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import sha256
+from fireflow.hw.golden import Golden, tensor_digest
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.simulator import Simulator
 from tests.hw.networks import squeezenet

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from fireflow.host.interface import load
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.counts import Counts
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import parse_json
+from fireflow.hw.golden import Golden
 from fireflow.hw.graph import Graph
 from fireflow.hw.parts import Resources, board
 from fireflow.hw.preprocessing import Preprocessing

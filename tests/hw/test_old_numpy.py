@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.golden import Golden
 from tests.hw.networks import squeezenet
 from tests.hw.random_graphs import pictures
 

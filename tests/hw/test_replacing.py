@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from fireflow.hw import exchange
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.files import atomic_directory
+from fireflow.hw.golden import Golden
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Conv, GlobalSum
 from fireflow.hw.types import TensorType

@@ -16,11 +16,12 @@ from skimage.data import data_dir
 import fireflow
 from fireflow.host.cli import main
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Placeable
-from fireflow.hw.bundle import RTL, Bundle, Golden, Manifest
+from fireflow.hw.bundle import RTL, Bundle, Manifest
 from fireflow.hw.contents import Contents, read_contents
 from fireflow.hw.dataflow.build import to_dataflow
 from fireflow.hw.dataflow.plan import Plan
 from fireflow.hw.dataflow.schedule import Timing
+from fireflow.hw.golden import Golden
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.rtl import simulate
 from fireflow.hw.rtl.stitch import SOURCES

@@ -19,9 +19,10 @@ from fireflow.host.interface import load
 from fireflow.hw.bitstream.steps import Progress
 from fireflow.hw.bitstream.toolchains import TOOLCHAINS, Result, Toolchain, toolchain
 from fireflow.hw.bitstream.toolchains.base import Say, option
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.dataflow.hardware import Hardware
 from fireflow.hw.errors import InputError, ToolFailure
+from fireflow.hw.golden import Golden
 from fireflow.hw.parts import Board, board
 from fireflow.hw.preprocessing import Preprocessing
 from fireflow.hw.rtl.stitch import Design

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from fireflow.host.cli import main
-from fireflow.hw.bundle import RTL, Bundle, Golden, Manifest
+from fireflow.hw.bundle import RTL, Bundle, Manifest
 from fireflow.hw.contents import render, seal
 from fireflow.hw.dataflow.counts import Counts
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import sha256
+from fireflow.hw.golden import Golden
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Conv, GlobalSum
 from fireflow.hw.preprocessing import Preprocessing

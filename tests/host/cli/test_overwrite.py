@@ -15,8 +15,9 @@ from PIL import Image
 
 from fireflow.host.cli import main
 from fireflow.host.records import open_writer
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.dataflow.counts import Counts
+from fireflow.hw.golden import Golden
 from fireflow.hw.overwrite import Loss, duration, timed
 from fireflow.hw.parts import Resources
 from fireflow.hw.preprocessing import Preprocessing

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from fireflow.host.cli import main
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.contents import read_contents
 from fireflow.hw.dataflow.cost import costs
 from fireflow.hw.dataflow.layers import Fifo, MatMul
+from fireflow.hw.golden import Golden
 from fireflow.hw.parts import Resources
 from fireflow.hw.rtl import count
 from fireflow.hw.tools import yosys

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fireflow.hw.bundle import Bundle, Golden, Manifest
+from fireflow.hw.bundle import Bundle, Manifest
+from fireflow.hw.golden import Golden
 from fireflow.hw.graph import Graph, Node
 from fireflow.hw.ops import Bias, Conv, GlobalSum, Relu
 from fireflow.hw.types import TensorType
