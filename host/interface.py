@@ -25,7 +25,7 @@ _MULTIPLICATIONS, _CLOCK_MHZ, _FRAMES_UNDER_WAY = 1440, 200.0, 3
 
 
 @dataclass(frozen=True)
-class Port:
+class PackedStream:
     """One stream of the accelerator as it lies in memory.
 
     A frame is words of `lanes` elements; a word is a little-endian bit string, element 0 lowest, padded to
@@ -115,8 +115,8 @@ class Interface:
     """
 
     name: str
-    input: Port
-    output: Port
+    input: PackedStream
+    output: PackedStream
     clock_mhz: float
     interval_cycles: int
     latency_cycles: int
@@ -145,13 +145,13 @@ class Interface:
         if hardware is None:
             interval = max(1, _multiplications(graph) // _MULTIPLICATIONS)
             latency = interval * _FRAMES_UNDER_WAY
-            ports = Port(graph.input_type), Port(graph.output_type)
+            ports = PackedStream(graph.input_type), PackedStream(graph.output_type)
             return cls(graph.name, *ports, _CLOCK_MHZ, interval, latency, estimated=True, bitstream=bitstream)
         flow = hardware.dataflow(graph)
         return cls(
             graph.name,
-            Port(graph.input_type, flow.input.lanes),
-            Port(graph.output_type, flow.output.lanes),
+            PackedStream(graph.input_type, flow.input.lanes),
+            PackedStream(graph.output_type, flow.output.lanes),
             hardware.clock_mhz,
             hardware.interval_cycles,
             hardware.latency_cycles,

@@ -14,7 +14,7 @@ from fireflow.host.devices.dma import NUMBER
 
 if TYPE_CHECKING:
     from fireflow.host.devices.base import Buffer, Device
-    from fireflow.host.interface import Interface, Port
+    from fireflow.host.interface import Interface, PackedStream
     from fireflow.hw.types import Array, Int64Array
 
 PHASES = ("wait", "prepare", "input", "compute", "read", "total")
@@ -81,12 +81,12 @@ class Slot:
         self.output.free()
 
 
-def tag_bytes(port: Port) -> int:
+def tag_bytes(port: PackedStream) -> int:
     """What our shell writes behind the scores of a frame: the checksum in whole words of the stream.
 
     >>> from fireflow.hw.types import TensorType
-    >>> from fireflow.host.interface import Port
-    >>> [tag_bytes(Port(TensorType((6,), 0, 255), lanes)) for lanes in (1, 3, 6)]
+    >>> from fireflow.host.interface import PackedStream
+    >>> [tag_bytes(PackedStream(TensorType((6,), 0, 255), lanes)) for lanes in (1, 3, 6)]
     [4, 6, 6]
     """
     return -(-TAG_BYTES // port.word_bytes) * port.word_bytes
@@ -179,7 +179,7 @@ class Layout:
                 )
 
 
-def _pattern(port: Port, batch: int, tag: int) -> Array:
+def _pattern(port: PackedStream, batch: int, tag: int) -> Array:
     """What an output buffer holds before a transfer: values that no score takes, and a guard behind them.
 
     Where every code of the port's bits is a score, a part that was not written does not show, except in a tag.

@@ -19,7 +19,7 @@ from fireflow.hw.preprocessing import Preprocessing, read_preprocessing
 from fireflow.hw.remarks import Say, unheard
 
 PREPROCESSING = ".preprocessing.json"
-LABELS = (".labels.txt", ".labels.csv", ".labels.json")
+LABEL_ENDINGS = (".labels.txt", ".labels.csv", ".labels.json")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Unsaid:
             preprocessing = str(file)
             found.append(file.name)
         files = [
-            file for file in (path.with_name(stem_of(path) + ending) for ending in LABELS) if file.is_file()
+            file
+            for file in (path.with_name(stem_of(path) + ending) for ending in LABEL_ENDINGS)
+            if file.is_file()
         ]
         if labels is None and len(files) > 1:
             raise InputError(

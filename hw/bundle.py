@@ -110,7 +110,7 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """The manifest as a JSON object."""
         return {
             "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
             "labels": list(self.labels),

@@ -46,7 +46,7 @@ NO_FORMAT = "no known image format"
 _SMALL_BYTES = 1 << 23
 _PATIENCE_S = 60.0
 _HEIF = "pillow_heif"
-Source = Union["PathLike", bytes, BinaryIO]
+Encoded = Union["PathLike", bytes, BinaryIO]
 
 
 class Busy(RuntimeError):
@@ -55,7 +55,7 @@ class Busy(RuntimeError):
 
 @contextlib.contextmanager
 def opened(
-    source: Source,
+    source: Encoded,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_FILE_BYTES,
     wait_s: float | None = None,
@@ -83,7 +83,7 @@ def opened(
 
 @contextlib.contextmanager
 def _decoded(
-    source: Source, max_pixels: int, max_bytes: int, wait_s: float | None = None
+    source: Encoded, max_pixels: int, max_bytes: int, wait_s: float | None = None
 ) -> Iterator[Pixels]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_file(source, max_bytes))
@@ -142,7 +142,7 @@ def _webp_size(file: BinaryIO) -> tuple[int, int] | None:
     return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
 
 
-def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
+def decoding_bytes(source: Encoded, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> int:
     """What decoding a picture would hold at its peak, as its header says. Raises PictureError."""
     with _file(source, max_bytes) as file:
         webp = _webp_size(file)
@@ -152,7 +152,7 @@ def decoding_bytes(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int 
             return _allowed_bytes(_decoded_size(image), _decoder_bytes(image, file), max_pixels)
 
 
-def read_rgb(source: Source, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
+def read_rgb(source: Encoded, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE_BYTES) -> Any:
     """The whole picture as a PIL image in RGB; as `opened`."""
     with _decoded(source, max_pixels, max_bytes) as picture:
         return picture.rgb()
@@ -189,7 +189,7 @@ def decoders() -> list[str]:
 
 
 @contextlib.contextmanager
-def _file(source: Source, max_bytes: int) -> Iterator[BinaryIO]:
+def _file(source: Encoded, max_bytes: int) -> Iterator[BinaryIO]:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         try:

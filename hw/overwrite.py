@@ -176,7 +176,7 @@ def timed(bundle: Bundle, step: str, seconds: float) -> Bundle:
 
 
 def duration(seconds: float) -> str:
-    """As people say it."""
+    """A time as people say it."""
     minutes = seconds / 60
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -7,7 +7,6 @@ from typing import Callable
 Say = Callable[[str], None]
 """Takes a line for the user."""
 
-
 Progress = Callable[[int, int], None]
 """Takes how many are done, 0 before the first, and how many there are."""
 

@@ -28,14 +28,14 @@ from fireflow.hw.images import MAX_FILE_BYTES
 from fireflow.hw.picture_files import MISSING, FolderSource, Found, ZipSource, digest, find, none_found
 from fireflow.hw.pixels import MAX_PIXELS, PictureError
 
-LABELS = "labels.csv"
+LABELS_FILE = "labels.csv"
 
 
 class DamagedImage(InputError):
     """A picture that cannot be decoded; the message names it."""
 
 
-class Source(Protocol):
+class StoredPictures(Protocol):
     """Where the bytes of pictures are."""
 
     place: str
@@ -65,7 +65,7 @@ class ImageSet:
 
     def __init__(
         self,
-        source: Source,
+        source: StoredPictures,
         names: Sequence[str],
         labels: Sequence[int] | None = None,
         classes: Sequence[ImageClass] = (),
@@ -156,7 +156,7 @@ class ImageSet:
         """
         if self.labels is None:
             raise InputError(
-                f"{self.source.place}: images must have labels; put them in class folders or {LABELS}"
+                f"{self.source.place}: images must have labels; put them in class folders or {LABELS_FILE}"
             )
         return match_classes(self.source.place, self.classes, num_classes, labels)
 
@@ -294,7 +294,7 @@ def _arrange(source: FolderSource | ZipSource) -> ImageSet:
             raise InputError(f"{source.place}: names must stay inside, not {name!r}; pack it again")
     found = find(files, source.irregular)
     pictures = found.names
-    if LABELS in files:
+    if LABELS_FILE in files:
         return _labelled(source, frozenset(files), found)
     folders = [PurePosixPath(name).parts for name in pictures]
     while folders and len({parts[0] for parts in folders}) == 1 and all(len(parts) > 2 for parts in folders):
@@ -316,9 +316,9 @@ def _order(folder: ImageClass) -> tuple[int, str]:
 
 def _labelled(source: FolderSource | ZipSource, files: frozenset[str], found: Found) -> ImageSet:
     """An ImageSet as labels.csv describes it."""
-    place = f"{source.place}: {LABELS}"
+    place = f"{source.place}: {LABELS_FILE}"
     try:
-        reader = csv.DictReader(io.StringIO(source.read_bytes(LABELS).decode("utf-8-sig"), newline=""))
+        reader = csv.DictReader(io.StringIO(source.read_bytes(LABELS_FILE).decode("utf-8-sig"), newline=""))
         headings = list(reader.fieldnames or ())
         rows = list(reader)
     except (OSError, ValueError, csv.Error, zipfile.BadZipFile) as error:

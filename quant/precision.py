@@ -21,10 +21,10 @@ from pydantic import (
 
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_file, read_json
-from fireflow.hw.limits import MAX_ACTIVATION_BITS, MAX_WEIGHT_BITS, MIN_WEIGHT_BITS
+from fireflow.hw.limits import MAX_ACTIVATION_BITS, MAX_WEIGHT_BITS, MIN_ACTIVATION_BITS, MIN_WEIGHT_BITS
 
 WeightBits = Annotated[int, Field(ge=MIN_WEIGHT_BITS, le=MAX_WEIGHT_BITS)]
-ActivationBits = Annotated[int, Field(ge=2, le=MAX_ACTIVATION_BITS)]
+ActivationBits = Annotated[int, Field(ge=MIN_ACTIVATION_BITS, le=MAX_ACTIVATION_BITS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,6 @@ def parse_policy(place: str, content: object, known: PolicyLayers) -> Policy:
         if first["type"] == "value_error":  # a rule of ours, which tells the value
             raise InputError(f"{place}: {field}: {first['ctx']['error']}; mend the policy") from None
         raise InputError(
-            f"{place}: {field}: {first['msg']}, not {first['input']!r}; weights have 2 to {MAX_WEIGHT_BITS} bits, "
-            f"activations 2 to {MAX_ACTIVATION_BITS}"
+            f"{place}: {field}: {first['msg']}, not {first['input']!r}; weights have {MIN_WEIGHT_BITS} to "
+            f"{MAX_WEIGHT_BITS} bits, activations {MIN_ACTIVATION_BITS} to {MAX_ACTIVATION_BITS}"
         ) from None

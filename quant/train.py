@@ -125,12 +125,11 @@ def train(
             fabric.barrier()
     logger.finalize("success")
     model.cpu()
-    if recipe.average > 0:
-        with torch.no_grad():
+    with torch.no_grad():
+        if recipe.average > 0:
             for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
                 parameter.copy_(mean)
-    if recipe.start_share > 0:
-        with torch.no_grad():
+        if recipe.start_share > 0:
             for parameter, before in zip(model.parameters(), start, strict=True):
                 parameter.lerp_(before, recipe.start_share)
     return model.eval()

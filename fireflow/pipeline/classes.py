@@ -62,7 +62,7 @@ def with_head(
     """The network with the classes that `head` wants.
 
     Args:
-        head: one of `HEADS`.
+        head: `DATA`, `KEEP` or `NEW`.
         start: the network with all its classes.
         images: the first with labels tells which.
         name: what the user calls the start.

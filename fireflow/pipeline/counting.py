@@ -51,7 +51,7 @@ class Counted:
 
     @property
     def errors(self) -> dict[str, Error]:
-        """By resource how far the model is from the counts."""
+        """How far the model is from the counts, by resource."""
         counted = self.counts.counted
         return errors([(counted[name], self.modelled[name]) for name in counted])
 

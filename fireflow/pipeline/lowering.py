@@ -183,7 +183,7 @@ def _of_model(
 
 
 def _with_source(manifest: Manifest, source: Path) -> Manifest:
-    """With the file in the card, which is a new one where there was none, and today's tools."""
+    """The manifest with the file in its card, which is a new one where there was none, and today's tools."""
     card: Mapping[str, Any] = manifest.card or new_card(stem_of(source), "fireflow lower")
     card = {**card, "lowered_from": source_record(source)}
     return Manifest(manifest.preprocessing, manifest.labels, card, tool_versions())

@@ -22,7 +22,7 @@ from fireflow.pipeline.classes import HEADS, KEEP, NEW, start_labels, with_head
 from fireflow.pipeline.inputs import find_model
 from fireflow.pipeline.networks import network_of
 from fireflow.pipeline.teachers import Teacher, check_teachers, load_teachers
-from fireflow.pipeline.training_run import FLOAT, MODEL_FILE, Asked, Run, Source, kept
+from fireflow.pipeline.training_run import FLOAT, MODEL_FILE, Asked, NetworkSource, Run, kept
 from fireflow.quant import build
 from fireflow.quant.allocator import keep_freed_memory
 from fireflow.quant.data import Data, ImageSet, opened
@@ -128,11 +128,7 @@ def train(
     keep_freed_memory()
     name = start if isinstance(start, (str, Path)) else "the network"
     given, pictures = _given(recipe, epochs), picture_options(preprocessing)
-    if isinstance(start, str) and start in ARCHITECTURES and not Path(start).exists():
-        source: Source = fresh_model(start, given.get("seed", 0), pictures)
-        pictures, head = PictureOptions(), NEW if head == KEEP else head  # it has no classes to keep
-    else:
-        source = copy.deepcopy(start) if isinstance(start, Model) else find_model(start)
+    source, pictures, head = _begun(start, given.get("seed", 0), pictures, head)
     excluded = [opened(each) for each in exclude]
     sets = _open_sets(data, excluded)
     images, notes = [own for own, _weight in sets], Notes()
@@ -141,12 +137,12 @@ def train(
     asked_labels = None if labels is None else str(labels)
     whole = replace(whole, labels=start_labels(head, asked_labels, whole, images, notes))
     model, labelled, rows = with_head(head, whole, images, str(name), given.get("seed"), notes)
-    teachers: list[tuple[Source, Model]] = []
-    if teacher:
-        teachers += load_teachers(teacher, pictures.preprocessing, weights_key, model, labelled, notes)
+    teachers: list[tuple[NetworkSource, Model]] = [
+        *load_teachers(teacher, pictures.preprocessing, weights_key, model, labelled, notes)
+    ]
     # A float network learns nothing from itself, and one with a new head nothing from its start.
-    elif whole.network.policy is None and bits is not None and head != NEW and given.get("distillation") != 0:
-        teachers += [(source, whole if labelled is None else head_of_data(whole, labelled)[0])]
+    if not teacher and _teaches_itself(whole, bits, head, given):
+        teachers = [(source, whole if labelled is None else head_of_data(whole, labelled)[0])]
     others = [
         OnnxTeacher(path_of("onnx_teacher", path), rows, whole.network.spec.num_classes)
         for path in onnx_teacher
@@ -214,6 +210,21 @@ def _open_sets(data: Shared | Sequence[Shared], excluded: Sequence[ImageSet]) ->
         images = opened(own)
         sets.append((images.without(names) if names else images, weight))
     return sets
+
+
+def _begun(
+    start: str | Path | Model, seed: int, pictures: PictureOptions, head: str
+) -> tuple[NetworkSource, PictureOptions, str]:
+    """The start, what is still to be said of its pictures, and its head: of an architecture a new one."""
+    if isinstance(start, str) and start in ARCHITECTURES and not Path(start).exists():
+        fresh = fresh_model(start, seed, pictures)
+        return fresh, PictureOptions(), NEW if head == KEEP else head  # it has no classes to keep
+    return copy.deepcopy(start) if isinstance(start, Model) else find_model(start), pictures, head
+
+
+def _teaches_itself(start: Model, bits: Policy | None, head: str, given: Mapping[str, Any]) -> bool:
+    float_to_integers = start.network.policy is None and bits is not None
+    return float_to_integers and head != NEW and given.get("distillation") != 0
 
 
 def _bits(policy: str | Path | Policy, network: Network) -> Policy | None:

@@ -42,7 +42,7 @@ _SAVED_EVERY_S = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-Source = Path | Model
+NetworkSource = Path | Model
 """A network by its file, or one that is open."""
 
 
@@ -64,10 +64,10 @@ class Asked:
         recipe: how.
     """
 
-    start: Source
+    start: NetworkSource
     model: Model
     policy: Policy | None
-    teachers: Sequence[tuple[Source, Model]]
+    teachers: Sequence[tuple[NetworkSource, Model]]
     others: Sequence[OnnxTeacher]
     sets: Sequence[tuple[ImageSet, float]]
     shares: Sequence[Share]
@@ -282,7 +282,7 @@ def _card_in(path: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _file_of(source: Source) -> dict[str, str]:
+def _file_of(source: NetworkSource) -> dict[str, str]:
     """Name and hash of a file; of a network that is open its name."""
     return (
         source_record(source)

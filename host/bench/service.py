@@ -116,7 +116,7 @@ class Requests:
         self.scores: Int64Array = bundle.graph.run(self.images)
 
     def save(self, path: Path) -> None:
-        """For the clients' process."""
+        """Writes requests and scores where the clients' process reads them."""
         bodies = [{"type": kind, "body": body.hex()} for kind, body in self.bodies]
         path.write_text(json.dumps({"bodies": bodies, "scores": self.scores.tolist()}))
 

@@ -146,7 +146,7 @@ def calibration(parser: _ActionsContainer) -> None:
 
 
 def precision(parser: _ActionsContainer, default: str | None) -> None:
-    """In what floats training computes."""
+    """The floats that training computes in."""
     parser.add_argument(
         "--precision", choices=PRECISIONS, default=default, help="of the floats, as Lightning Fabric names it"
     )

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable
 
 from fireflow.host.cli import arguments
 from fireflow.host.cli.arguments import BUNDLE_HELP, MODEL_HELP
-
-Measure = Callable[[argparse.Namespace], int]
 
 
 def simulator(parser: argparse.ArgumentParser) -> None:

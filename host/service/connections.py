@@ -95,7 +95,7 @@ class Guard:
         return len(self._connections)
 
     def metrics(self) -> str:
-        """In Prometheus' text format."""
+        """Figures on connections in Prometheus' text format."""
         lines = ["# TYPE fireflow_connections gauge", f"fireflow_connections {len(self)}"]
         lines += ["# TYPE fireflow_held_bytes gauge", f"fireflow_held_bytes {self.held}"]
         lines.append("# TYPE fireflow_closed_total counter")

@@ -158,7 +158,7 @@ class Dispatcher:
         return True
 
     def _finished(self, work: Work, future: Future[Finished]) -> None:
-        """In the driver's thread: the result is there, the transfer failed, or it was cancelled before it began."""
+        """Runs in the driver's thread: the result is there, the transfer failed, or it was cancelled before."""
         with self._lock:
             self._under_way.pop(work, None)
         if future.cancelled():

@@ -84,7 +84,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def _fitting(limits: Limits) -> Limits:
-    """With as many connections as can be open; raises this process's limit of files where the system lets it."""
+    """The limits with as many connections as can be open; raises the process's limit of files where it may."""
     try:
         import resource
     except ImportError:  # not on Windows, which has no such limit

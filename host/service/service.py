@@ -149,7 +149,7 @@ class Service:
         return str(fault)
 
     def metrics(self) -> str:
-        """In Prometheus' text format."""
+        """All figures in Prometheus' text format."""
         lines = ["# TYPE fireflow_answers_total counter"]
         lines += [f'fireflow_answers_total{{status="{s}"}} {n}' for s, n in sorted(self.answers.items())]
         lines.append("# TYPE fireflow_phase_seconds_total counter")

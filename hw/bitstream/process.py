@@ -74,21 +74,7 @@ def run_logged(
     errors: list[str] = []
     last = ""
     with open(log, "a", encoding="utf-8", buffering=1) as file:
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,  # a group of its own, to be ended as a whole
-                preexec_fn=_end_with_parent,
-            )
-        except OSError as error:
-            raise ToolError(f"{name}: cannot be run ({error.strerror}); see `fireflow doctor`") from None
+        process = _started(command, cwd, environment)
         late, ended = threading.Event(), threading.Event()
 
         def stop() -> None:
@@ -118,13 +104,8 @@ def run_logged(
             _end(process)
     if late.is_set():
         raise ToolError(f"{name}: took longer than {timeout_s:g} s; see {log}")
-    if process.returncode < 0:
-        sign = signal.Signals(-process.returncode).name
-        hint = " (often for want of memory)" if sign == "SIGKILL" else ""
-        raise ToolError(f"{name}: was ended by {sign}{hint}; run the build again to go on, see {log}")
     if process.returncode:
-        what = [*errors[:1], last, f"exit code {process.returncode}"]
-        raise ToolError(f"{name}: {next(filter(None, what))}; see {log}")
+        raise ToolError(f"{name}: {_failure(process.returncode, [*errors[:1], last])} see {log}")
     return Usage(time.monotonic() - start, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
 
 
@@ -140,8 +121,38 @@ class Headlines:
             self.say(" ".join(filter(None, found.groups())))
 
 
+def _started(
+    command: Sequence[str], cwd: PathLike | None, environment: Mapping[str, str] | None
+) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a group of its own, to be ended as a whole
+            preexec_fn=_end_with_parent,
+        )
+    except OSError as error:
+        name = Path(command[0]).name
+        raise ToolError(f"{name}: cannot be run ({error.strerror}); see `fireflow doctor`") from None
+
+
+def _failure(code: int, told: Sequence[str]) -> str:
+    """Why a program failed: the first that it told, if it told anything, or how it ended."""
+    if code > 0:
+        return f"{next(filter(None, told), f'exit code {code}')};"
+    sign = signal.Signals(-code).name
+    hint = " (often for want of memory)" if sign == "SIGKILL" else ""
+    return f"was ended by {sign}{hint}; run the build again to go on,"
+
+
 def _end_with_parent() -> None:
-    """In the new process: the kernel ends it when this one is killed, and cannot end it itself."""
+    """Runs in the new process: the kernel ends it when this one is killed, which cannot end it itself."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -153,7 +164,7 @@ def _wait(process: subprocess.Popen[str]) -> resource.struct_rusage:
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """To the program and all that it started."""
+    """Sends a signal to the program and all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

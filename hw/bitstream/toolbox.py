@@ -60,7 +60,7 @@ class Toolbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For every program: nextpnr holds a Python, which must find its own library."""
+        """Variables for every program: nextpnr holds a Python, which must find its own library."""
         return {"PYTHONHOME": str(self.root / "usr")} if self.root else {}
 
     def command(self, program: str, *arguments: str) -> list[str]:

@@ -22,12 +22,9 @@ def to_dataflow(graph: Graph, folding: Folding | None = None) -> Dataflow:
     """The layers that compute `graph`.
 
     Args:
-        graph: of convolutions without groups, thresholds, pools, concats, adds, and Bias and Relu in front of
-            a GlobalSum.
-        folding: by node name: a Conv has "pe", "simd", "parallel" (its whole window in a word), "lanes" (of
-            its window), "memory", "window_memory" and "kernel"; a Threshold "pe" and "memory"; MaxPool and GlobalSum
-            "lanes" and "memory"; Concat, Add and the input "lanes". What is missing is 1 for a Conv, as wide
-            as what feeds it elsewhere, and the memory that costs less.
+        graph: of operations that a `Maker` in `layers/` makes hardware, and of those that one absorbs in front of it.
+        folding: by node name the `fields` of its Maker, and of the input "lanes". What is missing is 1 for a Conv, as
+            wide as what feeds it elsewhere, and the memory that costs less.
 
     Raises:
         InputError: an operation no layer computes; a folding that does not divide, naming the choices.

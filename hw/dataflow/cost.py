@@ -41,7 +41,7 @@ def fitted() -> Mapping[str, Any]:
 
 
 def coefficients(variant: str) -> Mapping[str, Mapping[str, float]]:
-    """By "lut" or "ff", then feature: those of the table, or else of the kind's own file."""
+    """The costs of a kernel's features by "lut" or "ff": those of the table, or else of the kind's own file."""
     own = Layer.kinds[variant.partition(".")[0]].coefficients
     return fitted().get(variant) or own[variant]
 

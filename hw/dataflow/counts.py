@@ -91,7 +91,7 @@ class Error:
 
 
 def errors(pairs: Sequence[tuple[Resources, Resources]]) -> dict[str, Error]:
-    """By resource, of pairs (counted, modelled)."""
+    """The errors of pairs (counted, modelled), by resource."""
     result = {}
     for name in RESOURCES:
         values = [(getattr(counted, name), getattr(modelled, name)) for counted, modelled in pairs]

@@ -105,7 +105,7 @@ class Hardware:
 
 
 def _folding(document: Any) -> dict[str, dict[str, Any]]:
-    """By node the plain values of its fields; whether they fit the node, `to_dataflow` says."""
+    """The plain values of the fields of each node; whether they fit the node, `to_dataflow` says."""
     folding = {}
     for name, given in fields.mapping("hardware: folding", document).items():
         place = f"hardware: folding of {fields.text('hardware: folding', name)}"

@@ -59,7 +59,7 @@ class IntegerProgram:
         """
         count = len(self.costs)
         entries = [(row, column, value) for row, terms in enumerate(self.rows) for column, value in terms]
-        rows, columns, values = zip(*entries)
+        rows, columns, values = zip(*entries, strict=True)
         equations = sparse.csr_array((values, (rows, columns)), shape=(len(self.rows), count + 1))
         scale = np.array([getattr(self.total, name) or 1 for name in self.names], float)[:, None]
         prices = np.array([[getattr(price, name) for price in self.costs] for name in self.names]) / scale

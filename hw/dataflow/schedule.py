@@ -89,7 +89,7 @@ class Timing:
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """In topological order."""
+        """The stages in topological order."""
         result: list[Stage] = []
         flow = self.flow
         open_chain: dict[str, list[Layer]] = {}

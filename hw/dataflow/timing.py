@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from fireflow.hw.dataflow.maxplus import ANYTIME, earliest, latest
+from fireflow.hw.parts.families import FAMILIES
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Int64Array
 
-ANY_FAMILY = "xcup"
+ANY_FAMILY = next(iter(FAMILIES))
 """For what is the same on every family of parts: the interval, and how many words a layer needs; not the latency."""
 
 

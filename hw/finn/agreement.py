@@ -139,7 +139,8 @@ def _floats_wanted(model: ModelWrapper, graph: Graph) -> Iterator[str]:
 def _integers(name: str, values: NDArray[Any], scale: float) -> Integers:
     steps = values.astype(np.float64) / scale
     whole: Integers = np.rint(steps).astype(np.int64)
-    if np.abs(steps - whole).max() > 1e-3:
+    # Products of two scales are rounded where they are large.
+    if np.any(np.abs(steps - whole) > np.maximum(1e-3, _SLACK * _EPSILON * np.abs(steps))):
         raise InputError(
             f"{name}: values must be multiples of the scale {scale:.9g} in the file's own engine, and they are not; "
             "export it again"
@@ -181,7 +182,7 @@ def _compare(
 
 
 def _error(tensor: str, described: Described, graph: Graph, known: Mapping[str, Integers]) -> Reals:
-    """By how much float32 may miss a tensor that the graph computes: an array that broadcasts against it."""
+    """How much float32 may miss a tensor that the graph computes by: an array that broadcasts against it."""
     node = next(node for node in graph.nodes if node.name == tensor)
     found = _magnitude(node, described, known)
     if found is None:

@@ -20,7 +20,7 @@ def check(model: ModelWrapper) -> Scales:
     """Checks a QONNX model and finds the scale of every quantized activation.
 
     Returns:
-        tensor -> scale: the input (1), the quantizers' outputs, and the pools, concats and sums of them.
+        tensor -> scale: the input (1), the quantizers' outputs, and what only moves or combines their integers.
 
     Raises:
         InputError: the model breaks a rule of an operation (`hw.finn.rules`), or one of those below, of the whole:

@@ -98,7 +98,7 @@ def written_trace(
 
 
 def quantizer_scales(path: str | Path, record: Preprocessing | None = None) -> dict[str, float]:
-    """Scale of every quantized tensor of a QONNX file: outputs of quantizers, and their pools, concats, sums.
+    """Scale of every quantized tensor of a QONNX file: outputs of quantizers, and what moves or combines these.
 
     Raises:
         InputError: a bad file.

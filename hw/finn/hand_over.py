@@ -84,7 +84,7 @@ def hand_over(graph: Graph, hardware: Hardware) -> HandOver:
 
 
 def layer_names(model: ModelWrapper, graph: Graph) -> dict[str, str]:
-    """For each of FINN's nodes the layer of ours that does its work."""
+    """The layer of ours that does the work of each of FINN's nodes."""
     fused = _fused(graph)
     names: dict[str, str] = {}
     for node in reversed(model.graph.node):  # consumers first: padding and windows are called after them

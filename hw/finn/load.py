@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.general import SortGraph
 from qonnx.transformation.infer_shapes import InferShapes
@@ -29,7 +31,7 @@ _MAX_ELEMENTS = 1 << 26
 """A tensor has at most so many. A whole SqueezeNet at 1024x1024 pixels stays below."""
 
 _COMPUTED = frozenset((*SUPPORTED, *RESPELLED, *IDLE))
-"""Operations on what the input decides; `hw.finn.simplify` takes those out that are not in SUPPORTED."""
+"""Operations on what the input decides; `hw.finn.simplify` takes those out that no rule takes."""
 
 
 def load(path: str | Path) -> ModelWrapper:
@@ -54,14 +56,18 @@ def load(path: str | Path) -> ModelWrapper:
     _name_nodes(graph)
     constants = {tensor.name for tensor in graph.initializer}
     constant_nodes = _constant_nodes(graph, constants)
-    for wanted, allowed in ((False, _COMPUTED), (True, _COMPUTED.union(FOLDED, ("Shape",)))):
+    for wanted, kinds in ((False, _COMPUTED), (True, _COMPUTED.union(FOLDED, ("Shape",)))):
         chosen = [node for index, node in enumerate(graph.node) if (index in constant_nodes) is wanted]
-        check_operations(chosen, allowed, _DOMAINS, SUPPORTED)
+        check_operations(chosen, partial(_among, kinds), _DOMAINS, SUPPORTED)
     _modern_domains(proto)
     _check_opset(path, proto)
     fold(proto)
     check_forms(graph)
     return _with_shapes(path, proto)
+
+
+def _among(kinds: Collection[str], node: NodeProto) -> bool:
+    return bool(node.op_type in kinds)
 
 
 def _parse(path: Path) -> ModelProto:

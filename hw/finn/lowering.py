@@ -1,7 +1,7 @@
 """From a QONNX file to a model of integers only, as one list of passes.
 
-The result has a uint8 NHWC input, the nodes Im2Col, MatMul, MultiThreshold, MaxPoolNHWC, Concat, Add, Relu
-and ReduceSum, and integer class scores; one factor makes them real. FINN infers its hardware layers from it.
+The result has a uint8 NHWC input, the nodes that the rules call `lowered`, with their `helpers`, and integer class
+scores; one factor makes them real. FINN infers its hardware layers from it.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def lower(path: str | Path, record: Preprocessing | None = None, check: bool = T
 
     Args:
         path: a quantized network, as `quant.export` or Brevitas' `export_qonnx` writes it: float32 NCHW input that
-            holds uint8 pixels, weights of 6 bits or fewer, unsigned activations, one scale on all sides of every
-            Concat and Add.
+            holds uint8 pixels, weights of 6 bits or fewer, unsigned activations, and what `hw.finn.checks` and the
+            rules ask of single nodes.
         record: what the file's input expects of a pixel, folded into the first layer; without one, the pixel.
         check: run three pictures through the file's own engine and compare every layer.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.finn import constants
 from fireflow.hw.finn.load import QUANT_DOMAINS, opset
 from fireflow.hw.finn.qonnx_file import place, quantizer
-from fireflow.hw.finn.rules import SUPPORTED, steps
+from fireflow.hw.finn.rules import SUPPORTED, steps, taken
 from fireflow.hw.finn.rules.base import Stage, apply
 from fireflow.hw.finn.unsupported import check_operations, refusal
 
@@ -25,7 +26,7 @@ _OPSET = 13
 
 
 def simplify(model: ModelWrapper) -> ModelWrapper:
-    """A copy of a loaded model with SUPPORTED operations only.
+    """A copy of a loaded model with such nodes only as a rule takes.
 
     Tensors that stay keep their names. Constants are computed, Identity and Dropout go, an average pool over the
     whole map is an average of all pixels, what reshapes the average is one Flatten, a bias quantized by itself
@@ -42,7 +43,7 @@ def simplify(model: ModelWrapper) -> ModelWrapper:
             _bypass(model, node)
     for step in steps(Stage.SIMPLIFY):
         model = apply(step, model)
-    check_operations(model.graph.node, SUPPORTED, ("", *QUANT_DOMAINS), SUPPORTED)
+    check_operations(model.graph.node, partial(taken, model), ("", *QUANT_DOMAINS), SUPPORTED)
     found = opset(model.model)
     for item in model.model.opset_import:
         if item.domain == "" and found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from onnx import NodeProto
@@ -90,7 +90,7 @@ _FIRST = (
 
 def check_operations(
     nodes: Iterable[NodeProto],
-    allowed: Collection[str],
+    allowed: Callable[[NodeProto], bool],
     domains: Collection[str],
     supported: Iterable[str],
 ) -> None:
@@ -98,7 +98,7 @@ def check_operations(
 
     Args:
         nodes: of the file.
-        allowed: operations that may stand there.
+        allowed: whether a node may stand there.
         domains: whose operations are known.
         supported: operations to name to somebody who uses another.
 
@@ -108,7 +108,7 @@ def check_operations(
     listed = list(nodes)
     first = [node for node in listed if node.op_type in _FIRST and node.domain in domains]
     for node in (*first[:1], *listed):
-        if node.op_type not in allowed or node.domain not in domains:
+        if not allowed(node) or node.domain not in domains:
             raise refusal(node, domains, supported)
 
 

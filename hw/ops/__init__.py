@@ -7,7 +7,8 @@ from fireflow.hw.ops.concat import Concat
 from fireflow.hw.ops.conv import Conv
 from fireflow.hw.ops.global_sum import GlobalSum
 from fireflow.hw.ops.max_pool import MaxPool
+from fireflow.hw.ops.multiply import Multiply
 from fireflow.hw.ops.relu import Relu
 from fireflow.hw.ops.threshold import Threshold
 
-__all__ = ["Add", "Bias", "Concat", "Conv", "GlobalSum", "MaxPool", "Op", "Relu", "Threshold"]
+__all__ = ["Add", "Bias", "Concat", "Conv", "GlobalSum", "MaxPool", "Multiply", "Op", "Relu", "Threshold"]

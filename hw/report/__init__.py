@@ -128,7 +128,7 @@ def _shares(hardware: Hardware, chosen: Board, bitstream: Mapping[str, Any]) -> 
 def _totals(
     counts: Counts, parts: Mapping[str, Resources], chosen: Board, budget: float
 ) -> list[dict[str, Any]]:
-    """By resource what was counted, what the model and FINN expect of it, and how far off the model is."""
+    """What was counted of each resource, what the model and FINN expect, and how far off the model is."""
     finn = counts.finn_total()
     rows = []
     over = excess(total(counts.counted), room(chosen.resources, budget))

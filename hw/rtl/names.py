@@ -120,7 +120,7 @@ def safe_dataflow(dataflow: Dataflow) -> Dataflow:
 
 
 def modules(layers: Sequence[Layer]) -> dict[str, str]:
-    """By the layers' own names, those of their modules."""
+    """The names of the layers' modules, by the layers' own."""
     return {name: module_name(safe) for name, safe in safe_names(layer.name for layer in layers).items()}
 
 

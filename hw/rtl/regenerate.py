@@ -55,7 +55,7 @@ def regenerate(bundle: Bundle, scratch: Path) -> Design:
 
 
 def _clocks_mhz(bundle: Bundle, hardware: Hardware) -> list[float]:
-    """For which clocks it may have been generated: its own, and the one asked for where the bitstream has another."""
+    """The clocks it may have been generated for: its own, and the one asked for where the bitstream has another."""
     clocks = [hardware.clock_mhz]
     data = bundle.read(BITSTREAM_RECORD)
     if data is not None:

@@ -124,6 +124,16 @@ def _full(bus: Bus) -> dict[str, dict[str, int]]:
     }
 
 
+def _constant(bus: Bus) -> dict[str, str]:
+    """What every transfer of the memory port has, which `shell` leaves out."""
+    return {
+        "size": f"3'd{bus.bytes.bit_length() - 1}",
+        "burst": "2'b01",  # addresses that go up
+        "cache": "4'b0011",  # memory that is not cached
+        "prot": "3'b000",
+    }
+
+
 def _mark(signal: str, parameters: str = "") -> str:
     """What Vivado needs to see an interface in a port, and once for each interface what it is like."""
     line = f'    (* X_INTERFACE_INFO = "{signal}" *)\n'
@@ -146,62 +156,61 @@ def _ports(prefix: str, channels: dict[str, dict[str, int]], parameters: str, ma
     return lines
 
 
-def _wrapper(dataflow: Dataflow, family: str, content: str) -> str:
-    """`fireflow_shell`, in Verilog 2001: Vivado takes nothing newer into a block design."""
-    bus = FAMILIES[family].bus
-    full = _full(bus)
-    ports = [
-        _mark(
-            "xilinx.com:signal:clock:1.0 clk CLK",
-            "clk, ASSOCIATED_BUSIF s_axi:m_axi, ASSOCIATED_RESET resetn",
-        )
-        + "    input wire clk",
-        _mark("xilinx.com:signal:reset:1.0 resetn RST", "resetn, POLARITY ACTIVE_LOW")
-        + "    input wire resetn",
-        *_ports(
-            "s_axi", _LITE, f"PROTOCOL AXI4LITE, ADDR_WIDTH {_ADDRESS_BITS}, DATA_WIDTH 32", master=False
-        ),
-        *_ports(
-            "m_axi",
-            full,
-            f"PROTOCOL AXI4, ADDR_WIDTH 64, DATA_WIDTH {8 * bus.bytes}, MAX_BURST_LENGTH {_BURST_BEATS}, "
-            "SUPPORTS_NARROW_BURST 0",
-            master=True,
-        ),
+def _declared(bus: Bus) -> list[str]:
+    """The ports of the shell."""
+    clock, reset = "xilinx.com:signal:clock:1.0 clk CLK", "xilinx.com:signal:reset:1.0 resetn RST"
+    lite = f"PROTOCOL AXI4LITE, ADDR_WIDTH {_ADDRESS_BITS}, DATA_WIDTH 32"
+    full = (
+        f"PROTOCOL AXI4, ADDR_WIDTH 64, DATA_WIDTH {8 * bus.bytes}, MAX_BURST_LENGTH {_BURST_BEATS}, "
+        "SUPPORTS_NARROW_BURST 0"
+    )
+    return [
+        _mark(clock, "clk, ASSOCIATED_BUSIF s_axi:m_axi, ASSOCIATED_RESET resetn") + "    input wire clk",
+        _mark(reset, "resetn, POLARITY ACTIVE_LOW") + "    input wire resetn",
+        *_ports("s_axi", _LITE, lite, master=False),
+        *_ports("m_axi", _full(bus), full, master=True),
     ]
-    constant = {"size", "burst", "cache", "prot"}
-    joined = []
-    for prefix, channels in (("s_axi", _LITE), ("m_axi", full)):
+
+
+def _pins(bus: Bus) -> list[str]:
+    """What `shell` is connected to."""
+    pins = [".clk(clk)", ".resetn(resetn)"]
+    for prefix, channels in (("s_axi", _LITE), ("m_axi", _full(bus))):
         for channel, signals in channels.items():
-            names = [name for name in (*signals, "valid", "ready") if name not in constant]
+            names = [name for name in (*signals, "valid", "ready") if name not in _constant(bus)]
             if channel == "r" and prefix == "m_axi":
                 names.remove("last")  # the reader counts
-            joined += [f".{prefix}_{channel}{name}({prefix}_{channel}{name})" for name in names]
-    streams = {"in": dataflow.input, "out": dataflow.output}
+            pins += [f".{prefix}_{channel}{name}({prefix}_{channel}{name})" for name in names]
+    return pins + [
+        f".{name}_{part}({name}_{part})" for name in ("in", "out") for part in ("data", "valid", "ready")
+    ]
+
+
+def _parameters(dataflow: Dataflow, family: str, content: str) -> dict[str, int | str]:
+    bus = FAMILIES[family].bus
     parameters: dict[str, int | str] = {
         "BUS_BYTES": bus.bytes,
         "ADDRESS_BITS": bus.address_bits,
         "BURST_BEATS": _BURST_BEATS,
     }
-    for name, stream in streams.items():
-        parameters[f"{name.upper()}_WORD_BYTES"] = stream.tdata_bits // 8
-        parameters[f"{name.upper()}_FRAME_BYTES"] = frame_bytes(stream)
-        joined += [f".{name}_{part}({name}_{part})" for part in ("data", "valid", "ready")]
-    parameters["QUIET"] = quiet_cycles(dataflow, family)
-    parameters["HASH"] = f"256'h{content}"
+    for name, stream in (("IN", dataflow.input), ("OUT", dataflow.output)):
+        parameters[f"{name}_WORD_BYTES"] = stream.tdata_bits // 8
+        parameters[f"{name}_FRAME_BYTES"] = frame_bytes(stream)
+    return {**parameters, "QUIET": quiet_cycles(dataflow, family), "HASH": f"256'h{content}"}
+
+
+def _wrapper(dataflow: Dataflow, family: str, content: str) -> str:
+    """`fireflow_shell`, in Verilog 2001: Vivado takes nothing newer into a block design."""
+    bus = FAMILIES[family].bus
+    listed = ",\n".join(_declared(bus))
+    parameters = _parameters(dataflow, family, content)
     values = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
-    nets = ",\n".join(f"      {pin}" for pin in [".clk(clk)", ".resetn(resetn)", *joined])
+    nets = ",\n".join(f"      {pin}" for pin in _pins(bus))
     fixed = "\n".join(
         f"  assign m_axi_{channel}{name} = {value};"
         for channel in ("aw", "ar")
-        for name, value in (
-            ("size", f"3'd{bus.bytes.bit_length() - 1}"),
-            ("burst", "2'b01"),  # addresses that go up
-            ("cache", "4'b0011"),  # memory that is not cached
-            ("prot", "3'b000"),
-        )
+        for name, value in _constant(bus).items()
     )
-    listed = ",\n".join(ports)
     return f"""\
 // {dataflow.name} with registers and DMAs around it.
 module {SHELL} (

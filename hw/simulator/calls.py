@@ -9,7 +9,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from fireflow.hw.simulator.lanes import BIAS, IMAGES, LANES, MAGIC, UNUSED, levels_in_lanes, spread
 from fireflow.hw.simulator.levels import Levels
-from fireflow.hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, PoolStep, Step, Window, exact_type
+from fireflow.hw.simulator.plan import (
+    ConvStep,
+    EvalStep,
+    LevelStep,
+    Patches,
+    PlanStep,
+    PoolStep,
+    SimulationPlan,
+    exact_type,
+)
 from fireflow.hw.simulator.tape import Tape, emit_by_channel, emit_count, emit_max_pool, split
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ class Calls:
             of 3.
     """
 
-    def __init__(self, plan: Plan, size: int, packed: frozenset[str] = frozenset()) -> None:
+    def __init__(self, plan: SimulationPlan, size: int, packed: frozenset[str] = frozenset()) -> None:
         self.plan, self.size, self.packed = plan, size, packed
         self.tape = Tape()
         self._planes = {name: self._allocate(name, name in packed) for name in plan.names}
@@ -115,7 +124,7 @@ class Calls:
     # --- steps
     # -----------------------------------------------------------------------------------------------
 
-    def _compile(self, step: Step) -> None:
+    def _compile(self, step: PlanStep) -> None:
         if isinstance(step, ConvStep):
             self._conv(step)
         elif isinstance(step, LevelStep):
@@ -231,7 +240,7 @@ class Calls:
     def _gather(
         self,
         step: ConvStep,
-        window: Window,
+        window: Patches,
         dtype: np.dtype[Any],
         first: int,
         last: int,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fireflow.hw.simulator.levels import Levels, fit_levels
-from fireflow.hw.simulator.plan import ConvStep, EvalStep, LevelStep, Plan, Step, target_of
+from fireflow.hw.simulator.plan import ConvStep, EvalStep, LevelStep, PlanStep, SimulationPlan, target_of
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
@@ -56,7 +56,7 @@ def levels_in_lanes(levels: Levels, bias: int) -> Levels:
     )
 
 
-def packed_tensors(plan: Plan) -> frozenset[str]:
+def packed_tensors(plan: SimulationPlan) -> frozenset[str]:
     """The tensors worth packing: those of the steps from some step to the end, or none."""
     if sys.byteorder != "little":
         return frozenset()
@@ -75,7 +75,7 @@ def packed_tensors(plan: Plan) -> frozenset[str]:
     return frozenset(target_of(step) for step in plan.steps[start:])
 
 
-def _packable(plan: Plan, step: Step) -> bool:
+def _packable(plan: SimulationPlan, step: PlanStep) -> bool:
     """Whether all accumulators fit their digits, and everything kept between layers fits a byte."""
     if isinstance(step, EvalStep):
         return False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Window:
+class Patches:
     """Which input pixels a convolution reads."""
 
     kernel: tuple[int, int]
@@ -25,7 +25,7 @@ class Window:
     padding: tuple[int, ...]
     pad_value: int
 
-    def column_of(self, other: Window) -> int | None:
+    def column_of(self, other: Patches) -> int | None:
         """Where this window's pixels begin among those of `other`, in pixels; None if not there."""
         if self == other:
             return 0
@@ -37,11 +37,11 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class MatrixProduct:
     """One convolution as a matrix product: gathered pixels (P, K) times weights (K, OC)."""
 
     weight: Array
-    window: Window
+    window: Patches
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class ConvStep:
     source: str
     target: str
     shape: tuple[int, int, int]
-    products: tuple[Product, ...]
+    products: tuple[MatrixProduct, ...]
     limit: int
     dtype: np.dtype[Any]
     levels: Levels | None = None
@@ -97,18 +97,18 @@ class EvalStep:
     node: Node
 
 
-Step = Union[ConvStep, LevelStep, PoolStep, EvalStep]
+PlanStep = Union[ConvStep, LevelStep, PoolStep, EvalStep]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SimulationPlan:
     """Steps in order, and the border that the convolutions want around each tensor.
 
     `borders` maps a tensor to (top, left, bottom, right), `pad_values` to what the border holds.
     """
 
     graph: Graph
-    steps: list[Step] = field(default_factory=list)
+    steps: list[PlanStep] = field(default_factory=list)
     borders: dict[str, tuple[int, ...]] = field(default_factory=dict)
     pad_values: dict[str, int] = field(default_factory=dict)
 
@@ -124,13 +124,13 @@ class Plan:
         return narrowest_dtype(min(kind.lo, pad), max(kind.hi, pad))
 
 
-def target_of(step: Step) -> str:
+def target_of(step: PlanStep) -> str:
     return step.node.name if isinstance(step, EvalStep) else step.target
 
 
-def make_plan(graph: Graph) -> Plan:
+def make_plan(graph: Graph) -> SimulationPlan:
     """Joins what can be computed in one go. Every node is covered; results are the interpreter's."""
-    plan = Plan(graph)
+    plan = SimulationPlan(graph)
     done: set[str] = set()
     for node in graph.nodes:
         if node.name in done:
@@ -141,13 +141,13 @@ def make_plan(graph: Graph) -> Plan:
     return plan
 
 
-def _single(node: Node) -> tuple[Step, list[str]]:
+def _single(node: Node) -> tuple[PlanStep, list[str]]:
     if isinstance(node.op, MaxPool):
         return PoolStep(node.inputs[0], node.name, node.op), [node.name]
     return EvalStep(node), [node.name]
 
 
-def _sum_then_threshold(graph: Graph, node: Node) -> tuple[Step, list[str]] | None:
+def _sum_then_threshold(graph: Graph, node: Node) -> tuple[PlanStep, list[str]] | None:
     """A threshold, or an addition that only a threshold reads."""
     last = node
     if isinstance(node.op, Add):
@@ -168,7 +168,7 @@ def _sum_then_threshold(graph: Graph, node: Node) -> tuple[Step, list[str]] | No
     return LevelStep(node.inputs, last.name, levels), [node.name, last.name]
 
 
-def _conv_steps(plan: Plan, node: Node) -> tuple[Step, list[str]] | None:
+def _conv_steps(plan: SimulationPlan, node: Node) -> tuple[PlanStep, list[str]] | None:
     """The convolution with what follows it, and with its neighbours where their results are concatenated."""
     graph = plan.graph
     dtype = _conv_type(graph, node)
@@ -192,8 +192,8 @@ def _conv_steps(plan: Plan, node: Node) -> tuple[Step, list[str]] | None:
 
 
 def _concatenated(
-    plan: Plan, node: Node, threshold: Node, dtype: np.dtype[Any]
-) -> tuple[Step, list[str]] | None:
+    plan: SimulationPlan, node: Node, threshold: Node, dtype: np.dtype[Any]
+) -> tuple[PlanStep, list[str]] | None:
     """All branches of a concatenation, if each is a convolution of one tensor with its own thresholds."""
     graph = plan.graph
     concat = _only_reader(graph, threshold, Concat)
@@ -225,7 +225,7 @@ def _concatenated(
     return _conv_step(graph, convs, concat.name, dtype, levels=levels), covered
 
 
-def _summed(graph: Graph, node: Node, dtype: np.dtype[Any]) -> tuple[Step, list[str]] | None:
+def _summed(graph: Graph, node: Node, dtype: np.dtype[Any]) -> tuple[PlanStep, list[str]] | None:
     """The end of the network: convolution, bias if any, ReLU if any, sum over all pixels.
 
     max(acc + bias, 0) is max(acc, -bias) + bias, so that the bias is added once to the sum of all pixels.
@@ -258,7 +258,7 @@ def _conv_step(graph: Graph, convs: list[Node], target: str, dtype: np.dtype[Any
     for node in convs:
         assert isinstance(node.op, Conv)
         weight = node.op.weight.reshape(len(node.op.weight), -1).T.astype(dtype)  # (KH * KW * IC, OC)
-        products.append(Product(np.ascontiguousarray(weight), _window(node.op)))
+        products.append(MatrixProduct(np.ascontiguousarray(weight), _window(node.op)))
     height, width, _ = graph.types[convs[0].name].shape
     channels = sum(graph.types[node.name].shape[2] for node in convs)
     limit = max(_limit(graph, node) for node in convs)
@@ -268,9 +268,9 @@ def _conv_step(graph: Graph, convs: list[Node], target: str, dtype: np.dtype[Any
     )
 
 
-def _window(op: Conv) -> Window:
+def _window(op: Conv) -> Patches:
     kernel_h, kernel_w = op.weight.shape[1:3]
-    return Window((kernel_h, kernel_w), (op.stride[0], op.stride[1]), op.padding, op.pad_value)
+    return Patches((kernel_h, kernel_w), (op.stride[0], op.stride[1]), op.padding, op.pad_value)
 
 
 def _conv_type(graph: Graph, node: Node) -> np.dtype[Any] | None:
@@ -327,7 +327,7 @@ def _shrinks(graph: Graph, before: Node, after: Node) -> bool:
     return graph.types[after.name].shape[0] * 2 <= graph.types[before.name].shape[0] + 1
 
 
-def _want_border(plan: Plan, node: Node) -> bool:
+def _want_border(plan: SimulationPlan, node: Node) -> bool:
     """Asks for the border this convolution reads; False if another one wants other values there."""
     op, name = node.op, node.inputs[0]
     assert isinstance(op, Conv)

@@ -144,7 +144,7 @@ def _networks(path: Path, value: Any, place: tuple[str, ...], number: Iterator[i
 
 
 def _marked(names: Iterable[str]) -> Iterator[tuple[WeightFiles, str]]:
-    """For every name that only one network has: that network's files, and what stands before the name."""
+    """The files of the network of every name that only one has, and what stands before the name."""
     marks = [(files, _mark(files.mark)) for files in weight_files()]
     for name in names:
         yield from ((files, match[1]) for files, mark in marks if (match := mark.fullmatch(name)))

@@ -151,7 +151,7 @@ def _archive(path: Path, names: Sequence[str]) -> InputError:
 
 
 def _is_zip(path: Path) -> bool:
-    """As torch tells it: a zip file may also lie at the end of another one."""
+    """Whether torch takes it for a zip file: one may also lie at the end of another file."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 

@@ -15,7 +15,7 @@ import pytest
 
 from fireflow.host.devices.virtual import VirtualDevice
 from fireflow.host.driver import Accelerator
-from fireflow.host.interface import Interface, Port
+from fireflow.host.interface import Interface, PackedStream
 from fireflow.host.transfers import PHASES
 from fireflow.hw.errors import InputError
 from fireflow.hw.types import TensorType
@@ -31,7 +31,7 @@ SCORES = graph().run(IMAGES)
     ("lo", "hi"), [(0, 255), (0, 5), (-3, 4), (-(1 << 17), 9), (0, 1 << 30), (-1, 1 << 25)]
 )
 def test_port(lo: int, hi: int, lanes: int) -> None:
-    port = Port(TensorType((2, 3, 6), lo, hi), lanes)
+    port = PackedStream(TensorType((2, 3, 6), lo, hi), lanes)
     values = np.random.default_rng(0).integers(lo, hi, (4, 2, 3, 6), endpoint=True)
     data = np.zeros(4 * port.frame_bytes + 7, np.uint8)
     port.pack(values.astype(port.kind.dtype), data)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fireflow.hw.graph import Graph, Node
-from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Multiply, Op, Relu, Threshold
 from fireflow.hw.types import TensorType
 
 # Magnitudes of weights: with the first, accumulators fit 15 bits; then float32, float64, and more than
@@ -68,6 +68,13 @@ class Builder:
         nine = self.threshold(self.conv(squeeze, widths[2], 3, 1, magnitude, True), affine, steps)
         return self.add(Concat(), one, nine)
 
+    def gate(self, source: str, magnitude: int, affine: bool, steps: int) -> str:
+        """The map times a factor for each channel, which the whole map decides."""
+        height, width, channels = self.types[source].shape
+        whole = self.add(MaxPool((height, width), (1, 1)), source)
+        factors = self.threshold(self.conv(whole, channels, 1, 1, magnitude, True), affine, steps)
+        return self.threshold(self.add(Multiply(), source, factors), affine, steps)
+
 
 @st.composite
 def graphs(draw: st.DrawFn, weights: tuple[int, ...] = WEIGHTS) -> Graph:
@@ -78,7 +85,9 @@ def graphs(draw: st.DrawFn, weights: tuple[int, ...] = WEIGHTS) -> Graph:
     numbers: dict[str, Any] = {"affine": draw(st.booleans()), "steps": draw(st.sampled_from((1, 3, 15, 63)))}
     tensor = "image"
     for block in draw(
-        st.lists(st.sampled_from(("conv", "fire", "pool", "bypass", "grouped")), min_size=2, max_size=5)
+        st.lists(
+            st.sampled_from(("conv", "fire", "pool", "bypass", "grouped", "gate")), min_size=2, max_size=5
+        )
     ):
         magnitude = draw(st.sampled_from(weights))
         width = draw(st.integers(1, 6))
@@ -90,6 +99,8 @@ def graphs(draw: st.DrawFn, weights: tuple[int, ...] = WEIGHTS) -> Graph:
             tensor = build.fire(tensor, (width, width, width + 1), magnitude, **numbers)
         elif block == "pool":
             tensor = build.pool(tensor)
+        elif block == "gate":
+            tensor = build.gate(tensor, magnitude, **numbers)
         elif block == "bypass":
             other = build.threshold(build.conv(tensor, width, 3, 1, magnitude, True), **numbers)
             again = build.threshold(build.conv(tensor, width, 1, 1, magnitude, True), **numbers)

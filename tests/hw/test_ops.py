@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from fireflow.hw.errors import InputError
-from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Op, Relu, Threshold
+from fireflow.hw.ops import Add, Bias, Concat, Conv, GlobalSum, MaxPool, Multiply, Op, Relu, Threshold
 from fireflow.hw.types import TensorType
 
 few = settings(deadline=None, max_examples=40)
@@ -140,6 +140,22 @@ def test_max_pool(seed: int) -> None:
     check(op, slow_pool(op, x), [kind], [x])
 
 
+@few
+@given(seeds)
+def test_multiply(seed: int) -> None:
+    """Its range is reached at both ends, whatever the signs."""
+    rng = np.random.default_rng(seed)
+    (low, high), (least, most) = (np.sort(rng.integers(-9, 10, 2)).tolist() for _ in range(2))
+    kind, factors = TensorType((3, 2, 4), low, high), TensorType((1, 1, 4), least, most)
+    x, gate = data(rng, kind), data(rng, factors)
+    expected = np.zeros(x.shape, np.int64)
+    for n, row, column, channel in np.ndindex(*x.shape):
+        expected[n, row, column, channel] = int(x[n, row, column, channel]) * int(gate[n, 0, 0, channel])
+    check(Multiply(), expected, [kind, factors], [x, gate])
+    corners = [a * b for a in (low, high) for b in (least, most)]
+    assert Multiply().infer([kind, factors]) == TensorType((3, 2, 4), min(corners), max(corners))
+
+
 def test_small_operations() -> None:
     rng = np.random.default_rng(0)
     kind, other = TensorType((2, 3, 2), -4, 9), TensorType((2, 3, 3), 1, 20)
@@ -202,6 +218,11 @@ KIND = TensorType((4, 4, 2), 0, 15)
         (lambda: MaxPool((5, 5), (1, 1)).infer([KIND]), "each window 5 must overlap the input 4"),
         (lambda: Concat().infer([KIND, TensorType((4, 3, 2), 0, 1)]), "inputs must all be 4x4 pixels"),
         (lambda: Add().infer([KIND, TensorType((4, 4, 1), 0, 1)]), "inputs must have one shape"),
+        (
+            lambda: Multiply().infer([KIND, KIND]),
+            r"the gate must be one number for each channel, \(1, 1, 2\), not \(4, 4, 2\); check the wiring",
+        ),
+        (lambda: Multiply().infer([TensorType((2,), 0, 1)] * 2), r"must have shape \(H, W, C\)"),
         (lambda: Bias(np.ones(3, int)).infer([KIND]), "values must be 2, one per channel, not 3"),
         (lambda: Op.from_json({"kind": "Softmax"}, {}), "kind must be one of Add, Bias, .*, not 'Softmax'"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -79,8 +80,6 @@ def measure_training(
 
 def _step(way: str, start: Network, recipe: Recipe, fabric: Fabric) -> Callable[[], None]:
     """A step of training on pictures that are there already, distilled from the float network of the same weights."""
-    import copy
-
     import torch
 
     from fireflow.quant.build import to_float

@@ -5,10 +5,10 @@ A gated clock would have to be simulated with its gate; nothing that this projec
 
 from __future__ import annotations
 
-from fireflow.hw.bitstream.recover.routing import Pins, RecoveryError, Source
+from fireflow.hw.bitstream.recover.routing import Pins, RecoveryError, WireSource
 
 
-def through_buffers(pins: Pins, source: Source) -> Source:
+def through_buffers(pins: Pins, source: WireSource) -> WireSource:
     """What drives a clock in front of all buffers.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Iterable, Sequence
 from fireflow.hw.bitstream.recover.clocks import through_buffers
 from fireflow.hw.bitstream.recover.database import Database, Tile
 from fireflow.hw.bitstream.recover.features import Features, TileFeatures
-from fireflow.hw.bitstream.recover.routing import NOTHING, RecoveryError, Routing, Source
+from fireflow.hw.bitstream.recover.routing import NOTHING, RecoveryError, Routing, WireSource
 
 
 class Netlist:
@@ -46,7 +46,7 @@ class Netlist:
         tile, index = self._places[site]
         return self.database.tile_type(tile.type).sites[index][1]
 
-    def source(self, site: str, pin: str) -> Source:
+    def source(self, site: str, pin: str) -> WireSource:
         """What drives an input of a site; a site that lacks the pin has nothing there."""
         tile, index = self._places[site]
         wire = self.database.tile_type(tile.type).sites[index][2].get(pin)
@@ -69,7 +69,7 @@ class Netlist:
         """
         return self.drive(self.source(site, pin), f"{site}.{pin}")
 
-    def drive(self, source: Source, place: str) -> str:
+    def drive(self, source: WireSource, place: str) -> str:
         source = through_buffers(self, source)
         if source.constant:
             return f"1'b{source.pin}"

@@ -18,7 +18,7 @@ class RecoveryError(ToolFailure):
 
 
 @dataclass(frozen=True)
-class Source:
+class WireSource:
     """What drives a wire.
 
     Attributes:
@@ -37,7 +37,7 @@ class Source:
 class Pins(Protocol):
     """What drives the pins of sites, and how the sites are set."""
 
-    def source(self, site: str, pin: str) -> Source:
+    def source(self, site: str, pin: str) -> WireSource:
         """What drives an input of a site; a site that lacks the pin has nothing there."""
 
     def constant(self, site: str, pin: str) -> int | None:
@@ -50,8 +50,8 @@ class Pins(Protocol):
         """What the tile of a site is set to."""
 
 
-NOTHING = Source("", "")
-ONE, ZERO = Source("", "1"), Source("", "0")
+NOTHING = WireSource("", "")
+ONE, ZERO = WireSource("", "1"), WireSource("", "0")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _Facts:
         neighbours: (dx, dy, type, wire) of the same metal.
     """
 
-    constant: Source | None
+    constant: WireSource | None
     site: int
     pin: str
     always: tuple[str, ...]
@@ -91,18 +91,18 @@ class Routing:
                 target, dot, source = flag.partition(".")
                 if dot and target in kind.wires and source in kind.wires:
                     self.active.setdefault((name, target), []).append(source)
-        self._sources: dict[Wire, Source] = {}
+        self._sources: dict[Wire, WireSource] = {}
 
-    def source(self, tile: str, wire: str) -> Source:
+    def source(self, tile: str, wire: str) -> WireSource:
         """The site's pin, or the constant, that drives a wire.
 
         Raises:
             RecoveryError: several do.
         """
         path: list[Wire] = []
-        here: Wire | Source = (tile, wire)
+        here: Wire | WireSource = (tile, wire)
         seen = set()
-        while not isinstance(here, Source):
+        while not isinstance(here, WireSource):
             known = self._sources.get(here)
             if known is not None:
                 here = known
@@ -118,10 +118,10 @@ class Routing:
             self._sources[step] = here
         return here
 
-    def _driver(self, wire: Wire) -> Wire | Source:
+    def _driver(self, wire: Wire) -> Wire | WireSource:
         """What drives the piece of metal that a wire is part of: a wire before a pip, or a source."""
-        drivers: list[Wire | Source] = []
-        default: Wire | Source = NOTHING
+        drivers: list[Wire | WireSource] = []
+        default: Wire | WireSource = NOTHING
         for tile, name, facts in self._metal(wire):
             if facts.constant is not None:
                 return facts.constant
@@ -130,14 +130,14 @@ class Routing:
                 drivers += [(tile.name, source) for source in pips]
             if facts.pin:
                 # A route through the site, which the database counts among the constant pips, is the site's matter.
-                drivers.append(Source(tile.sites[facts.site], facts.pin))
+                drivers.append(WireSource(tile.sites[facts.site], facts.pin))
             elif pips is None:
                 drivers += [(tile.name, source) for source in facts.always]
             if facts.default:
                 default = (tile.name, facts.default)
         if len(drivers) > 1:
             names = ", ".join(
-                f"{driver.site}.{driver.pin}" if isinstance(driver, Source) else ".".join(driver)
+                f"{driver.site}.{driver.pin}" if isinstance(driver, WireSource) else ".".join(driver)
                 for driver in drivers
             )
             raise RecoveryError(f"{wire[0]}.{wire[1]}: a wire must have one driver, not {names}")

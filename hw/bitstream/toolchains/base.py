@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Mapping, Typ
 
 from fireflow.hw.contents import BITSTREAM_RECORD
 from fireflow.hw.errors import InputError
+from fireflow.hw.remarks import Say, unheard
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Progress
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from fireflow.hw.parts import Board
     from fireflow.hw.rtl.stitch import Design
 
-Say = Callable[[str], None]
 OptionsT = TypeVar("OptionsT")
 _OPTION = "option"
 
@@ -148,7 +148,7 @@ class Toolchain(abc.ABC, Generic[OptionsT]):
         design: Design,
         options: OptionsT,
         *,
-        say: Say = lambda text: None,
+        say: Say = unheard,
         progress: Progress | None = None,
     ) -> Result | None:
         """Makes a bitstream, in steps that an interrupted build goes on from; None where it is to be made elsewhere.

@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fireflow.hw.bitstream.toolchains.base import Say, option
+from fireflow.hw.bitstream.toolchains.base import option
 from fireflow.hw.errors import InputError
 from fireflow.hw.files import atomic_directory
+from fireflow.hw.remarks import Say
 
 _HOUR_S = 3600.0
 

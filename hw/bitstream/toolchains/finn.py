@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Mapping
 
-from fireflow.hw.bitstream.toolchains.base import Result, Say, Toolchain, build_folder
+from fireflow.hw.bitstream.toolchains.base import Result, Toolchain, build_folder
 from fireflow.hw.bitstream.toolchains.elsewhere import Elsewhere, deliver
 from fireflow.hw.parts.boards import finn_board
+from fireflow.hw.remarks import Say, unheard
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Outcome, Progress
@@ -43,7 +44,7 @@ class FinnTools(Toolchain[FinnOptions]):
         design: Design,
         options: FinnOptions,
         *,
-        say: Say = lambda text: None,
+        say: Say = unheard,
         progress: Progress | None = None,
     ) -> Result | None:
         from fireflow.hw.bitstream import finn_flow as flow

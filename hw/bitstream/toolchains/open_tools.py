@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from fireflow.hw.bitstream.toolchains.base import (
     Placeable,
     Result,
-    Say,
     Toolchain,
     build_folder,
     check_choices,
@@ -19,6 +18,7 @@ from fireflow.hw.errors import InputError
 from fireflow.hw.parts import BOARDS, FAMILIES, board
 from fireflow.hw.parts.boards import listed
 from fireflow.hw.parts.description import render_hwh
+from fireflow.hw.remarks import Say, unheard
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Progress
@@ -116,7 +116,7 @@ class OpenTools(Toolchain[OpenOptions]):
         design: Design,
         options: OpenOptions,
         *,
-        say: Say = lambda text: None,
+        say: Say = unheard,
         progress: Progress | None = None,
     ) -> Result:
         from fireflow.hw.bitstream import open_flow, routing

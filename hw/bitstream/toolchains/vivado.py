@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Mapping
 
 from fireflow.hw.bitstream.toolchains.base import (
     Result,
-    Say,
     Toolchain,
     build_folder,
     option,
@@ -17,6 +16,7 @@ from fireflow.hw.bitstream.toolchains.elsewhere import Elsewhere, deliver
 from fireflow.hw.parts import FAMILIES, board
 from fireflow.hw.parts.clocks import reachable_mhz
 from fireflow.hw.parts.description import render_hwh
+from fireflow.hw.remarks import Say, unheard
 
 if TYPE_CHECKING:
     from fireflow.hw.bitstream.steps import Outcome, Progress
@@ -62,7 +62,7 @@ class VivadoTools(Toolchain[VivadoOptions]):
         design: Design,
         options: VivadoOptions,
         *,
-        say: Say = lambda text: None,
+        say: Say = unheard,
         progress: Progress | None = None,
     ) -> Result | None:
         from fireflow.hw.bitstream import vivado as flow

@@ -33,6 +33,11 @@ def rule_of(op: Op) -> Rule:
     return Rule.registered[type(op)]
 
 
+def taken(model: ModelWrapper, node: NodeProto) -> bool:
+    """Whether a rule takes a node of a simplified file."""
+    return any(rule.takes_node(model, node) for rule in RULES)
+
+
 def rule_of_file(model: ModelWrapper, node: NodeProto) -> Rule:
     """The rule that takes a node of a simplified file."""
     (found,) = (rule for rule in RULES if rule.takes_node(model, node))

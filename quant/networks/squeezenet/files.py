@@ -76,11 +76,11 @@ class SqueezeNetFiles(WeightFiles):
         return Raw(renamed, source, _AS_TORCHVISION, Wiring(head_padding=0))
 
     def told_by(self, names: Iterable[str]) -> Told:
-        """By the name of conv1."""
+        """What the name of conv1 tells."""
         return _AS_TORCHVISION if any(map(_TORCHVISION_STEM.fullmatch, names)) else NOTHING_TOLD
 
     def recognised(self, graph: StepGraph, source: str, scores: int | None, told: Told) -> Raw:
-        """By `wiring.recognised`."""
+        """The network that `wiring.recognised` finds."""
         return recognised(graph, source, scores, told)
 
     def spec_of(self, place: str | Path, shapes: Mapping[str, Shape]) -> SqueezeNetSpec:

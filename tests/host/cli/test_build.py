@@ -253,10 +253,7 @@ def test_rtl_verified_simulated_reported(
     assert found["differing"] == 0
     columns = {name for row in found["rows"] for name, count in row["differing"].items() if count == 0}
     assert columns == {"interpreter", "dataflow", "RTL layer", "RTL whole"}
-    assert (
-        abs(found["latency_cycles"] - found["expected_latency_cycles"])
-        <= 0.1 * found["expected_latency_cycles"]
-    )
+    assert found["latency_cycles"] == found["expected_latency_cycles"]
 
     assert main(["simulate", str(built), str(PHOTO), "--engine", "rtl", "--json"]) == 0
     assert reads == [built, built]

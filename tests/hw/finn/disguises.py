@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.hw.finn.mutants import Random, array, constant, set_attribute
+from tests.hw.finn.qonnx_builder import plain_shapes
 
 DOMAINS = ("onnx.brevitas", "finn.custom_op.general", "finn")
 
@@ -104,21 +105,9 @@ def tail(model: onnx.ModelProto, random: Random) -> None:
 def window_average(model: onnx.ModelProto, random: Random) -> None:
     """nn.AvgPool2d over the whole map."""
     node = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")
-    shapes = onnx.shape_inference.infer_shapes(_plain(model)).graph.value_info
-    size = next(item for item in shapes if item.name == node.input[0]).type.tensor_type.shape.dim[2:]
+    size = plain_shapes(model)[node.input[0]][2:]
     node.op_type = "AveragePool"
-    set_attribute(node, "kernel_shape", [axis.dim_value for axis in size])
-
-
-def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without quantizers, for ONNX's shape inference."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for node in copy.graph.node:
-        if node.op_type == "Quant":
-            node.op_type, node.domain = "Identity", ""
-            del node.input[1:], node.attribute[:]
-    return copy
+    set_attribute(node, "kernel_shape", size)
 
 
 def computed_parameters(model: onnx.ModelProto, random: Random) -> None:

@@ -26,7 +26,8 @@ def base(seed: int) -> Builder:
     inside = fire(builder, "fire2", pooled, scale=2.0)
     around = builder.act(builder.conv("fire2.bypass", pooled, 6, per_channel=False), scale=2.0)
     joined = builder.act(builder.join("Add", "fire2.add", inside, around), scale=1.0)
-    last = builder.act(builder.conv("conv3", joined, 5, kernel=3, pad=1, bits=3), bits=3)
+    gated = builder.act(builder.gate("gate", joined, swapped=bool(random.integers(0, 2))))
+    last = builder.act(builder.conv("conv3", gated, 5, kernel=3, pad=1, bits=3), bits=3)
     builder.head(last, relu=bool(random.integers(0, 2)))
     return builder
 
@@ -136,6 +137,7 @@ def _replace(model: onnx.ModelProto, random: Random) -> str | None:
         "Relu": ("LeakyRelu", "Elu", "Sigmoid", "HardSwish", "Neg", "Abs", "Softplus", "Identity"),
         "MaxPool": ("AveragePool", "LpPool"),
         "Add": ("Sub", "Mul", "Max", "Min"),
+        "Mul": ("Sub", "Add", "Div", "Max"),
         "GlobalAveragePool": ("GlobalMaxPool", "Relu"),
         "Quant": ("BipolarQuant", "FloatQuant", "Trunc", "IntQuant"),
         "Concat": ("Sum", "Max"),
@@ -178,7 +180,7 @@ def _insert(model: onnx.ModelProto, random: Random) -> str | None:
 
 
 def _swap(model: onnx.ModelProto, random: Random) -> str | None:
-    node = pick(model, random, "Concat", "Add")
+    node = pick(model, random, "Concat", "Add", "Mul")
     if node is None:
         return None
     inputs = list(node.input)

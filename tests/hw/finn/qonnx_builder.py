@@ -92,6 +92,20 @@ class Builder:
         self.channels[name] = sum(widths) if kind == "Concat" else widths[0]
         return self.node(kind, list(sources), name, **({"axis": 1} if kind == "Concat" else {}))
 
+    def map_size(self, tensor: str) -> list[int]:
+        """Rows and columns of a tensor so far."""
+        shapes = plain_shapes(self.model(tensor))
+        return shapes[tensor][2:]
+
+    def gate(self, name: str, source: str, scale: float = 0.5, bits: int = 4, swapped: bool = False) -> str:
+        """The map times a factor for each channel, which the whole map decides: squeeze and excitation."""
+        whole = self.node(
+            "MaxPool", [source], f"{name}.pool", kernel_shape=self.map_size(source), strides=[1, 1]
+        )
+        self.channels[whole] = self.channels[source]
+        factors = self.act(self.conv(f"{name}.excite", whole, self.channels[source]), scale, bits)
+        return self.join("Mul", f"{name}.scaled", *((factors, source) if swapped else (source, factors)))
+
     def head(
         self, source: str, scale: float = 0.5, classes: int = 5, relu: bool = True, **attributes: Any
     ) -> None:
@@ -104,8 +118,8 @@ class Builder:
         self.node("GlobalAveragePool", [last], "average")
         self.node("Flatten", ["average"], "scores", axis=1)
 
-    def model(self) -> onnx.ModelProto:
-        outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, None)]
+    def model(self, output: str = "scores") -> onnx.ModelProto:
+        outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)]
         inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, *self.shape))]
         graph = helper.make_graph(self.nodes, "test", inputs, outputs, list(self.constants.values()))
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(QONNX, 2)]
@@ -114,6 +128,21 @@ class Builder:
     def save(self, path: Path) -> Path:
         onnx.save(self.model(), str(path))
         return path
+
+
+def plain_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The shapes of a model's tensors by ONNX's own inference, which does not know quantizers."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for node in plain.graph.node:
+        if node.op_type == "Quant":
+            node.op_type, node.domain = "Identity", ""
+            del node.input[1:], node.attribute[:]
+    graph = onnx.shape_inference.infer_shapes(plain).graph
+    return {
+        item.name: [axis.dim_value for axis in item.type.tensor_type.shape.dim]
+        for item in (*graph.value_info, *graph.output)
+    }
 
 
 def fire(
@@ -135,5 +164,6 @@ def valid(seed: int = 0) -> Builder:
     pooled = builder.pool("pool1", first)
     inside = fire(builder, "fire2", pooled)
     around = builder.act(builder.conv("fire2.bypass", pooled, 6))
-    builder.head(builder.act(builder.join("Add", "fire2.add", inside, around)))
+    joined = builder.act(builder.join("Add", "fire2.add", inside, around))
+    builder.head(builder.act(builder.gate("gate", joined)))
     return builder

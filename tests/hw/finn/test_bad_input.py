@@ -84,6 +84,29 @@ def set_input(shape: tuple[int, ...], kind: int = TensorProto.FLOAT) -> Callable
     return change
 
 
+def scale_map(quantized: bool) -> Callable[[onnx.ModelProto], None]:
+    """A factor that does not depend on the picture, in front of the pool."""
+
+    def change(model: onnx.ModelProto) -> None:
+        reader, factor = node_of(model, "pool1"), "conv1.act.scale"
+        at = list(model.graph.node).index(reader)
+        if quantized:
+            quant = node_of(model, "conv1.act")
+            made = helper.make_node("Quant", [factor, *quant.input[1:]], ["factor"], domain=quant.domain)
+            made.attribute.extend(quant.attribute)
+            model.graph.node.insert(at, made)
+            factor = "factor"
+        model.graph.node.insert(at + quantized, helper.make_node("Mul", [reader.input[0], factor], ["made"]))
+        reader.input[0] = "made"
+
+    return change
+
+
+def square_the_gate(model: onnx.ModelProto) -> None:
+    """A map of one pixel, by itself."""
+    node_of(model, "gate.scaled").input[0] = "gate.excite.act"
+
+
 FAULTS: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "7-bit weights": (
         set_constant("fire2.squeeze.weight.quant.bits", 7),
@@ -113,12 +136,12 @@ FAULTS: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     ),
     "unsupported node": (
         insert("Sigmoid", "pool1"),
-        "made: the operation must be one of Add, Concat, Conv, Flatten, GlobalAveragePool, MaxPool, Quant, "
+        "made: the operation must be one of Add, Concat, Conv, Flatten, GlobalAveragePool, MaxPool, Mul, Quant, "
         "ReduceMean, Relu, not Sigmoid; change that part of the network",
     ),
     "foreign domain": (
         insert("Relu", "pool1", domain="somebody.else"),
-        "made: the operation must be one of Add, Concat, Conv, Flatten, GlobalAveragePool, MaxPool, Quant, "
+        "made: the operation must be one of Add, Concat, Conv, Flatten, GlobalAveragePool, MaxPool, Mul, Quant, "
         "ReduceMean, Relu, not somebody.else.Relu; change that part of the network",
     ),
     "batch of two": (
@@ -242,6 +265,25 @@ FAULTS: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "concat with itself": (
         rewire("fire2.concat", 1, "fire2.expand1x1.act"),
         "fire2.concat: inputs must be different tensors, not fire2.expand1x1.act twice; change it",
+    ),
+    "constant factor": (
+        scale_map(quantized=False),
+        "made: the only arithmetic between layers must be the sum of two quantized activations, not Mul; if it "
+        "scales the pixels, leave it out",
+    ),
+    "quantized constant factor": (
+        scale_map(quantized=True),
+        "made: the only arithmetic between layers must be the sum of two quantized activations, not Mul; if it "
+        "scales the pixels, leave it out",
+    ),
+    "product of maps": (
+        rewire("gate.scaled", 1, "fire2.concat"),
+        "gate.scaled: a product must be of maps and a gate (1, C, 1, 1), not of shapes [(1, 6, 3, 3), (1, 6, 3, 3)]; "
+        "change it",
+    ),
+    "square of a gate": (
+        square_the_gate,
+        "gate.scaled: inputs must be different tensors, not gate.excite.act twice; change it",
     ),
     "head scale per channel": (
         set_constant("head.weight.quant.scale", np.full((5, 1, 1, 1), 0.5)),
@@ -408,6 +450,6 @@ def test_fractions_are_seen_not_mended(tmp_path: Path) -> None:
     lowered = lower(valid().save(tmp_path / "valid.onnx"))
     lowered.model.set_initializer("head.bias.values", np.full(5, 0.25, np.float32))
     with pytest.raises(
-        ArithmeticError, match=r"^head\.bias: FINN's execution gives .*\.25, which is not an integer$"
+        ArithmeticError, match=r"^head\.bias: FINN's execution gives .*\.[27]5, which is not an integer$"
     ):
         finn_trace(lowered, np.zeros((1, 9, 9, 3), np.uint8))

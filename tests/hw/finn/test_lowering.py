@@ -226,7 +226,7 @@ def test_average_as_a_reduction(opset: int, tmp_path: Path) -> None:
 def test_every_operation(tmp_path: Path) -> None:
     graph = exactly_alike(valid(), tmp_path / "valid.onnx")
     kinds = {type(node.op).__name__ for node in graph.nodes}
-    assert kinds == {"Conv", "Threshold", "MaxPool", "Concat", "Add", "Bias", "Relu", "GlobalSum"}
+    assert kinds == {"Conv", "Threshold", "MaxPool", "Concat", "Add", "Multiply", "Bias", "Relu", "GlobalSum"}
 
 
 def test_halves_round_to_even(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_unit_scales_and_no_relu_at_the_end(tmp_path: Path) -> None:
 
 @st.composite
 def networks(draw: st.DrawFn) -> Builder:
-    """Random networks of convolutions, thresholds, pools, concats and sums."""
+    """Random networks of convolutions, thresholds, pools, concats, sums and gates."""
     shape = (draw(st.integers(1, 3)), draw(st.integers(6, 11)), draw(st.integers(6, 11)))
     builder = Builder(draw(st.integers(0, 2**16)), shape)
     scales = st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])
@@ -268,12 +268,16 @@ def networks(draw: st.DrawFn) -> Builder:
     scale = draw(scales)
     last = layer("conv1", "image", draw(st.integers(1, 4)), scale)
     for number in range(draw(st.integers(1, 3))):
-        kind = draw(st.sampled_from(["conv", "pool", "fire", "bypass", "residual"]))
+        kind = draw(st.sampled_from(["conv", "pool", "fire", "bypass", "residual", "gate"]))
         if kind == "pool":
             last = builder.pool(f"pool{number}", last, 3, draw(st.integers(1, 3)), 1, draw(st.integers(0, 1)))
         elif kind == "conv":
             scale = draw(scales)
             last = layer(f"conv.{number}", last, draw(st.integers(1, 4)), scale)
+        elif kind == "gate":
+            gated = builder.gate(f"gate{number}", last, draw(scales), draw(bits), draw(st.booleans()))
+            scale = draw(scales)
+            last = builder.act(gated, scale, draw(bits))
         elif kind == "fire":
             scale = draw(scales)
             last = fire(builder, f"fire{number}", last, scale)

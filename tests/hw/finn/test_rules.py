@@ -11,10 +11,13 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.basic import qonnx_make_model
 
 from fireflow.hw import ops
+from fireflow.hw.errors import InputError
 from fireflow.hw.finn import rules
+from fireflow.hw.finn.lowering import lower
 from fireflow.hw.finn.rules import RULES, rule_of_lowered
 from fireflow.hw.finn.rules.base import Rule
 from fireflow.hw.ops import Op
+from tests.hw.finn.qonnx_builder import valid
 
 ROOT = Path(__file__).resolve().parents[3] / "hw" / "finn"
 KINDS = {name: getattr(ops, name) for name in ops.__all__ if name != "Op"}
@@ -49,6 +52,14 @@ def test_what_a_file_may_hold_is_what_rules_take() -> None:
     taken = {kind for rule in RULES for kind in rule.takes}
     assert sorted(taken) == list(rules.SUPPORTED)
     assert set(rules.forms()) | {"IntQuant", "Reshape", "Squeeze", "Unsqueeze"} == {*taken, *rules.RESPELLED}
+
+
+def test_a_rule_may_leave_nodes_of_a_kind_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(Rule.registered[ops.Add]), "takes_node", lambda rule, model, node: False)
+    with pytest.raises(InputError, match=r"^fire2\.add: the operation must be one of .*, not Add; change"):
+        lower(valid().save(tmp_path / "net.onnx"))
 
 
 def test_what_was_not_lowered_is_no_operation() -> None:

@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from qonnx.core.modelwrapper import ModelWrapper
 
 from fireflow.hw.errors import InputError
-from fireflow.hw.finn.agreement import agreement_of, pictures
+from fireflow.hw.finn.agreement import _integers, agreement_of, pictures
 from fireflow.hw.finn.convert import to_graph
 from fireflow.hw.finn.execute import qonnx_trace
 from fireflow.hw.finn.lowering import lower
@@ -196,6 +196,18 @@ def test_float32_on_a_boundary_is_no_error(tmp_path: Path) -> None:
     found = agreement_of(path, lower(path), None, pictures((12, 12, 3), seed=5))
     assert found.values == 3 * 3 * 12 * 12 * 8
     assert found.on_boundary < found.values / 100
+
+
+def test_products_of_scales_are_rounded_where_they_are_large() -> None:
+    """Three roundings of float32 each: the error of 65,025 steps is more than a thousandth of one."""
+    numbers = np.arange(256)
+    one, other = np.float32(0.685), np.float32(1.37)
+    reals = np.float32(numbers * one)[:, None] * np.float32(numbers * other)
+    scale = float(one) * float(other)
+    assert np.abs(reals / scale - np.outer(numbers, numbers)).max() > 1e-3
+    assert_array_equal(_integers("product", reals, scale), np.outer(numbers, numbers))
+    with pytest.raises(InputError, match=r"^product: values must be multiples of the scale"):
+        _integers("product", reals + np.float32(0.01), scale)
 
 
 # --- what the input expects -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 
 from fireflow.hw import ops
 from fireflow.hw.dataflow.layers import Add, Concat, Fifo, Fork, Head, Layer, MaxPool, WidthConverter
+from fireflow.hw.dataflow.layers.multiply import Multiply
 from fireflow.hw.dataflow.stream import Stream
 from fireflow.hw.errors import InputError
 
@@ -37,6 +38,14 @@ def concat(name: str, first: Stream, second: Stream) -> Concat:
 def add(name: str, first: Stream, second: Stream) -> Add:
     output = Stream(first.shape, first.lo + second.lo, first.hi + second.hi, first.lanes)
     return Add(name, ("a", "b"), (first, second), output)
+
+
+def multiply(name: str, source: Stream, gate: tuple[int, int], memory: str = "lut") -> Multiply:
+    """gate: lo and hi of the factors."""
+    factors = Stream((1, 1, source.channels), *gate, source.lanes)
+    kind = ops.Multiply().infer([source, factors])
+    streams = (source, factors), Stream.of(kind, source.lanes)
+    return Multiply(name, ("a", "b"), *streams, memory)
 
 
 def width(name: str, source: Stream, lanes: int) -> WidthConverter:
@@ -83,6 +92,12 @@ def random_pool(rng: np.random.Generator, name: str) -> MaxPool:
             continue
 
 
+def random_multiply(rng: np.random.Generator, name: str) -> Multiply:
+    hi = int(rng.choice([0, 1, 2, 7, 15, 31, 255, 999]))
+    lo = int(rng.choice([0, 0, -1, -hi - 1]))
+    return multiply(name, random_stream(rng, 5), (lo, hi), random_memory(rng))
+
+
 def random_head(rng: np.random.Generator, name: str) -> Head:
     source = random_stream(rng, 5)
     bias = rng.integers(-300, 300, source.channels) * int(rng.integers(0, 5) > 0)
@@ -113,6 +128,14 @@ def all_layers() -> dict[str, Layer]:
         add("add_alike", unsigned, unsigned),
         add("add_ranges", signed, Stream((5, 7, 6), 0, 200, 2)),
         add("add_wide", Stream((3, 3, 4), -70000, 70000, 4), Stream((3, 3, 4), -1, 0, 4)),
+        multiply("multiply_alike", unsigned, (0, 15)),
+        multiply("multiply_signed", signed, (-8, 7), "bram"),
+        multiply("multiply_one_group", Stream((4, 3, 5), 0, 15, 5), (0, 255)),
+        multiply("multiply_two_groups", Stream((4, 3, 6), -128, 127, 3), (0, 15), "bram"),
+        multiply("multiply_one_pixel", Stream((1, 1, 6), 0, 255, 2), (-16, 15)),
+        multiply("multiply_one_word", Stream((1, 1, 2), -8, 7, 2), (0, 63)),
+        multiply("multiply_bits", Stream((3, 3, 4), 0, 1, 2), (-1, 0)),
+        *(random_multiply(np.random.default_rng(number), f"multiply_{number}") for number in range(8)),
         *(
             width(f"width_{a}_{b}", Stream.of(signed, a), b)
             for a, b in ((1, 6), (2, 6), (6, 1), (6, 2), (3, 3))
