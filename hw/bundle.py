@@ -72,9 +72,8 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as a JSON object."""
-        record = self.preprocessing.to_json() if self.preprocessing else None
         return {
-            "preprocessing": record,
+            "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
             "labels": list(self.labels),
             "card": dict(self.card),
             "tools": dict(self.tools),
@@ -131,8 +130,8 @@ class Bundle:
             )
 
     def __repr__(self) -> str:
-        built = "" if self.hardware is None else f", built for {self.hardware.board}"
-        return f"<Bundle {self.place}: {self.graph.summary}{built}>"
+        board = self.hardware.board if self.hardware else "no board"
+        return f"<Bundle {self.place}: {self.graph.summary}, for {board}>"
 
     def save(
         self, path: PathLike, rtl: PathLike | None = None, extra: Mapping[str, PathLike] | None = None
@@ -163,8 +162,7 @@ class Bundle:
         Raises:
             InputError: it was not loaded from a folder; a file there is no longer what it was.
         """
-        source = self.folder
-        if source is None:
+        if (source := self.folder) is None:
             raise InputError(f"{self.place}: must be loaded from a folder to be saved there again; use save")
 
         def add(folder: Path) -> None:
