@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
+from fireflow.hw import given
+
 if TYPE_CHECKING:
     from fireflow.hw.types import Array, Int64Array
 
@@ -38,9 +40,9 @@ def best(scores: Array, labels: Sequence[str], scale: float, count: int) -> list
         count: how many.
 
     Raises:
-        nothing.
+        InputError: no whole number of classes, at least 1.
     """
-    order = np.argsort(-scores, kind="stable")[:count].tolist()
+    order = np.argsort(-scores, kind="stable")[: given.whole("count", count)].tolist()
     return [
         Guess(i, labels[i] if labels else str(i), float(scores[i] * scale), int(scores[i])) for i in order
     ]

@@ -62,7 +62,7 @@ class Manifest:
         preprocessing: from picture to input; None if the network takes something else.
         labels: the name of each class, or empty.
         card: the model card: data, recipe, accuracy and so on; any JSON object.
-        tools: name and version of every tool that had a part in it. Raises nothing.
+        tools: name and version of every tool that had a part in it.
     """
 
     preprocessing: Preprocessing | None = None

@@ -198,6 +198,11 @@ class Graph:
         self.run(images, keep=tensors)
         return {name: tensors[name] for name in self.types if name in tensors}
 
+    def same(self, other: Graph) -> bool:
+        """Whether the other computes the same by the same operations: names, wiring, numbers."""
+        (own, numbers), (document, theirs) = self.to_json(), other.to_json()
+        return own == document and all(np.array_equal(numbers[name], theirs[name]) for name in numbers)
+
     def to_json(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The graph as JSON without its arrays, and the arrays, int64 of any shape (...), as "node/field"."""
         nodes, arrays = [], {}

@@ -32,7 +32,7 @@ def open_fabric(
         raise InputError(
             f"accelerator: must be cpu, {', '.join(there)} or auto, not {accelerator!r}; use auto"
         )
-    count = there.get(kind)
+    count = os.cpu_count() if kind == "cpu" else there.get(kind)
     if count == 0:
         raise InputError(
             f"accelerator: torch must see a {kind} device, and it sees none here; use --accelerator cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,23 @@ def test_a_service_in_a_thread_ends_when_it_is_told() -> None:
         thread.join(60)
         assert not thread.is_alive()
     assert len(answers) == 1
+
+
+def test_a_plan_of_another_network_is_refused(tmp_path: Path) -> None:
+    graph = BUNDLE.graph
+    first = graph.nodes[0]
+    changed = replace(first, op=replace(first.op, weight=first.op.weight[::-1]))  # type: ignore[call-arg,attr-defined]
+    other = replace(graph, nodes=(changed, *graph.nodes[1:]))
+    assert graph.same(replace(graph))
+    assert not graph.same(other)
+    plan = fireflow.plan(other, board="pynq-z2", target_fps=1)
+    with pytest.raises(
+        fireflow.InputError, match=r"plan: must be of the network of the bundle, .* make it with plan"
+    ):
+        fireflow.build(BUNDLE, plan, tmp_path / "a.fire")
+    assert not list(tmp_path.iterdir())
+
+
+def test_as_many_classes_as_there_can_be() -> None:
+    with pytest.raises(fireflow.InputError, match="count: must be a whole number of at least 1, not -1"):
+        fireflow.best(np.arange(3), (), 1.0, -1)

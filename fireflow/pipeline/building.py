@@ -77,6 +77,11 @@ def build(
     given.instance("bundle", bundle, Bundle, "load it with load_bundle")
     given.instance("plan", plan, Plan, "make it with plan")
     target = check_suffix(given.path("output", output), SUFFIX)
+    if not plan.graph.same(bundle.graph):
+        raise InputError(
+            f"plan: must be of the network of the bundle, {bundle.graph.name}, not of {plan.graph.name} with other "
+            "numbers or layers; make it with plan"
+        )
     if not rtl and toolchain is not None:
         raise InputError("no-rtl: a bitstream needs RTL; leave --no-rtl or --toolchain out")
     if not plan.fits:

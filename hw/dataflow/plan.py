@@ -24,6 +24,7 @@ class Plan:
     """A folding with what comes of it.
 
     Args:
+        graph: that is folded.
         board, clock_mhz, budget: for which it was made.
         folding: for `to_dataflow`.
         flow: the layers, with FIFOs.
@@ -32,6 +33,7 @@ class Plan:
         limits: what keeps it from being faster: resources, or the layer that cannot be folded any less.
     """
 
+    graph: Graph
     board: Board
     clock_mhz: float
     budget: float
@@ -105,4 +107,4 @@ def fold_as_given(
     timing = Timing(bare, board.family)
     flow = bare.with_fifos(fifo_depths(timing).depths, board.has_uram)
     clock = float(clock_mhz or board.clocks_mhz[0])
-    return Plan(board, clock, budget, folding, flow, costs(flow, board.family), timing.bottleneck)
+    return Plan(graph, board, clock, budget, folding, flow, costs(flow, board.family), timing.bottleneck)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fireflow.hw import bundle as bundle_module
+from fireflow.hw import golden as golden_module
 from fireflow.hw.bundle import Bundle, Manifest
 from fireflow.hw.contents import render, seal
 from fireflow.hw.errors import InputError
@@ -217,7 +217,7 @@ def test_golden_vectors_of_another_network(tmp_path: Path, golden: Golden) -> No
 
 
 def test_golden_vectors_that_would_fill_the_memory(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle_module, "MAX_GOLDEN_BYTES", 1000)
+    monkeypatch.setattr(golden_module, "MAX_GOLDEN_BYTES", 1000)
     with pytest.raises(InputError, match=r"golden\.npz: must hold golden vectors \(\d+ bytes when unpacked"):
         Bundle.load(saved)
 

@@ -1,6 +1,7 @@
 """Training: reproducible, resumable after a kill, and able to learn."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -284,6 +285,14 @@ def test_training_needs_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) 
     for accelerator in ("cuda", "auto"):
         with pytest.raises(InputError, match="devices: must be at most the 2 of cuda that are here, not 3"):
             open_fabric(accelerator, devices=3)
+
+
+def test_processes_of_a_cpu_are_no_more_than_its_cores() -> None:
+    cores = os.cpu_count() or 1
+    with pytest.raises(
+        InputError, match=f"devices: must be at most the {cores} of cpu that are here, not {cores + 1}"
+    ):
+        open_fabric("cpu", devices=cores + 1)
 
 
 def test_settings_outside_their_rule_are_no_recipe() -> None:
