@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, str] = {
     "toolchain": "install the open FPGA tools, or say where they are",
     "resources": "count what every layer takes of the FPGA, by Yosys, beside the model and FINN",
     "report": "one HTML page about a bundle that was built: layers, cycles, resources, FIFOs, memory",
-    "bench": "measure the simulators against qonnx, FINN and ONNX Runtime",
+    "bench": "measure the simulators against qonnx, FINN and ONNX Runtime, the driver, the service, training",
     "models": "list the models that come with fireflow",
     "doctor": "which tools are here, their versions, and what a missing one adds",
 }

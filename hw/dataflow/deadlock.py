@@ -16,7 +16,7 @@ import numpy as np
 
 from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.network import Dataflow, Edge
-from fireflow.hw.dataflow.timing import ANY_FAMILY, Model, StepModel
+from fireflow.hw.dataflow.timing import ANY_FAMILY, StepModel, StreamModel
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def deadlock(flow: Dataflow) -> Deadlock | None:
 class _Analysis:
     def __init__(self, flow: Dataflow) -> None:
         self.flow = flow
-        self.models: dict[str, Model] = {}
+        self.models: dict[str, StreamModel] = {}
 
-    def model(self, layer: Layer) -> Model:
+    def model(self, layer: Layer) -> StreamModel:
         if layer.name not in self.models:
             self.models[layer.name] = layer.timing(ANY_FAMILY)
         return self.models[layer.name]

@@ -53,16 +53,6 @@ class Module:
         values = [f"    .{key}({_literal(value)})" for key, value in self.parameters.items()]
         return f"  {self.name} #(\n{_list(values)}\n  ) {name} (\n{_list(lines)}\n  );\n"
 
-    def wrapper(self, name: str) -> str:
-        """A module without parameters and with every stream as ports of its own."""
-        ports = ["    input  wire ap_clk", "    input  wire ap_rst_n"]
-        for streams, ahead, back in ((self.inputs, "input ", "output"), (self.outputs, "output", "input ")):
-            for port in streams:
-                ports.append(f"    {ahead} wire [{port.bits - 1}:0] {port.name}_TDATA")
-                ports.append(f"    {ahead} wire {port.name}_TVALID")
-                ports.append(f"    {back} wire {port.name}_TREADY")
-        return f"module {name} (\n{_list(ports)}\n);\n{self.instance('kernel')}endmodule\n"
-
 
 @dataclass(frozen=True)
 class Kernel(Module):

@@ -16,17 +16,17 @@ import numpy as np
 from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.maxplus import ANYTIME
 from fireflow.hw.dataflow.network import Dataflow, Edge
-from fireflow.hw.dataflow.timing import Model, Times
+from fireflow.hw.dataflow.timing import StreamModel, Times
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Int64Array
 
 
 @dataclass(frozen=True, eq=False)
-class Chain(Model):
+class Chain(StreamModel):
     """Layers that hand their words over directly, each waiting for the next to take them."""
 
-    models: tuple[Model, ...]
+    models: tuple[StreamModel, ...]
 
     @property
     def words_in(self) -> tuple[int, ...]:
@@ -57,7 +57,7 @@ class Stage:
     """A layer, or a chain of them, between places where FIFOs can stand. inputs: the edges it reads."""
 
     layers: tuple[Layer, ...]
-    model: Model
+    model: StreamModel
     inputs: tuple[Edge, ...]
 
     @property
@@ -150,7 +150,7 @@ class Timing:
         return result
 
 
-def settle(stage: Model, avail: Sequence[Int64Array], period: int) -> Times:
+def settle(stage: StreamModel, avail: Sequence[Int64Array], period: int) -> Times:
     """The earliest frame that repeats every `period` cycles, not fewer than the stage's interval."""
     times = stage.early(avail)
     while True:  # until the frame before, a period earlier, is the same
@@ -160,7 +160,7 @@ def settle(stage: Model, avail: Sequence[Int64Array], period: int) -> Times:
         times = again
 
 
-def estimated_interval(models: Sequence[Model]) -> int:
+def estimated_interval(models: Sequence[StreamModel]) -> int:
     """About the interval of a node's slowest stage, without walking its words: for trying out many foldings.
 
     A window hands each of its words to the matrix product directly, which keeps it waiting.

@@ -46,7 +46,7 @@ class Times:
         return Times(tuple(accept), self.visible + cycles, self.state + cycles, tuple(inner))
 
 
-class Model:
+class StreamModel:
     """How a layer times its words."""
 
     def early(
@@ -94,7 +94,7 @@ class Model:
         raise NotImplementedError
 
 
-def _interval(stage: Model, avail: list[Int64Array]) -> int:
+def _interval(stage: StreamModel, avail: list[Int64Array]) -> int:
     ends, times = [], None
     for _ in range(3):
         times = stage.early(avail, after=times)
@@ -103,7 +103,7 @@ def _interval(stage: Model, avail: list[Int64Array]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class StepModel(Model):
+class StepModel(StreamModel):
     """A layer whose steps come in a fixed order.
 
     Args:

@@ -17,7 +17,7 @@ from fireflow.hw.errors import InputError
 if TYPE_CHECKING:
     from fireflow.hw.dataflow.kernel import Kernel
     from fireflow.hw.dataflow.stream import Stream
-    from fireflow.hw.dataflow.timing import Model
+    from fireflow.hw.dataflow.timing import StreamModel
     from fireflow.hw.types import Int64Array
 
 Words = memories.Words
@@ -105,7 +105,7 @@ class Layer:
 
     # -- time -----------------------------------------------------------------------------------------------
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         """When it reads and writes its words, on a family of parts, whose multipliers make chains of other lengths.
 
         Here of a layer that takes a step for each word.

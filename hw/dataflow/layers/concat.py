@@ -11,7 +11,7 @@ from fireflow.hw import ops
 from fireflow.hw.dataflow.kernel import Kernel, ports, two_inputs
 from fireflow.hw.dataflow.layers.base import Layer
 from fireflow.hw.dataflow.layers.maker import Assembly, Maker, Source
-from fireflow.hw.dataflow.timing import Model, StepModel
+from fireflow.hw.dataflow.timing import StepModel, StreamModel
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Concat(Layer):
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         return np.concatenate(list(arrays), axis=-1)
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         groups = [stream.groups for stream in self.inputs]
         total, pixels = sum(groups), self.output.pixels
         take, first = [], 0

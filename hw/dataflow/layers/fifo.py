@@ -8,7 +8,7 @@ from typing import Iterable
 from fireflow.hw.dataflow.kernel import Kernel, ports
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.memory import RAM_STYLES
-from fireflow.hw.dataflow.timing import Model, word_by_word
+from fireflow.hw.dataflow.timing import StreamModel, word_by_word
 from fireflow.hw.errors import InputError
 
 
@@ -38,7 +38,7 @@ class Fifo(Layer):
     def storage(self) -> tuple[Words, ...]:
         return ((self.depth - 1, self.input.width),) if self.depth > 2 else ()
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         return word_by_word(self.output.words, 1 if self.depth == 2 else 2)
 
     def features(self, family: str) -> dict[str, float]:

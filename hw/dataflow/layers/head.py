@@ -12,7 +12,7 @@ from fireflow.hw.dataflow.kernel import Kernel, memory_image, ports
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.layers.maker import Assembly, Maker, Source
 from fireflow.hw.dataflow.memory import KINDS, RAM_STYLES, rom_kind, rom_luts
-from fireflow.hw.dataflow.timing import Model, StepModel
+from fireflow.hw.dataflow.timing import StepModel, StreamModel
 from fireflow.hw.errors import InputError
 from fireflow.hw.types import signed_bits
 
@@ -50,7 +50,7 @@ class Head(Layer):
         result: Int64Array = (np.maximum(terms, 0) if self.relu else terms).sum(axis=(1, 2))
         return result
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         each = np.arange(self.input.words, dtype=np.int64)
         # The first bias comes from its memory in the first cycle after reset.
         return StepModel(len(each), (each,), each[-self.input.groups :], 2, start=int(self.bias.any()))

@@ -13,7 +13,7 @@ from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.maxplus import ANYTIME, earliest, latest
 from fireflow.hw.dataflow.products import Product, finn_lanes, product
 from fireflow.hw.dataflow.stream import divisor
-from fireflow.hw.dataflow.timing import Model, Times
+from fireflow.hw.dataflow.timing import StreamModel, Times
 from fireflow.hw.errors import InputError
 from fireflow.hw.packing import pack_bits
 from fireflow.hw.parts import FAMILIES
@@ -105,7 +105,7 @@ class MatMul(Layer):
         """How the products of our unit share multipliers."""
         return product(self, family)
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         pixels, sf, nf = self.input.pixels, self.sf, self.nf
         if self.kernel == "finn":
             # mvu.sv: 3 stages of the DSP, an adder tree over SIMD, a register; then the output queue and its register.
@@ -267,7 +267,7 @@ class MatMul(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class MatMulModel(Model):
+class MatMulModel(StreamModel):
     """A matrix product: for each pixel, its SF words once into a buffer, replayed for each of NF groups of outputs.
 
     Args:

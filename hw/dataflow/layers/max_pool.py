@@ -12,7 +12,7 @@ from fireflow.hw.dataflow.kernel import Kernel, ports
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.layers.maker import Assembly, Maker, Source
 from fireflow.hw.dataflow.memory import KINDS, RAM_STYLES
-from fireflow.hw.dataflow.timing import Model, StepModel
+from fireflow.hw.dataflow.timing import StepModel, StreamModel
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class MaxPool(Layer):
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         return self.op.eval(arrays)
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         """A step for each input word; a window's maximum comes with the last word of the window that lies inside."""
         groups, width = self.input.groups, self.input.shape[1]
         rows, columns = self.op.ends(self.input.shape)

@@ -12,7 +12,7 @@ from fireflow.hw.dataflow.kernel import Kernel, ports, two_inputs
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.layers.maker import Assembly, Maker, Source
 from fireflow.hw.dataflow.memory import KINDS, RAM_STYLES
-from fireflow.hw.dataflow.timing import Model, StepModel
+from fireflow.hw.dataflow.timing import StepModel, StreamModel
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Multiply(Layer):
         """Of its tree of adders."""
         return max(1, (self.gate.bits - 1).bit_length())
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         each = np.arange(self.input.words, dtype=np.int64)
         return StepModel(len(each), (each, each[: self.input.groups]), each, 1 + self.levels)
 

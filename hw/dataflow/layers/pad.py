@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from fireflow.hw.dataflow.layers.base import Layer
-from fireflow.hw.dataflow.timing import Model, StepModel
+from fireflow.hw.dataflow.timing import StepModel, StreamModel
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Int64Array
@@ -39,7 +39,7 @@ class Pad(Layer):
     def gives_directly(self) -> str:
         return "picture"
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         top, left, _, _ = self.pads
         height, width, _ = self.input.shape
         rows = np.arange(top, top + height)[:, None, None]

@@ -11,7 +11,7 @@ from fireflow.hw import ops
 from fireflow.hw.dataflow import memory as memories
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.layers.maker import Assembly, Maker, Source
-from fireflow.hw.dataflow.timing import Model, word_by_word
+from fireflow.hw.dataflow.timing import StreamModel, word_by_word
 from fireflow.hw.errors import InputError
 from fireflow.hw.types import signed_bits
 
@@ -68,7 +68,7 @@ class Threshold(Layer):
     def eval(self, arrays: Sequence[Int64Array]) -> Int64Array:
         return ops.Threshold(self.thresholds, self.out_lo).eval(arrays)
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         return word_by_word(self.output.words, 2 * self.stages + 2)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from fireflow.hw.dataflow.kernel import Kernel, ports
 from fireflow.hw.dataflow.layers.base import Layer
-from fireflow.hw.dataflow.timing import Model, StepModel
+from fireflow.hw.dataflow.timing import StepModel, StreamModel
 from fireflow.hw.errors import InputError
 
 
@@ -28,7 +28,7 @@ class WidthConverter(Layer):
             )
         self._expect(self.input.shape, self.output.lanes)
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         narrows = self.input.words < self.output.words
         most, least = sorted((self.input.words, self.output.words), reverse=True)
         many = np.arange(most, dtype=np.int64)

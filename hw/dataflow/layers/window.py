@@ -10,7 +10,7 @@ import numpy as np
 
 from fireflow.hw.dataflow.layers.base import Layer, Words
 from fireflow.hw.dataflow.maxplus import ANYTIME, earliest
-from fireflow.hw.dataflow.timing import Model, StepModel, Times
+from fireflow.hw.dataflow.timing import StepModel, StreamModel, Times
 from fireflow.hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Window(Layer):
         down = np.arange(rows, dtype=np.int64)[:, None] * self.stride[0] * self.input.shape[1]
         return (down + np.arange(columns) * self.stride[1]).ravel()
 
-    def timing(self, family: str) -> Model:
+    def timing(self, family: str) -> StreamModel:
         if not self.parallel and self.kernel != (1, 1):
             return WindowModel(self)
         groups = self.input.groups
@@ -113,7 +113,7 @@ class Window(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class WindowModel(Model):
+class WindowModel(StreamModel):
     """FINN's window generator around one memory, a word of the window per cycle."""
 
     window: Window

@@ -151,11 +151,9 @@ def test_memory_image() -> None:
     assert [int(line.split()[0], 16) for line in text.splitlines()] == [3 << 5 | (-5 & 31), (-1 & 31) << 5]
 
 
-def test_wrapper_names_every_stream() -> None:
-    text = LAYERS["fork_3"].rtl(FAMILY).wrapper("fork3")
-    assert text.startswith("module fork3 (")
-    for number in range(3):
-        assert f"output wire [63:0] out{number}_V_TDATA" in text
+def test_an_instance_names_every_stream() -> None:
+    text = LAYERS["fork_3"].rtl(FAMILY).instance("fork3")
+    assert ".in0_V_TDATA(in0_V_TDATA)" in text
     assert ".out_V_TDATA({out2_V_TDATA, out1_V_TDATA, out0_V_TDATA})" in text
     assert '.RAM_STYLE("distributed")' in LAYERS["fifo_lut_3"].rtl(FAMILY).instance("f")
 

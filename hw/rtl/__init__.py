@@ -1,0 +1,1 @@
+"""Verilog of an accelerator: layers stitched together, the shell around them, simulation, counting."""
