@@ -135,13 +135,16 @@ class Bundle:
 
     def save(
         self, path: PathLike, rtl: PathLike | None = None, extra: Mapping[str, PathLike] | None = None
-    ) -> None:
+    ) -> Bundle:
         """Writes the folder, whole or not at all; replaces a bundle of that name, but nothing else.
 
         Args:
             path: the folder.
             rtl: a folder with the accelerator's sources, to be copied into the bundle.
             extra: other files to be copied, by their names in the bundle: a bitstream, its description, reports.
+
+        Returns:
+            the same bundle as it lies there: with its folder, and its files by their hashes.
 
         Raises:
             InputError: `path` is a file, or a folder with other things in it.
@@ -154,7 +157,8 @@ class Bundle:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(source), str(folder / name))
 
-        self._save(given.path("output", path), add)
+        target = given.path("output", path)
+        return replace(self, files=self._save(target, add), folder=target)
 
     def save_again(self) -> None:
         """Writes the folder that this bundle was loaded from anew: what is no part of `Bundle` stays as it is there.
@@ -200,7 +204,8 @@ class Bundle:
             )
         return self.hardware
 
-    def _save(self, target: Path, add: Callable[[Path], None]) -> None:
+    def _save(self, target: Path, add: Callable[[Path], None]) -> dict[str, FileRecord]:
+        """Writes the folder. Returns what the manifest lists."""
         if _is_foreign(target):
             raise InputError(f"{target}: the output must be a bundle or an empty folder; give another name")
         document, arrays = self.graph.to_json()
@@ -224,10 +229,12 @@ class Bundle:
             add(folder)
             written = sorted(file for file in folder.rglob("*") if file.is_file())
             files = {
-                file.relative_to(folder).as_posix(): FileRecord(sha256(file), file.stat().st_size).to_json()
+                file.relative_to(folder).as_posix(): FileRecord(sha256(file), file.stat().st_size)
                 for file in written
             }
-            (folder / MANIFEST).write_bytes(render(seal({**self._describe(), "files": files})))
+            listed = {name: record.to_json() for name, record in files.items()}
+            (folder / MANIFEST).write_bytes(render(seal({**self._describe(), "files": listed})))
+        return files
 
     def _describe(self) -> dict[str, Any]:
         graph = self.graph

@@ -110,9 +110,8 @@ def build(
         if made is not None:
             hardware = replace(hardware, clock_mhz=made.clock_mhz)
             extra = made.files(target.name[: -len(SUFFIX)], Path(scratch))
-        built = timed(bundle.with_hardware(hardware), "build", seconds)
-        built.save(target, sources, extra)
-    return Built(target, Bundle.load(target), made)
+        built = timed(bundle.with_hardware(hardware), "build", seconds).save(target, sources, extra)
+    return Built(target, built, made)
 
 
 def _options(tool: Toolchain[Any], options: Any) -> Any:
