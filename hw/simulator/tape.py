@@ -39,7 +39,7 @@ class Tape:
     def run(self) -> None:
         """Makes the calls.
 
-        Every number on the tape is finite and exact. Some BLAS multiply what lies in the padding of their own buffers as
+        Every number on the tape is finite and exact. Some BLAS multiply what lies in the padding of their buffers as
         well, and NumPy then warns of it (numpy/numpy#24067 and #28967): that says nothing of the numbers here.
         """
         with np.errstate(all="ignore"):
