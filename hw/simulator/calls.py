@@ -19,7 +19,7 @@ from fireflow.hw.simulator.plan import (
     SimulationPlan,
     exact_type,
 )
-from fireflow.hw.simulator.tape import Tape, emit_by_channel, emit_count, emit_max_pool, split
+from fireflow.hw.simulator.tape import Tape, emit_by_channel, emit_count, emit_max_pool, matmul, split
 
 if TYPE_CHECKING:
     from fireflow.hw.types import Array
@@ -229,7 +229,7 @@ class Calls:
             begin = (product.window.column_of(window) or 0) * self._source(step).shape[3]
             picked = gathered[:, begin : begin + len(product.weight)]
             weight = product.weight.astype(dtype, copy=False)
-            self.tape.emit(np.matmul, picked, weight, out=flat[:, starts[at] : starts[at + 1]])
+            self.tape.emit(matmul, picked, weight, out=flat[:, starts[at] : starts[at + 1]])
         if not packed:
             return acc
         self.tape.emit(np.add, acc, float(MAGIC), out=acc)

@@ -37,14 +37,18 @@ class Tape:
         return self._scratch[key][:count].reshape(shape)
 
     def run(self) -> None:
-        """Makes the calls.
+        for call in self.calls:
+            call()
 
-        Every number on the tape is finite and exact. Some BLAS multiply what lies in the padding of their buffers as
-        well, and NumPy then warns of it (numpy/numpy#24067 and #28967): that says nothing of the numbers here.
-        """
-        with np.errstate(all="ignore"):
-            for call in self.calls:
-                call()
+
+def matmul(a: Array, b: Array, out: Array) -> None:
+    """out = a @ b, all of them finite and exact.
+
+    Some BLAS multiply what lies in the padding of their own buffers as well, and NumPy then warns of it
+    (numpy/numpy#24067 and #28967): that says nothing of these numbers.
+    """
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        np.matmul(a, b, out=out)
 
 
 def emit_by_channel(tape: Tape, function: Callable[..., object], array: Array, values: Array) -> None:
